@@ -31,6 +31,9 @@ def evaluation_mode(net: nn.Module) -> Iterator[NetworkState]:
             kept_torch_state(),
         ):
             switch_to_evaluation(net)
+            for part in state.parts:  # those in plain lists and objects are not registered
+                if getattr(part, "training", False):
+                    switch_to_evaluation(part)
             yield state
     finally:
         state.restore()

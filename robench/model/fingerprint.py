@@ -11,20 +11,21 @@ import hashlib
 import io
 import pickle
 import re
-import sys
 import zipfile
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from functools import partial
-from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robench.model.closures import closure_values
+from robench.model.closures import closure_values, names_in
+from robench.model.object_parts import is_of_library, object_parts
 
 _MANGLED = re.compile(rb"___torch_mangle_\d+\.?")
 _KNOWN = ("torch.", "torchvision.", "robench.", "model_zoo.", "defenses.", "attacks.")
@@ -33,6 +34,9 @@ _OWN_OF_MODULES = frozenset({*nn.Module().__dict__, "_is_full_backward_hook", "t
 """What torch keeps in every module."""
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 _SIMPLE = (str, int, float, bool, bytes, type(None), torch.dtype, torch.Size)
+
+_DEEPEST, _MOST_OBJECTS = 50, 100_000
+"""How deep in each other, and how many in all, objects of libraries are taken apart."""
 
 
 def network_digest(net: nn.Module) -> bytes:
@@ -54,6 +58,7 @@ class _Digest:
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self._met: dict[int, tuple[int, Any]] = {}
+        self._depth, self._left, self.is_in_library = 0, _MOST_OBJECTS, False
         self.update, self.digest = self._hash.update, self._hash.digest
 
     def met(self, value: object) -> bool:
@@ -63,6 +68,27 @@ class _Digest:
             return True
         self._met[id(value)] = (len(self._met), value)  # held, so that its id stays its own
         return False
+
+    def beside(self) -> _Digest:
+        """Return an empty digest that has met the same objects."""
+        other = _Digest()
+        other._met = dict(self._met)
+        other._depth, other._left, other.is_in_library = self._depth, self._left, self.is_in_library
+        return other
+
+    @contextmanager
+    def in_library(self, *, is_library: bool) -> Iterator[None]:
+        """Inside the block objects of libraries are known by their types, as those are by their version."""
+        before, self.is_in_library = self.is_in_library, self.is_in_library or is_library
+        yield
+        self.is_in_library = before
+
+    @contextmanager
+    def inside(self) -> Iterator[bool]:
+        """Tell whether an object is taken apart: what it consists of may be made anew without end."""
+        self._depth, self._left = self._depth + 1, self._left - 1
+        yield not self.is_in_library and self._depth <= _DEEPEST and self._left >= 0
+        self._depth -= 1
 
 
 def _add_network(digest: _Digest, net: nn.Module) -> None:
@@ -97,11 +123,16 @@ def _add_class(digest: _Digest, name: str, kind: type) -> None:
     for base in kind.__mro__:
         if base.__module__.startswith(_KNOWN) or base is object:
             continue
-        for key, value in sorted(vars(base).items()):
-            method = value.__func__ if isinstance(value, classmethod | staticmethod) else value
-            method = method.fget if isinstance(method, property) else method
-            if isinstance(method, FunctionType) or not key.startswith(("__", "_abc_")):
-                _add(digest, f"{name}:{base.__qualname__}.{key}", method)
+        with digest.in_library(is_library=is_of_library(base.__module__)):
+            _add_members(digest, name, base)
+
+
+def _add_members(digest: _Digest, name: str, base: type) -> None:
+    for key, value in sorted(vars(base).items()):
+        method = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+        method = method.fget if isinstance(method, property) else method
+        if isinstance(method, FunctionType) or not key.startswith(("__", "_abc_")):
+            _add(digest, f"{name}:{base.__qualname__}.{key}", method)
 
 
 def _add_code(digest: _Digest, name: str, function: FunctionType) -> None:
@@ -112,17 +143,15 @@ def _add_code(digest: _Digest, name: str, function: FunctionType) -> None:
     _add_instructions(digest, function.__code__)
     values = closure_values(function)
     defaults = (function.__defaults__, function.__kwdefaults__)
+    is_library = is_of_library(function.__globals__.get("__name__"))
     for i, value in enumerate((*values, *(default for default in defaults if default))):
-        _add(digest, f"{name}[{i}]", value)
-    for key in sorted(_names_in(function.__code__) & function.__globals__.keys()):
-        value = function.__globals__[key]
-        if not isinstance(value, ModuleType):
-            _add(digest, f"{name}:{key}", value)
-
-
-def _names_in(code: CodeType) -> set[str]:
-    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    return set(code.co_names).union(*map(_names_in, inner))
+        with digest.in_library(is_library=is_library and isinstance(value, BuiltinFunctionType)):
+            _add(digest, f"{name}[{i}]", value)
+    with digest.in_library(is_library=is_library):
+        for key in sorted(names_in(function.__code__) & function.__globals__.keys()):
+            value = function.__globals__[key]
+            if not isinstance(value, ModuleType):
+                _add(digest, f"{name}:{key}", value)
 
 
 def _add_instructions(digest: _Digest, code: CodeType) -> None:
@@ -141,6 +170,13 @@ def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(map(_text, value))})"
     return repr(value) if isinstance(value, (*_SIMPLE, complex)) else type(value).__qualname__
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether the text of a value (`_text`) says all there is."""
+    if isinstance(value, frozenset | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, (*_SIMPLE, complex))
 
 
 def _scripts(net: nn.Module) -> list[str]:
@@ -177,6 +213,7 @@ def _add_parts(digest: _Digest, name: str, value: Any) -> None:
             _add(digest, f"{name}[{i}]", entry)
     elif isinstance(value, set | frozenset):
         digest.update(_text(value).encode())
+        _add_unordered(digest, name, [entry for entry in value if not _is_plain(entry)])
     elif isinstance(value, partial):
         _add(digest, f"{name}()", (value.func, value.args, value.keywords))
     elif isinstance(value, MethodType):
@@ -189,34 +226,57 @@ def _add_parts(digest: _Digest, name: str, value: Any) -> None:
         else:  # its code says more than its module, whose name depends on where its file lies
             digest.update(value.__qualname__.encode())
             _add_class(digest, name, value)
-    elif _walked(type(value)) or isinstance(value, SimpleNamespace):
+    elif not isinstance(value, ModuleType):
         _add_object(digest, name, value)
+
+
+def _add_unordered(digest: _Digest, name: str, entries: list[Any]) -> None:
+    """Add entries of a set that have no text: each is digested alone, for they come in no order."""
+    single = []
+    for entry in () if digest.is_in_library else entries:
+        other = digest.beside()
+        _add(other, name, entry)
+        single.append(other.digest())
+    digest.update(b"".join(sorted(single)))
+
+
+def _add_library_object(digest: _Digest, name: str, value: Any) -> None:
+    with digest.inside() as is_followed:
+        for i, part in enumerate(object_parts(value) if is_followed else ()):
+            _add(digest, f"{name}<{i}>", part)
 
 
 def _add_object(digest: _Digest, name: str, value: Any) -> None:
     kind = type(value)
+    if not _walked(kind) and not isinstance(value, SimpleNamespace):
+        _add_library_object(digest, name, value)
+        return
     if _walked(kind) and not kind.__module__.startswith(_KNOWN):
         _add_class(digest, name, kind)
     slots = {slot for base in kind.__mro__ for slot in _slots(base) if hasattr(value, slot)}
     entries = {**getattr(value, "__dict__", {}), **{slot: getattr(value, slot) for slot in slots}}
     for key in sorted(entries):
         _add(digest, f"{name}.{key}", entries[key])
+    if kind.__module__.startswith("PIL.") and hasattr(value, "tobytes"):
+        digest.update(f"{value.mode}:{value.size}".encode() + value.tobytes())
+    elif not entries:  # written in another language than Python
+        _add_library_object(digest, name, value)
 
 
 def _walked(kind: type) -> bool:
     """Tell whether the attributes of objects of a class may decide an answer.
 
-    Those of Python's own library and of torch hold locks, counters and addresses.
+    Those of Python's own library and of torch hold locks, counters and addresses: see `object_parts`.
     """
     packages = tuple(package for package in _KNOWN if package != "torchvision.")
-    return kind.__module__.partition(".")[
-        0
-    ] not in sys.stdlib_module_names and not kind.__module__.startswith((*packages, "numpy"))
+    return not is_of_library(kind.__module__) and not kind.__module__.startswith((*packages, "numpy"))
 
 
 def _slots(kind: type) -> tuple[str, ...]:
     slots = vars(kind).get("__slots__", ())
-    return tuple(s for s in ((slots,) if isinstance(slots, str) else slots) if not s.startswith("__"))
+    private = f"_{kind.__name__.lstrip('_')}"  # as Python names them
+    names = (slots,) if isinstance(slots, str) else tuple(slots)
+    return tuple(f"{private}{s}" if s.startswith("__") else s for s in names if not s.endswith("__"))
 
 
 def _add_tensor(digest: _Digest, value: Tensor) -> None:

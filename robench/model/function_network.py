@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from types import FunctionType, MethodType
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
 from robench.errors import InputError
-from robench.model.closures import closure_values
+from robench.model.module_search import modules_within
 
 
 class FunctionNetwork(nn.Module):
     """Calls a function of images.
 
-    The modules that the function is seen to use (in its closure, its defaults, the globals it names, or whose
-    method it is) are parts of this one, so that they are put into evaluation mode, left as they were, and
-    count for its identity.
+    The modules that the function is seen to use (`robench.model.module_search`: in its closure, its defaults,
+    the globals it names, objects, lists and partials) are parts of this one, so that they are put into
+    evaluation mode, left as they were, and count for its identity.
 
     Args:
         function: images (B, C, H, W) in [0, 1] to outputs (B, classes).
     """
 
+    searched_before = ("function",)
+    """Attributes whose modules are registered when this is made."""
+
     def __init__(self, function: Callable[[Tensor], Any]) -> None:
         super().__init__()
         self.function = function
-        self.parts = nn.ModuleList(dict.fromkeys(_modules(function)))
+        self.parts = nn.ModuleList(modules_within(function))
         self.training = False
 
     def forward(self, x: Tensor) -> Any:
@@ -50,18 +52,3 @@ def as_network(value: object, where: str) -> nn.Module:
         got = f"the class {value.__name__}"
     do = "Make an instance of it" if isinstance(value, type) else "Give the network itself"
     raise InputError(where=where, expected="a torch.nn.Module or a function of images", got=got, do=do)
-
-
-def _modules(function: Any) -> Iterator[nn.Module]:
-    if isinstance(function, MethodType):
-        if isinstance(function.__self__, nn.Module):
-            yield function.__self__
-        function = function.__func__
-    if not isinstance(function, FunctionType):
-        return
-    values = closure_values(function)
-    values += function.__defaults__ or ()
-    values += [
-        function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__
-    ]
-    yield from (value for value in values if isinstance(value, nn.Module))

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from robench.model.module_search import all_modules
+
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Integers as wide as a number: NaN equals itself there, and 0.0 is not -0.0."""
 
@@ -31,7 +33,7 @@ class _TensorState:
 class NetworkState:
     """A network's state when this was made; see `restore`.
 
-    What Python objects other than modules hold (closures, optimizers, lists) is not followed.
+    Modules in plain lists, objects and functions among its attributes are parts of it like registered ones.
 
     Args:
         net: the network.
@@ -43,7 +45,9 @@ class NetworkState:
         self._tensors: dict[str, _TensorState] = {}
         self._scripts: list[tuple[nn.Module, bool | None]] = []
         ids: set[int] = set()
-        for name, part in net.named_modules():
+        parts = all_modules(net)
+        self.parts = tuple(parts.values())
+        for name, part in parts.items():
             prefix = f"{name}." if name else ""
             if isinstance(part, torch.jit.ScriptModule):
                 self._scripts.append((part, getattr(part, "training", None)))  # a frozen one has no mode

@@ -1,12 +1,30 @@
 """Every number in a network counts, wherever it is kept; nothing else does."""
 
+import argparse
 import copy
+import functools
+import itertools
+import logging
+import operator
+import os
+import random
+import re
+import statistics
+import subprocess
+import sys
+import threading
 import warnings
+from array import array
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import fx, nn
 
 from robench.model.fingerprint import network_digest
@@ -211,3 +229,135 @@ def test_a_class_is_known_by_its_code_and_not_by_where_its_file_lies():
 
     assert held("_user_1234.mine") == held("_user_5678.mine")
     assert held("_user_1234.mine") != held("_user_1234.mine", "return x + 2")
+
+
+class Secret:
+    __slots__ = ("__by",)
+
+    def __init__(self, by):
+        self.__by = by
+
+
+def seeded(generator, by):
+    generator.manual_seed(int(by * 8))
+    return generator
+
+
+def remembering(by):
+    @functools.lru_cache
+    def scaled(x):
+        return x * by
+
+    return scaled
+
+
+LIBRARY = {
+    "fraction": Fraction,
+    "decimal": Decimal,
+    "complex": lambda by: complex(by, 0),
+    "array": lambda by: array("f", [by]),
+    "bytearray": lambda by: bytearray([int(by * 8)]),
+    "memoryview": lambda by: memoryview(bytes([int(by * 8)])),
+    "range": lambda by: range(int(by * 8)),
+    "slice": lambda by: slice(int(by * 8)),
+    "pattern": lambda by: re.compile("a" * int(by * 8)),
+    "path": lambda by: Path("a" * int(by * 8)),
+    "time": lambda by: timedelta(seconds=by),
+    "normal": lambda by: statistics.NormalDist(by, 1),
+    "itemgetter": lambda by: operator.itemgetter(int(by * 8)),
+    "namespace of arguments": lambda by: argparse.Namespace(by=by),
+    "cache": remembering,
+    "method of a list": lambda by: [by].__getitem__,
+    "method of a fraction": lambda by: Fraction(by).limit_denominator,
+    "built in": lambda by: torch.relu if by == 1 else torch.sigmoid,
+    "set of fractions": lambda by: {Fraction(by), Fraction(3), Fraction(5)},
+    "fraction in a fraction's place": lambda by: functools.partial(pow, Fraction(by)),
+    "polynomial": lambda by: np.poly1d([by]),
+    "vectorised": lambda by: np.vectorize(remembering(by)),
+    "type of numpy": lambda by: np.dtype("f4" if by == 1 else "f8"),
+    "numpy generator": lambda by: np.random.default_rng(int(by * 8)),
+    "old numpy generator": lambda by: np.random.RandomState(int(by * 8)),
+    "python generator": random.Random,
+    "torch generator": lambda by: seeded(torch.Generator(), by),
+    "distribution": lambda by: torch.distributions.Normal(by, 1.0),
+    "dataset": lambda by: torch.utils.data.TensorDataset(torch.tensor([by])),
+    "optimizer": lambda by: torch.optim.SGD([torch.zeros(1)], lr=by),
+    "picture": lambda by: Image.new("L", (1, 1), int(by * 8)),
+    "private slot": Secret,
+    "property that is computed once": lambda by: type(
+        "Kind", (), {"p": functools.cached_property(remembering(by)), "__module__": "theirs"}
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LIBRARY)
+def test_values_of_libraries_count(kind):
+    first, again, other = (network_digest(holding(LIBRARY[kind](by))) for by in (1.0, 1.0, 0.5))
+    assert first == again
+    assert first != other
+
+
+def holding(value):
+    net = nn.Flatten()
+    net.value = value
+    return net
+
+
+PROCESS_BOUND = {
+    "lock": threading.Lock,
+    "thread": threading.Thread,
+    "counter": itertools.count,
+    "logger": lambda: logging.getLogger(str(next(NUMBERS))),
+    "generator of the process": lambda: random.random,
+    "handle of a hook": lambda: nn.Flatten().register_forward_hook(print),
+    "iterator": lambda: iter([next(NUMBERS)]),
+}
+NUMBERS = itertools.count()
+
+
+@pytest.mark.parametrize("kind", PROCESS_BOUND)
+def test_what_belongs_to_the_process_does_not_count(kind):
+    first = network_digest(holding(PROCESS_BOUND[kind]()))
+    random.random()  # moves the generator of the process on
+    assert network_digest(holding(PROCESS_BOUND[kind]())) == first
+
+
+def test_a_distribution_is_the_same_after_its_use():
+    net = holding(torch.distributions.Categorical(probs=torch.tensor([0.25, 0.75])))
+    before = network_digest(net)
+    assert net.value.logits is not None
+    assert network_digest(net) == before
+
+
+class Endless(Fraction):
+    """Consists of another one of its kind, which it makes when it is asked."""
+
+    __slots__ = ()
+    __module__ = "fractions"
+
+    def __reduce_ex__(self, _protocol):
+        return Endless, (Endless(1),), [Endless(1)]
+
+
+def test_objects_without_end_are_given_up():
+    assert network_digest(holding(Endless(1)))
+
+
+IN_A_NEW_PROCESS = """
+from tests.robench.model.test_fingerprint import LIBRARY, holding, network_digest
+print([network_digest(holding(make(0.5))).hex() for make in LIBRARY.values()])
+"""
+
+
+def test_values_of_libraries_are_told_alike_in_each_process():
+    answers = {
+        subprocess.run(
+            [sys.executable, "-c", IN_A_NEW_PROCESS],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parents[3],
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(answers) == 1

@@ -1,0 +1,125 @@
+"""What an object of Python's library, of numpy or of torch consists of, in the same words in every process.
+
+It is what `pickle` would keep. Locks, counters, caches, devices and addresses are no part of it: they are
+others in each process, and decide no answer.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import inspect
+import random
+import sys
+from array import array
+from types import (
+    BuiltinFunctionType,
+    DynamicClassAttribute,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+)
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch.distributions.utils import lazy_property
+
+_OURS = ("robench.", "model_zoo.", "defenses.", "attacks.")
+_OPAQUE = {
+    *("_contextvars", "_io", "_thread", "asyncio", "concurrent", "contextvars", "ctypes", "io", "itertools"),
+    *("logging", "multiprocessing", "queue", "selectors", "socket", "subprocess", "tempfile", "threading"),
+    *("traceback", "unittest", "weakref"),
+}
+"""Modules of Python's library whose objects belong to the process that made them."""
+_PROCESS_PARTS_OF_TORCH = (
+    *("torch._", "torch.autograd", "torch.compiler", "torch.cuda", "torch.distributed.", "torch.export"),
+    *("torch.futures", "torch.fx", "torch.jit", "torch.mps", "torch.multiprocessing", "torch.onnx"),
+    *("torch.package", "torch.profiler", "torch.utils.hooks", "torch.utils.tensorboard", "torch.xpu"),
+)
+_DESCRIPTIONS = (GetSetDescriptorType, MemberDescriptorType, DynamicClassAttribute, torch.device)
+"""Places of attributes, and the place where numbers lie: known by the type."""
+_FUNCTIONS = (functools._lru_cache_wrapper, staticmethod, classmethod)
+_NO_STATE = frozenset({"__doc__", "__module__"})
+
+
+def object_parts(value: Any) -> tuple[Any, ...]:
+    """Return the values that an object consists of; none where nothing can be told but its type."""
+    kind = type(value)
+    if isinstance(value, bytearray | memoryview | array):
+        view = memoryview(value)
+        return (view.format, view.shape, view.tobytes())
+    if isinstance(value, torch.Generator):
+        return () if _is_of_process(value) else (value.get_state(),)
+    if isinstance(value, torch.optim.Optimizer):
+        return (value.state_dict(),)
+    if isinstance(value, np.vectorize):  # it keeps a cache beside these
+        return (value.pyfunc, value.otypes, value.signature, value.excluded)
+    if isinstance(value, _FUNCTIONS):
+        return (cast("Any", value).__wrapped__,)
+    if _is_opaque(value, kind):
+        return ()
+    return _reduced_parts(value, kind)
+
+
+def is_of_library(module: object) -> bool:
+    """Tell whether a module's name is one of Python's library, or of numpy."""
+    package = str(module).partition(".")[0]
+    return package in sys.stdlib_module_names or package == "numpy"
+
+
+def _is_opaque(value: Any, kind: type) -> bool:
+    module = kind.__module__
+    if module.partition(".")[0] in _OPAQUE or module.startswith((*_OURS, *_PROCESS_PARTS_OF_TORCH)):
+        return True
+    if isinstance(value, _DESCRIPTIONS) or hasattr(kind, "__next__") or kind.__name__ == "_tuplegetter":
+        return True
+    is_maker = isinstance(value, BuiltinFunctionType) and value.__name__ == "__new__"
+    return is_maker or _is_of_process(value)
+
+
+def _is_of_process(value: Any) -> bool:
+    """Tell whether this is one of the generators that the whole process draws from."""
+    common = (cast("Any", random.random).__self__, cast("Any", np.random.rand).__self__)
+    generators = (torch.default_generator, *torch.cuda.default_generators)
+    return any(value is one for one in (*common, *generators))
+
+
+def _reduced_parts(value: Any, kind: type) -> tuple[Any, ...]:
+    reduce = copyreg.dispatch_table.get(kind)
+    try:
+        how = reduce(value) if reduce is not None else value.__reduce_ex__(2)
+        if isinstance(how, str):  # the name of a global
+            return (f"{getattr(value, '__module__', None)}:{how}",)
+        make, arguments, *rest = how
+        state, entries, items = (*rest[:3], None, None, None)[:3]
+        entries = None if entries is None else list(entries)
+        items = None if items is None else dict(items)
+    except Exception:  # noqa: BLE001 - what cannot be written out is known by its type
+        return ()
+    if isinstance(state, dict):
+        state = _lasting(kind, state)
+    elif isinstance(state, tuple):
+        state = tuple(_lasting(kind, part) if isinstance(part, dict) else part for part in state)
+    if arguments in ((kind,), (kind, object, None)) and not state and not entries and not items:
+        return ()
+    return (_maker(make), arguments, state, entries, items)
+
+
+def _lasting(kind: type, state: dict[Any, Any]) -> dict[Any, Any]:
+    """Return the state without what is computed from the rest when it is first asked for."""
+    kinds = (functools.cached_property, lazy_property)
+    return {
+        key: value
+        for key, value in state.items()
+        if key not in _NO_STATE and not isinstance(inspect.getattr_static(kind, str(key), None), kinds)
+    }
+
+
+def _maker(make: Any) -> Any:
+    """Return the name of a function of a library, whose code holds caches; another one as it is."""
+    if isinstance(make, FunctionType | BuiltinFunctionType) and (
+        is_of_library(make.__module__) or str(make.__module__).partition(".")[0] == "torch"
+    ):
+        return f"{make.__module__}:{make.__qualname__}"
+    return make
