@@ -63,13 +63,16 @@ def _is_plain(value: Any, depth: int, left: list[int]) -> bool:
     return False
 
 
-def tensors_within(value: Any, depth: int = 0) -> Iterator[Tensor]:
-    """Yield the tensors of plain data."""
-    if isinstance(value, Tensor):
-        yield value
-    elif depth < _DEEPEST and isinstance(value, Mapping | list | tuple):
-        for part in value.values() if isinstance(value, Mapping) else value:
-            yield from tensors_within(part, depth + 1)
+def tensors_within(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors of plain data; what lies in several places, or within itself, is looked at once."""
+    left, ids = [value], set[int]()
+    while left:
+        node = left.pop()
+        if isinstance(node, Tensor):
+            yield node
+        elif isinstance(node, Mapping | list | tuple) and id(node) not in ids:
+            ids.add(id(node))
+            left += node.values() if isinstance(node, Mapping) else node
 
 
 def same_data(one: Any, other: Any) -> bool:

@@ -93,7 +93,10 @@ def test_extra_state_that_is_missing_not_wanted_or_no_plain_data_is_refused(tmp_
         checkpoints.load(plain, tmp_path / "with.pt")
     cyclic = []
     cyclic.append(cyclic)
-    for number, value in enumerate(({"a": np.float64(1)}, b"pickled", [[b"pickled"]], cyclic)):
+    pairs = [torch.zeros(1)]
+    for _ in range(60):
+        pairs = [pairs, pairs]
+    for number, value in enumerate(({"a": np.float64(1)}, b"pickled", [[b"pickled"]], cyclic, pairs)):
         path = tmp_path / f"{number}.pt"
         torch.save({**plain.state_dict(), "_extra_state": value}, path)
         net = Shifted("own")
