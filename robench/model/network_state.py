@@ -49,6 +49,7 @@ class NetworkState:
         self.parts = tuple(parts.values())
         for name, part in parts.items():
             prefix = f"{name}." if name else ""
+            tensors: list[tuple[str, Tensor | None]]
             if isinstance(part, torch.jit.ScriptModule):
                 self._scripts.append((part, getattr(part, "training", None)))  # a frozen one has no mode
                 tensors = [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]
