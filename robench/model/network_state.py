@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from robench.model.module_search import all_modules
+from robench.model.plain_state import PlainState
 
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Integers as wide as a number: NaN equals itself there, and 0.0 is not -0.0."""
@@ -33,6 +34,8 @@ class _TensorState:
 class NetworkState:
     """A network's state when this was made; see `restore`.
 
+    So are the entries of lists, dicts, sets, deques and NumPy arrays that its modules keep as attributes
+    (`robench.model.plain_state`), up to a size; attributes of other objects are not followed.
     Modules in plain lists, objects and functions among its attributes are parts of it like registered ones.
 
     Args:
@@ -44,6 +47,7 @@ class NetworkState:
         self._attributes: list[tuple[str, nn.Module, dict[str, Any], dict[str, dict[Any, Any]]]] = []
         self._tensors: dict[str, _TensorState] = {}
         self._scripts: list[tuple[nn.Module, bool | None]] = []
+        self._plain = PlainState()
         ids: set[int] = set()
         parts = all_modules(net)
         self.parts = tuple(parts.values())
@@ -60,12 +64,15 @@ class NetworkState:
                     if key.startswith("_") and isinstance(value, dict)
                 }
                 self._attributes.append((prefix, part, dict(part.__dict__), inner))
+                self._plain.add(part)
                 tensors = [*part._parameters.items(), *part._buffers.items()]
                 tensors += [(k, v) for k, v in part.__dict__.items() if isinstance(v, Tensor)]
             for key, tensor in tensors:
                 if tensor is not None and id(tensor) not in ids:
                     ids.add(id(tensor))
                     self._tensors[prefix + key] = _tensor_state(tensor)
+        inside = {id(tensor): tensor for tensor in self._plain.tensors if id(tensor) not in ids}
+        self._inside = [_tensor_state(tensor) for tensor in inside.values()]
 
     def changes(self) -> set[str]:
         """Return the names of the parameters, buffers and other tensors whose values are not those found."""
@@ -94,7 +101,8 @@ class NetworkState:
                 part.__dict__.pop("training", None)
             elif part.training is not training:
                 part.train(training)
-        for state in self._tensors.values():
+        self._plain.restore()
+        for state in (*self._tensors.values(), *self._inside):
             _put_back(state)
 
 

@@ -84,6 +84,10 @@ def test_a_run_has_the_verdicts_of_the_processor(tmp_path):
     assert sum(unlike.values()) <= max(2, total // 1000), {k: v for k, v in unlike.items() if v}
 
 
+class Notes(set):
+    """A set of its own kind: an evaluation puts back what plain ones held."""
+
+
 class Watched(nn.Module):
     """A small convolutional network that notes where its images were and how float32 was computed."""
 
@@ -95,7 +99,7 @@ class Watched(nn.Module):
                 nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3),
                 nn.ReLU(), nn.Flatten(), nn.Linear(16 * 36, 5),
             )  # fmt: skip
-        self.places, self.flags = set(), set()
+        self.places, self.flags = Notes(), Notes()
 
     def forward(self, x):
         self.places.add(x.device.type)

@@ -98,19 +98,19 @@ PLACES = {
 def test_a_network_is_found_wherever_it_is(place):
     net = nn.Sequential(nn.BatchNorm1d(3), nn.Dropout(0.5))
     x = torch.rand(4, 3)
-    tested = PLACES[place](net)
+    network = PLACES[place](net)
     assert net.training
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    with evaluation_mode(tested) as state:
-        outputs = tested(x)
+    with evaluation_mode(network) as state:
+        outputs = network(x)
         assert not state.changes()
         net[0].running_mean.add_(1)
         assert len(state.changes()) == 1
     assert torch.equal(outputs, net.eval()(x))
     net.train()
-    with evaluation_mode(tested):
+    with evaluation_mode(network):
         net.train()
-        tested(x)
+        network(x)
     assert net.training
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 

@@ -34,13 +34,17 @@ from robench.run.work import Work
 SIGMA = 0.1
 
 
+class Notes(list):
+    """A list of its own kind: an evaluation puts back what plain ones held."""
+
+
 class Noisy(nn.Module):
     """Two classes, split by the mean pixel at grey, behind normal noise on every pixel."""
 
     def __init__(self, sigma=SIGMA, through_torch=False):
         super().__init__()
         self.sigma, self.through_torch = sigma, through_torch
-        self.asked = []
+        self.asked = Notes()
 
     def forward(self, x):
         self.asked.append(current_draw())
