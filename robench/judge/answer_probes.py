@@ -11,14 +11,18 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, Model
+from robench.model.tested_network import networks_under_test
 from robench.plurals import counted
 from robench.randomness import borrowed_global_randomness
 from robench.record.schema import Finding
 from robench.types import Images, Outputs
+
+IMAGES = 64
+"""Most images that are asked about."""
 
 ROUNDING = 1e-3
 """Largest difference of scores that another batch may make by rounding, by how far the scores are apart."""
@@ -49,23 +53,32 @@ class FirstAnswers(NamedTuple):
     turned: Tensor
 
 
-def first_answers(model: Model, x: Images) -> FirstAnswers:
+def first_answers(model: Model, x: Images) -> FirstAnswers | None:
     """Ask a model as if for the first time, several times; it is left as it was.
+
+    Of a joint model, whose graph would be made anew each time, the user's network in it is asked about the
+    first `IMAGES`; None where it has none.
 
     Args:
         model: not in a block of evaluation mode, in which it may have been asked before.
         x: clean images (B, C, H, W).
     """
+    net: nn.Module = model.net
+    if model.coupling is Coupling.JOINT:
+        networks = networks_under_test(net)
+        if not networks:
+            return None
+        net, x = networks[0], x[:IMAGES]
 
-    def ask(images: Images, chance: int) -> Outputs:
-        with borrowed_global_randomness(chance), evaluation_mode(model.net):
-            return answers(model, images)
+    def ask(images: Tensor, chance: int) -> Tensor:
+        with borrowed_global_randomness(chance), evaluation_mode(net), torch.no_grad():
+            outputs: Tensor = net(images)
+        return outputs.clone()
 
-    one, other, backwards = ask(x, 0), ask(x, 1), ask(x.flip(0), 0).flip(0)
-    return FirstAnswers(one, other, one[:1] if model.coupling is Coupling.JOINT else ask(x[:1], 0), backwards)
+    return FirstAnswers(ask(x, 0), ask(x, 1), ask(x[:1], 0), ask(x.flip(0), 0).flip(0))
 
 
-def random_output(model: Model, x: Images, outputs: Outputs, first: FirstAnswers) -> Finding | None:
+def random_output(model: Model, x: Images, outputs: Outputs, first: FirstAnswers | None) -> Finding | None:
     """Return the finding if an answer is another one when the model is asked again.
 
     Images are asked again, as if for the first time too, and so are blends of two: a network may be random
@@ -81,7 +94,8 @@ def random_output(model: Model, x: Images, outputs: Outputs, first: FirstAnswers
     if bool((different := differences(outputs, answers(model, x))).any()):
         evidence = f"{int(different.sum())} of {images} got another answer when asked again"
         return Finding(code=RANDOM, evidence=evidence, remedy=EXPECTATION)
-    if bool((different := differences(first.one, first.other)).any()):
+    if first and bool((different := differences(first.one, first.other)).any()):
+        images = counted(len(first.one), "image")
         evidence = f"{int(different.sum())} of {images} got another answer when asked first"
         return Finding(code=RANDOM, evidence=evidence, remedy=CALLED_BEFORE)
     if model.coupling is Coupling.JOINT:
@@ -96,7 +110,7 @@ def random_output(model: Model, x: Images, outputs: Outputs, first: FirstAnswers
 
 
 def batch_dependence(
-    model: Model, x: Images, outputs: Outputs, first: FirstAnswers, whole: Tensor
+    model: Model, x: Images, outputs: Outputs, first: FirstAnswers | None, whole: Tensor
 ) -> Finding | None:
     """Return the finding if an answer depends on the order or the rest of the batch.
 
@@ -116,15 +130,16 @@ def batch_dependence(
         parts = torch.cat([answers(model, part) for part in torch.split(x, half)])
         different |= differences(outputs, parts)
         different[0] |= bool(differences(outputs[:1], answers(model, x[:1])))
-        different |= differences(first.one, first.turned)
-        different[0] |= bool(differences(first.one[:1], first.alone))
         if len(whole) > len(x):
             different |= differences(outputs, answers(model, whole)[: len(x)])
+    if first and not bool(different.any()):
+        different = differences(first.one, first.turned)
+        different[0] |= bool(differences(first.one[:1], first.alone))
     if not bool(different.any()):
         return None
     return Finding(
         code="batch-dependence",
-        evidence=f"the answer to {int(different.sum())} of {counted(len(x), 'image')} "
+        evidence=f"the answer to {int(different.sum())} of {counted(len(different), 'image')} "
         "depends on the rest of the batch",
         remedy="Put the model into evaluation mode, or declare it joint; one that calibrates itself on its "
         "first batch is called before it is measured",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from robench.judge.answer_probes import (
+    IMAGES,
     FirstAnswers,
     answers,
     batch_dependence,
@@ -30,9 +31,6 @@ from robench.types import Images, Labels, Mask, Outputs
 
 VERSION = 6
 """Goes into the key of the units that hold the answers."""
-
-IMAGES = 64
-"""Most images that are asked about."""
 
 ROOM = 0.05
 """How far declared probabilities may be below 0, and their sum from 1: half precision rounds."""
@@ -68,7 +66,7 @@ def probe(model: Model, x: Images, y: Labels, *, most: int = IMAGES) -> tuple[Fi
 
 
 def _first_defect(
-    model: Model, x: Images, y: Labels, first: FirstAnswers, whole: Tensor
+    model: Model, x: Images, y: Labels, first: FirstAnswers | None, whole: Tensor
 ) -> tuple[Finding, ...]:
     """Return the first thing that is wrong with the model's answers or with the way to its gradient."""
     outputs = answers(model, x)

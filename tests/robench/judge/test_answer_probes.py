@@ -7,7 +7,8 @@ from torch import nn
 import robench
 from robench.judge.answer_probes import differences
 from robench.judge.probes import probe
-from robench.model.interface import Model
+from robench.model.interface import Coupling, Model
+from robench.model.tested_network import TestedNetwork
 from tests.robench.judge import gallery
 
 NET = gallery.sound()
@@ -115,6 +116,20 @@ def codes(net, most=250):
 )
 def test_each_is_named(net, code):
     assert codes(net)[:1] == [code]
+
+
+def test_the_network_in_a_joint_model_is_asked_too():
+    class Head(nn.Module):
+        def __init__(self, net):
+            super().__init__()
+            self.net = TestedNetwork(net)
+
+        def forward(self, x):
+            return self.net(x)
+
+    for net, names in ((DrawsAMask(), ["random-output"]), (Calibrates(), ["batch-dependence"]), (NET, [])):
+        joint = Model(name="m", net=Head(net), classes=4, coupling=Coupling.JOINT)
+        assert [finding.code for finding in probe(joint, X, Y)][:1] == names
 
 
 def test_what_is_drawn_or_calibrated_before_is_fixed():
