@@ -40,6 +40,8 @@ _PROCESS_PARTS_OF_TORCH = (
 _DESCRIPTIONS = (GetSetDescriptorType, MemberDescriptorType, DynamicClassAttribute, torch.device)
 """Places of attributes, and the place where numbers lie: known by the type."""
 _FUNCTIONS = (functools._lru_cache_wrapper, staticmethod, classmethod)
+_LARGEST_SEED = 2**64
+"""The machine's seeds have 128 bits, people's at most 64."""
 _NO_STATE = frozenset({"__doc__", "__module__"})
 
 
@@ -51,6 +53,10 @@ def object_parts(value: Any) -> tuple[Any, ...]:
         return (view.format, view.shape, view.tobytes())
     if isinstance(value, torch.Generator):
         return () if _is_of_process(value) else (value.get_state(),)
+    if isinstance(value, np.random.Generator | np.random.BitGenerator):
+        return _numpy_generator_parts(value)
+    if isinstance(value, np.random.RandomState | random.Random):
+        return ()  # nothing tells whether somebody seeded it; else each process had another network
     if isinstance(value, torch.optim.Optimizer):
         return (value.state_dict(),)
     if isinstance(value, np.vectorize):  # it keeps a cache beside these
@@ -60,6 +66,14 @@ def object_parts(value: Any) -> tuple[Any, ...]:
     if _is_opaque(value, kind):
         return ()
     return _reduced_parts(value, kind)
+
+
+def _numpy_generator_parts(value: np.random.Generator | np.random.BitGenerator) -> tuple[Any, ...]:
+    """Return kind and state of a generator that was seeded; of one that the machine seeded, its kind."""
+    source = value.bit_generator if isinstance(value, np.random.Generator) else value
+    entropy = getattr(source.seed_seq, "entropy", None)
+    is_from_machine = isinstance(entropy, int) and entropy >= _LARGEST_SEED
+    return (type(source).__name__, None if is_from_machine else source.state)
 
 
 def is_of_library(module: object) -> bool:
