@@ -141,7 +141,7 @@ class PreparedModel:
             yield
             guards = [original, *(copies.states if copies else ())]
             names = {name for guard in guards for name in guard.changes()} - self._copy_places()
-            changes = {name.removeprefix("module.") for name in names} - (self._self_changing or set())
+            changes = set(map(_own_name, names)) - (self._self_changing or set())
             if changes:
                 first = ", ".join(sorted(changes)[:6])
                 raise JobError(
@@ -156,8 +156,7 @@ class PreparedModel:
 
         Such are counters of passes and running means.
         """
-        own = {name.removeprefix("module.") for name in names}
-        self._self_changing = (self._self_changing or set()) | own
+        self._self_changing = (self._self_changing or set()) | set(map(_own_name, names))
 
     def _originals(self, x: Images) -> list[_Original]:
         """Return what is asked: some images together, and one alone, which some layers compute otherwise.
@@ -275,6 +274,14 @@ class _Original:
             self._prepared.note_changes(changes)
             self._answers[source.name] = answer
         return self._answers[source.name]
+
+
+def _own_name(name: str) -> str:
+    """Return the name of a weight or buffer in the network, by whatever way it was reached.
+
+    A copy's replaced `forward` may still call the original, which then is a hidden part of the copy.
+    """
+    return name.rpartition(">.")[2].removeprefix("module.")
 
 
 def _digest(x: Images) -> bytes:
