@@ -15,6 +15,10 @@ from robench.randomness import Randomness
 torch.set_num_threads(1)
 
 
+class Notes(list):
+    """A list that a network writes into, left as it is: plain ones are put back after an evaluation."""
+
+
 class Lambda(nn.Module):
     """A function as a module."""
 
@@ -66,7 +70,7 @@ def joint(model):
         def __init__(self):
             super().__init__()
             self.net = model.net
-            self.sizes = []
+            self.sizes = Notes()
 
         def forward(self, x):
             self.sizes.append(len(x))
