@@ -86,16 +86,16 @@ def _state(root: Path, about: str) -> str | None:
 
 
 def _stamps(folder: Path) -> Iterator[tuple[str, int, int, int, int, int]]:
-    """Yield name and stamp of each entry of a folder; nothing where there is none."""
+    """Yield name and stamp of each entry of a folder, of a link that of its goal."""
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            yield _stamp(entry.name, entry.stat(follow_symlinks=False))
+            yield _stamp(entry.name, entry.stat())
 
 
 def _files(root: Path) -> Iterator[tuple[str, int, int, int, int, int]]:
     for name in _FILES:
         with contextlib.suppress(FileNotFoundError):
-            yield _stamp(f"./{name}", os.lstat(root / name))
+            yield _stamp(f"./{name}", os.stat(root / name))
 
 
 def _stamp(name: str, now: os.stat_result) -> tuple[str, int, int, int, int, int]:

@@ -112,6 +112,20 @@ def test_whatever_changes_is_seen(run, monkeypatch, change):
     assert (now != before) == (change in {"record", "less"})
 
 
+@pytest.mark.parametrize("name", ["units", "run.json"])
+def test_what_a_link_leads_to_is_looked_at(run, tmp_path, monkeypatch, name):
+    path = Store(run).unit(Store(run).planned()[0]) if name == "units" else run / name
+    elsewhere = tmp_path / "elsewhere.json"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    board(run)
+    assert (run / KEPT).exists()
+    elsewhere.write_bytes(elsewhere.read_bytes())
+    keys = reads(monkeypatch)
+    board(run)
+    assert keys
+
+
 def test_what_is_damaged_is_told_each_time(run):
     path = Store(run).unit(Store(run).planned()[0])
     path.write_text("{")
