@@ -100,6 +100,9 @@ def random_output(model: Model, x: Images, outputs: Outputs, first: FirstAnswers
         return Finding(code=RANDOM, evidence=evidence, remedy=CALLED_BEFORE)
     if model.coupling is Coupling.JOINT:
         return None
+    if first and bool((different := differences(first.one, outputs)).any()):
+        evidence = f"{int(different.sum())} of {images} got another answer when asked first than later"
+        return Finding(code=RANDOM, evidence=evidence, remedy=CALLED_BEFORE)
     blends = (x + x.flip(0)) / 2
     if bool((different := differences(answers(model, blends), answers(model, blends))).any()):
         evidence = (

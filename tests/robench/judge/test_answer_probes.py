@@ -55,6 +55,16 @@ class Calibrates(Changed):
         return x - self.mean + 0.3
 
 
+class TurnsAfterTheFirst(Changed):
+    """Answers the opposite from its second call on."""
+
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.net(x) * (1 if self.calls == 1 else -1)
+
+
 class OverAHundred(Changed):
     """Centres batches of more than a hundred images."""
 
@@ -105,6 +115,7 @@ def codes(net, most=250):
     ("net", "code"),
     [
         (DrawsAMask(), "random-output"),
+        (TurnsAfterTheFirst(), "random-output"),
         (Calibrates(), "batch-dependence"),
         (OverAHundred(), "batch-dependence"),
         (Unsure(), "random-output"),
