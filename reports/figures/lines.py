@@ -89,7 +89,8 @@ def draw_panel(heading: str, lines: Sequence[Named], *, xlabel: str, look: Look,
         figure = Figure(figsize=(NARROW, 2.7))
         axes = figure.add_axes((0.13, 0.17, 0.82, 0.73))
         draw_lines(axes, lines, look)
-        axes.set_title(shown(heading))
+        # A place of its own: to look for one, matplotlib measures every label of the ticks again and again.
+        axes.set_title(shown(heading), y=1.0)
         scale(axes, max(curve.end for _, curve in lines), log=end > LONG)
         frame(figure, [axes], xlabel)
     return figure

@@ -70,7 +70,9 @@ def comparisons(
     per_board = []
     for board, guide in zip(boards, guides, strict=True):
         fitting = []
-        for one in _of_board(board, guide, links) if board.norm and room > 0 else ():
+        for one in (
+            _of_board(board, guide, links) if board.norm and guide.pixels.are_there and room > 0 else ()
+        ):
             if one.weight > room:
                 break
             room -= one.weight

@@ -151,7 +151,7 @@ def over_passes(groups: Iterable[Sequence[Record]]) -> Curve | None:
     if not every:
         return None
     shards = {id(one): one for one in (record.columns.array("index") for record in every)}
-    images = np.unique(np.concatenate(list(shards.values())))
+    images = _distinct(list(shards.values()))
     breaks, costs = np.full(len(images), math.inf), np.zeros(len(images))
     names = ("index", "forwards", "backwards", "first_success", "first_passes")
     for record in every:
@@ -262,6 +262,14 @@ def _least(pieces: Sequence[tuple[NDArray[Any], Floats]]) -> tuple[NDArray[Any],
     least = np.full(len(images), math.inf)
     np.minimum.at(least, places, numbers)
     return images, least
+
+
+def _distinct(shards: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return the images of some shards, rising; they are sorted only where they have to be."""
+    import numpy as np
+
+    every = np.concatenate(sorted(shards, key=lambda shard: int(shard[0]) if len(shard) else -1))
+    return every if (every[1:] > every[:-1]).all() else np.unique(every)
 
 
 def _side_by_side(records: Iterable[Record], first: str, total: str, *, last: int) -> Curve | None:

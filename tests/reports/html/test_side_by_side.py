@@ -80,6 +80,13 @@ def test_models_of_one_network_are_preferred_and_without_them_the_best_two_are_s
     assert names == [row.model for row in board.rows][:2]
 
 
+def test_without_pictures_no_columns_are_read_from_the_records(tmp_path, monkeypatch):
+    records, _ = stored(tmp_path / "full")
+    guides = [Guide(samples, Pixels(tmp_path)) for samples in split_into_boards(records)]
+    monkeypatch.setattr(side_by_side, "table_of", lambda records: pytest.fail("a table was made"))
+    assert side_by_side.comparisons(boards(records), guides, LINKS) == [()]
+
+
 def test_no_image_no_comparison(tmp_path):
     records, _ = stored(tmp_path)
     assert compared(tmp_path / "nothing", records) == ()

@@ -127,6 +127,18 @@ def test_passes_add_up_over_cells_until_an_image_breaks():
     assert over_passes([first, second, third]).x == (0.0, 3.0, 18.0, 35.0)
 
 
+def test_passes_are_those_of_each_image_in_whatever_order_the_shards_come():
+    none = {"points": [0, 0], "tries": [0, 0], "first_try": [0, 0]}
+    late = record([R, B], forwards=[10, 4], first=[0, 2], passes=[0, 3], index=(4, 6), **none)
+    early = record([B, R], forwards=[7, 10], first=[1, 0], passes=[1, 0], index=(1, 2), **none)
+    overlap = record([B, R], forwards=[5, 5], first=[1, 0], passes=[2, 0], index=(2, 5), **none)
+    apart = over_passes([[late, early]])
+    assert (apart.x, apart.robust, apart.n, apart.end) == ((0.0, 1.0, 3.0), (4, 3, 2), 4, 10.0)
+    assert over_passes([[early, late]]) == apart
+    both = over_passes([[late, early], [overlap]])
+    assert (both.x, both.robust, both.n) == ((0.0, 1.0, 3.0, 12.0), (5, 4, 3, 2), 5)
+
+
 def test_sizes_are_the_smallest_over_attacks_and_radii():
     far = record([B, B, R, M], size=[0.3, 0.05, 9.0, 9.0], eps="inf", minimises=True)
     near = record([B, R, B, M], size=[0.1 + 1e-7, 9.0, 0.1, 9.0], eps=0.1)
