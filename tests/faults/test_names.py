@@ -95,6 +95,7 @@ def test_every_figure_is_valid_xml_and_no_warning_is_raised(named, figure, tmp_p
     assert clean(text)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suffix", ["png", "pdf"])
 def test_other_pictures_are_drawn_without_a_warning(named, tmp_path, suffix):
     folder = named
@@ -154,6 +155,7 @@ def broken_lines(tmp_path_factory):
 FORGED = "\nFORGED: holds"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "command", ["leaderboard", "show", "table", "report", "cite", "compare", "plot", "badge"]
 )

@@ -395,6 +395,7 @@ def killed_at(monkeypatch, step):
 OTHER = PLAN.replace("0.1", "0.3")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("older", [False, True], ids=["", "of an earlier version"])
 def test_whenever_it_is_killed_a_folder_shows_what_belongs_to_its_plan(whole, tmp_path, monkeypatch, older):
     plan = to_json(parsed(OTHER))

@@ -71,6 +71,7 @@ def test_weights_depend_on_the_seed_alone():
     assert first.buffer[0].out_features == 16
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["vgg11", "resnet20", "resnet18", "preact_resnet18", "wide_resnet"])
 def test_every_family_is_drawn_from_the_seed(name):
     options = {"depth": 10, "width": 1} if name == "wide_resnet" else {}

@@ -45,6 +45,7 @@ def test_torchvision_heads_split_at_their_last_linear(name):
     torch.testing.assert_close(split.linear(split.features(x)), network(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "size"),
     [("alexnet", 224), ("vgg11_bn", 32), ("squeezenet1_1", 32), ("densenet121", 32), ("mobilenet_v2", 32),

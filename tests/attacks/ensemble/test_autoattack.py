@@ -74,6 +74,7 @@ def test_it_breaks_all_that_any_part_breaks(norm, drop):
     assert not (broken(model, first, y) & ~breaks).any()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("drop", [True, False])
 def test_each_part_plays_on_what_still_stands(drop):
     """An image that the first attack breaks costs what the first attack costs, dropped or not."""

@@ -53,6 +53,7 @@ def test_it_breaks_exactly_what_integer_programming_says_can_be_broken(seed):
     assert int(oracle.ledger.forwards.min()) > 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 def test_in_every_norm_points_stay_inside_and_nothing_certified_breaks(norm):
     model, x = relu_model([4, 8, 3], 1), images(8, (1, 2, 2), 3)
@@ -104,6 +105,7 @@ def test_dropped_images_cost_nothing():
     assert int(oracle.ledger.forwards[0]) < int(oracle.ledger.forwards[1:].max())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     "weak",

@@ -43,6 +43,7 @@ SMALL = EconomicalAutoAttack(
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("norm", ["Linf", pytest.param("L2", marks=slow), pytest.param("L1", marks=slow)])
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 def test_laws(law, norm):

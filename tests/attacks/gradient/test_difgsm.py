@@ -79,6 +79,7 @@ def test_without_diversity_it_is_mifgsm():
     assert torch.allclose(own, plain, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_robust_accuracy_agrees_with_torchattacks():
     """Within 15 points of 60 images: the two draw other sizes, one per image here, one per batch there."""
     torchattacks = pytest.importorskip("torchattacks")

@@ -14,6 +14,7 @@ from tests.truths import attacked, images, small_net
 KERNELS = ["gaussian", "linear", "uniform"]
 
 
+@pytest.mark.thorough
 def test_it_keeps_the_laws():
     assert not failures(check_attack(TIFGSM(steps=4, kernel_size=3)))
 

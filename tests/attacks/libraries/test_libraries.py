@@ -95,6 +95,7 @@ def test_random_starts_agree_on_nearly_every_verdict(theirs, norm):
     assert int(broken(model, best, y).sum()) >= int(broken(model, library, y).sum()) - 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("head", [*HEADS, "minus 20"])
 @pytest.mark.parametrize("theirs", [ArtCW(steps=30), TorchattacksCW(steps=60, learning_rate=0.01)], ids=label)
 def test_cw_of_libraries_never_beats_ours_by_much(theirs, head):

@@ -18,6 +18,7 @@ from tests.attacks.test_truths import closed_form, grey
 from tests.truths import attacked, broken, classify, images, linear, random_linear, small_net
 
 
+@pytest.mark.thorough
 def test_it_keeps_the_laws():
     assert not failures(check_attack(DDN(steps=8)))
 
@@ -35,6 +36,7 @@ def test_it_finds_the_exact_distance_to_a_hyperplane(classes):
     assert oracle.ledger.forwards.tolist() == [121] * 30
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "attack", [DDN(steps=100), FMN(steps=60), DeepFool()], ids=["DDN", "FMN", "DeepFool"]
 )
@@ -85,6 +87,7 @@ def test_a_target_is_reached():
     assert (L2.size(x_adv - x).double() >= bound * (1 - 1e-5)).all()
 
 
+@pytest.mark.thorough
 def test_a_finite_radius_only_says_what_counts():
     model, x = random_linear(classes=2, seed=6), grey(40)
     y = classify(model, x)

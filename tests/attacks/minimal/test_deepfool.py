@@ -30,6 +30,7 @@ from tests.truths import (
 norms = pytest.mark.parametrize("norm", [LINF, L2], ids=lambda n: n.name)
 
 
+@pytest.mark.thorough
 def test_it_keeps_the_laws():
     assert not failures(check_attack(DeepFool(steps=4, rivals=2)))
 

@@ -31,6 +31,7 @@ norms = pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 both = pytest.mark.parametrize("recipe", [FAB, FABTargeted], ids=["fab", "fab-t"])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("recipe", "norm"), [(FAB, "Linf"), (FAB, "L2"), (FAB, "L1"), (FABTargeted, "Linf")])
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 def test_laws(law, recipe, norm):
@@ -89,6 +90,7 @@ def test_targets_are_reached_at_a_distance_near_the_bound(recipe):
     assert (size >= distances(model, x, y, "L2") * (1 - 1e-5))[hit].all()
 
 
+@pytest.mark.thorough
 @both
 @pytest.mark.parametrize("kind", [OutputKind.LOG_PROBABILITIES, OutputKind.SIMPLEX])
 def test_what_the_output_means_changes_no_verdict(recipe, kind):

@@ -18,6 +18,7 @@ from tests.truths import attacked, broken, classify, images, linear, random_line
 norms = pytest.mark.parametrize("norm", [LINF, L2], ids=lambda n: n.name)
 
 
+@pytest.mark.thorough
 def test_it_keeps_the_laws():
     assert not failures(check_attack(FMN(steps=8)))
 
@@ -70,6 +71,7 @@ def test_a_finite_radius_only_says_what_counts():
     assert torch.equal(broken(model, oracle.best, y)[sure], (distance < eps)[sure])
 
 
+@pytest.mark.thorough
 def test_black_and_white_digits_are_all_broken_as_near_as_by_ddn():
     model, x, y = digits_cnn()
     x, y = x[:40], y[:40]

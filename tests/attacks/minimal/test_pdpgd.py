@@ -61,6 +61,7 @@ def test_passes_are_one_of_each_a_step():
     assert oracle.ledger.forwards.tolist() == [16] * 5
 
 
+@pytest.mark.thorough
 def test_a_target_is_reached():
     model, x = random_linear(classes=4, seed=7), images(20, (1, 4, 4))
     y = classify(model, x)
@@ -70,6 +71,7 @@ def test_a_target_is_reached():
     assert (classify(model, x_adv) == target).all()
 
 
+@pytest.mark.thorough
 def test_a_finite_radius_only_says_what_counts():
     model, x = random_linear(classes=3, seed=6), images(40, (1, 4, 4))
     y = classify(model, x)

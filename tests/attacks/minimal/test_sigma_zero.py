@@ -32,10 +32,12 @@ def least_counts(model, x, y):
     return torch.tensor(counts, dtype=torch.float64)
 
 
+@pytest.mark.thorough
 def test_it_keeps_the_laws():
     assert not failures(check_attack(SigmaZero(steps=8)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("classes", [2, 4])
 def test_it_comes_near_the_exact_count_of_a_linear_model(classes):
     model, x = random_linear(classes=classes, shape=(1, 6, 6), seed=5), images(40, (1, 6, 6))

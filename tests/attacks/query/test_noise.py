@@ -25,6 +25,7 @@ def tilted(pixels, distance):
     return linear(weight, torch.tensor([0.5 + distance, 0.0]))
 
 
+@pytest.mark.thorough
 def test_it_keeps_the_laws():
     assert not failures(check_attack(Noise(points=8)))
 

@@ -39,12 +39,14 @@ def luck(x, seed=0):
     return Randomness(seed, torch.arange(len(x))).uniform(x.new_empty(len(x), numbers(x)))
 
 
+@pytest.mark.thorough
 @norms
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 def test_laws(law, norm):
     law(Square(queries=30), norm)
 
 
+@pytest.mark.thorough
 def test_under_linf_it_breaks_two_classes_where_geometry_says():
     model = random_linear(classes=2, shape=(1, 4, 4), centred=True)
     x = images(40, (1, 4, 4), 0, 0.45, 0.55)
@@ -56,6 +58,7 @@ def test_under_linf_it_breaks_two_classes_where_geometry_says():
     assert torch.equal(broken(model, x_adv, y)[sure], (distance < eps)[sure])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("norm", "missed"), [("Linf", 2), ("L2", 12), ("L1", 14)])
 def test_it_breaks_what_brute_force_breaks_and_nothing_else(norm, missed):
     """Two pixels have room for signs and little else: under L2 and L1 only few directions are ever tried."""

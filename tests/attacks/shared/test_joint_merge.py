@@ -95,6 +95,7 @@ def test_a_candidate_that_only_harms_is_left_out():
     assert net.asked == 2  # the first batch, and image 0 beside it
 
 
+@pytest.mark.thorough
 def test_a_merged_graph_batch_breaks_no_fewer_and_the_option_changes_no_key():
     model = wnll("joint")
     y = classify(model, X)

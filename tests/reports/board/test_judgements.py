@@ -82,6 +82,7 @@ def test_what_does_not_fit_together_is_left_to_record_by_record(judged):
     assert judgement_of(in_memory[:1]).robust().tolist() == [True, False]
 
 
+@pytest.mark.thorough
 def test_no_table_shows_which_way_it_was(records, monkeypatch):
     renderers = (CSV(), JSON(), HTML())
     texts = [one.render(records) for one in renderers]

@@ -101,6 +101,7 @@ def renamed(one):
     return changed(one, **{s: {"name": HOSTILE} for s in ("target", "source") if getattr(one, s).name == "a"})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [*PLUGINS, "eps", "sizes"])
 @pytest.mark.parametrize("suffix", [".svg", ".png"])
 def test_same_records_same_bytes_whatever_the_names(tmp_path, name, suffix):

@@ -67,6 +67,7 @@ def test_transfer_map_shows_every_pair_and_leaves_unknown_ones_empty():
     assert len(numbers) == 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])
 def test_same_records_same_bytes_whatever_the_names(tmp_path, suffix):
     records = [record(HOSTILE, "", "clean", [R] * 10, gradient=""),

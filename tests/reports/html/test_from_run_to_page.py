@@ -68,6 +68,7 @@ def test_a_record_names_the_file_of_its_images(folder):
             assert store.adv(record.provenance.crafted).is_file()
 
 
+@pytest.mark.thorough
 def test_the_page_shows_images_that_fell(folder):
     page = parse(HTML().render_run(folder))
     breaks = sum(record.columns.status.count("broken") for record in Store(folder).read_records())

@@ -286,6 +286,7 @@ def test_inference_mode_around_a_call_is_no_matter(name):
     assert board.worst_case.tolist() == [plain.robust_accuracy]
 
 
+@pytest.mark.thorough
 def test_a_norm_may_be_written_as_elsewhere():
     for norms in (("Linf", "linf", "inf", "l_inf", np.inf), ("L2", "l2", "2", 2, 2.0)):
         results = [robench.attack(linear(), X, Y, "pgd", eps=0.1, norm=norm) for norm in norms]

@@ -272,6 +272,7 @@ def test_lost_weights_are_not_trained_again(run):
     assert not list(run.glob("models/*/weights.safetensors"))
 
 
+@pytest.mark.thorough
 def test_code_of_a_file_needs_consent_before_anything_is_looked_at(tmp_path):
     (tmp_path / "net.py").write_text(
         "from torch import nn\n\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"

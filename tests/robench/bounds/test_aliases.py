@@ -205,6 +205,7 @@ def test_a_change_in_place_is_followed_as_torch_makes_it(name):
     assert outcome.verdict is (Verdict.CERTIFIED if least > 0 else Verdict.BROKEN)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_followed_in_place_is_refused(name):
     net, x, y = scored(lambda net, h: F.relu(h))

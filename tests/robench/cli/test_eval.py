@@ -223,6 +223,7 @@ def test_bounds_that_do_not_exist_are_refused_before_any_work(cli, bounds):
     assert not Path("none").exists()
 
 
+@pytest.mark.thorough
 def test_another_evaluation_of_the_same_model_does_not_replace_the_first(cli):
     small = ["--limit", "20", "--workers", "0", "--threads", "1"]
     first = cli(*LINE, "--attacks", "fgsm", *small)

@@ -65,6 +65,7 @@ def start():
         process.communicate()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("numbers", "code"),
     [

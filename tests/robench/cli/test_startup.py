@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -11,21 +12,54 @@ HEAVY = (
 MOST = 700
 """Most modules a light command may load; `list`, the widest, loads about 500, and numpy alone is 130."""
 CODE = """
-import sys
-sys.argv = ["robench", *sys.argv[1:]]
+import json, os, sys
 import robench.cli
-code = 0
-try:
-    if sys.argv[1:]:
-        robench.cli.main()
-except SystemExit as exit:
-    code = exit.code
-roots = {{name.partition(".")[0] for name in sys.modules}}
-loaded = [name for name in {heavy} if name in roots]
-assert not loaded, loaded
-assert len(sys.modules) < {most}, len(sys.modules)
-sys.exit(code)
+for number, arguments in enumerate(json.loads(sys.argv[1])):
+    if os.fork():  # every command begins with the command line imported, and nothing else
+        os.wait()
+        continue
+    for descriptor, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(f"{number}.{name}", os.O_CREAT | os.O_WRONLY), descriptor)
+    sys.argv = ["robench", *arguments]
+    code = 0
+    try:
+        if arguments:
+            robench.cli.main()
+    except SystemExit as exit:
+        code = exit.code
+    loaded = sorted(name.partition(".")[0] for name in sys.modules)
+    with open(f"{number}.json", "w") as file:
+        json.dump([code, loaded], file)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 """
+
+
+COMMANDS = [
+    ([], 0),
+    (["--help"], 0),
+    (["--version"], 0),
+    (["run", "--help"], 0),
+    (["table", "--help"], 0),
+    (["cite", "--help"], 0),
+    (["list"], 0),
+    (["list", "attacks", "--format", "json"], 0),
+    (["show", "pgd"], 0),
+    (["show", "torchattacks/DIFGSM"], 0),
+    (["show", "EADAttack"], 2),
+    (["show", "digits"], 0),
+    (["show", "wnll"], 0),
+    (["leaderboard", "nowhere"], 2),
+    (["run", "digits", "--set", "models.0.train.defense=pgd_trainning"], 2),
+    (["check", "digits"], 0),
+    (["run", "digits", "--dry-run"], 0),
+    (["run", "no-such-suite"], 2),
+    (["run", "digits", "--set", "threats.0.attacks=[{torchattacks/PGD: {alpa: 1}}]"], 2),
+    (["run", "digits", "--set", "threats.0.eps=x"], 2),
+    (["run", "--bogus"], 2),
+]
+"""What may be asked without waiting, and the exit code."""
 
 
 INTERRUPTED = """
@@ -59,36 +93,24 @@ def test_ctrl_c_before_a_command_begins_is_answered_in_words(module, tmp_path):
     assert process.stderr == "error: Interrupted.\n"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        ([], 0),
-        (["--help"], 0),
-        (["--version"], 0),
-        (["run", "--help"], 0),
-        (["table", "--help"], 0),
-        (["cite", "--help"], 0),
-        (["list"], 0),
-        (["list", "attacks", "--format", "json"], 0),
-        (["show", "pgd"], 0),
-        (["show", "torchattacks/DIFGSM"], 0),
-        (["show", "EADAttack"], 2),
-        (["show", "digits"], 0),
-        (["show", "wnll"], 0),
-        (["leaderboard", "nowhere"], 2),
-        (["run", "digits", "--set", "models.0.train.defense=pgd_trainning"], 2),
-        (["check", "digits"], 0),
-        (["run", "digits", "--dry-run"], 0),
-        (["run", "no-such-suite"], 2),
-        (["run", "digits", "--set", "threats.0.attacks=[{torchattacks/PGD: {alpa: 1}}]"], 2),
-        (["run", "digits", "--set", "threats.0.eps=x"], 2),
-        (["run", "--bogus"], 2),
-    ],
-)
-def test_light_commands_import_nothing_heavy(arguments, code, tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with what every command wrote, its exit code and the modules it loaded."""
+    folder = tmp_path_factory.mktemp("commands")
     process = subprocess.run(
-        [sys.executable, "-c", CODE.format(heavy=HEAVY, most=MOST), *arguments],
-        capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "NO_COLOR": "1"}, check=False,
+        [sys.executable, "-c", CODE, json.dumps([arguments for arguments, _ in COMMANDS])],
+        capture_output=True, text=True, cwd=folder, env={**os.environ, "NO_COLOR": "1"}, check=False,
     )  # fmt: skip
-    assert process.returncode == code, process.stderr
-    assert "Traceback" not in process.stderr
+    assert process.returncode == 0, process.stderr
+    return folder
+
+
+@pytest.mark.parametrize("number", range(len(COMMANDS)), ids=[" ".join(words) for words, _ in COMMANDS])
+def test_light_commands_import_nothing_heavy(number, folder):
+    errors = (folder / f"{number}.err").read_text()
+    assert (folder / f"{number}.json").exists(), errors
+    code, modules = json.loads((folder / f"{number}.json").read_text())
+    assert code == COMMANDS[number][1], errors
+    assert not set(HEAVY) & set(modules)
+    assert len(modules) < MOST
+    assert "Traceback" not in errors

@@ -20,6 +20,7 @@ def scarce(sizes, most):
     return work
 
 
+@pytest.mark.thorough
 def test_independent_images_are_halved_until_they_fit():
     sizes = []
     batches = fitting_batches(Model(name="m", net=nn.Flatten(), classes=2), 20)
@@ -27,6 +28,7 @@ def test_independent_images_are_halved_until_they_fit():
     assert (sizes, batches.smallest) == ([12, 6, 3], 3)
 
 
+@pytest.mark.thorough
 def test_a_joint_batch_is_tried_once_and_the_message_says_how_large_it_is():
     sizes = []
     model = Model(name="m", net=nn.Flatten(), classes=2, coupling=Coupling.JOINT)

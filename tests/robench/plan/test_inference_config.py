@@ -171,6 +171,7 @@ def test_what_cannot_be_certified_is_refused(finished, arguments, message):
     assert message in " ".join(result.output.split())
 
 
+@pytest.mark.thorough
 def test_check_preflight_builds_defended_models(finished):
     file, _, _ = finished
     result = CliRunner().invoke(

@@ -179,6 +179,7 @@ def test_a_finding_on_every_record_of_a_model_leaves_it_without_a_rank(tmp_path)
     assert [(row.model, row.rank) for row in board.rows] == [("a", 1), ("b", None)]
 
 
+@pytest.mark.thorough
 def test_the_same_runs_give_the_same_pages_and_stale_ones_go(tmp_path):
     folder = tmp_path / "site"
     both = [entry(tmp_path, "first", [("a", 1), ("b", 5)])]
