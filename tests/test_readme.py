@@ -85,7 +85,7 @@ def test_every_command_and_option_exists(line):
     """The words of each command line are those that the command takes."""
     words = shlex.split(line, comments=True)
     command = get_command(app)
-    subcommand = command.commands[words[1]]
+    subcommand = command.commands[words[1]].whole
     options = {name for parameter in subcommand.params for name in parameter.opts}
     flags = [word for word in words[2:] if word.startswith("-")]
     assert set(flags) <= options, f"{words[1]} takes {sorted(options)}"

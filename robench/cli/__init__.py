@@ -1,8 +1,8 @@
 """The command line. Nothing here imports torch, pandas or scipy before a command needs them.
 
-A file for each command. Options that commands share: `option_types` and `options`; a plan carried out and
-printed: `run_and_report`; what is told while it goes on: `reporters`; interruption: `signals` and
-`session`; where code of a user's failed: `tracebacks`.
+A file for each command; `commands` lists them, and imports the one that is called. Options that commands
+share: `option_types` and `options`; a plan carried out and printed: `run_and_report`; what is told while it
+goes on: `reporters`; interruption: `signals` and `session`; where code of a user's failed: `tracebacks`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def _interrupted() -> SystemExit:
     return SystemExit(INTERRUPTED)
 
 
-try:  # the first half second of every command goes into this line
+try:  # the first third of a second of every command goes into this line
     from robench.cli.app import app
 except KeyboardInterrupt:
     raise _interrupted() from None

@@ -82,7 +82,7 @@ main()
 
 
 @pytest.mark.parametrize(
-    "module", ["robench.cli.app", "typer", "robench.cli.certify", "making the context", "robench.catalogue"]
+    "module", ["robench.cli.app", "typer", "robench.cli.list", "making the context", "robench.catalogue"]
 )
 def test_ctrl_c_before_a_command_begins_is_answered_in_words(module, tmp_path):
     process = subprocess.run(
