@@ -111,7 +111,7 @@ def _members(archive: zipfile.ZipFile, split: str, *, where: str) -> list[tuple[
     of_class: dict[str, list[str]] = {name: [] for name in _CLASSES}
     bytes_ = 0
     for member in archive.infolist():
-        parts = check_member(member.filename, where=where).parts
+        parts = check_member(member.filename, where=where)
         if member.is_dir() or not parts or parts[0] != split:
             continue
         if len(parts) != 3 or parts[1] not in of_class:

@@ -52,10 +52,7 @@ def kept_global_state() -> Iterator[None]:
     with warnings.catch_warnings():
         cudnn = torch.backends.cudnn
         flags = (cudnn.enabled, cudnn.benchmark, cudnn.deterministic)
-        deterministic = (
-            torch.are_deterministic_algorithms_enabled(),
-            torch.is_deterministic_algorithms_warn_only_enabled(),
-        )
+        deterministic = _determinism()
         autocast = {d: (torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in ("cpu", "cuda")}
         threads, anomaly = torch.get_num_threads(), torch.is_anomaly_enabled()
         lists = [
@@ -75,7 +72,8 @@ def kept_global_state() -> Iterator[None]:
                 yield
         finally:
             cudnn.enabled, cudnn.benchmark, cudnn.deterministic = flags
-            torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+            if _determinism() != deterministic:  # else not: setting it imports torch's compiler, two seconds
+                torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
             for kind, (is_on, dtype) in autocast.items():
                 torch.set_autocast_enabled(kind, is_on)
                 torch.set_autocast_dtype(kind, dtype)
@@ -99,6 +97,12 @@ def kept_global_state() -> Iterator[None]:
                     signal.signal(number, handler)
             np.set_printoptions(**printing)
             np.seterr(**errors)
+
+
+def _determinism() -> tuple[bool, bool]:
+    """Return whether torch takes deterministic algorithms alone, and whether it only warns of others."""
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    return torch.are_deterministic_algorithms_enabled(), warn_only
 
 
 def _device() -> Any:

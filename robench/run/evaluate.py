@@ -12,7 +12,6 @@ import torch
 from robench.attack.craft import Crafted
 from robench.model.prepared import PreparedModels
 from robench.record.schema import Record
-from robench.run.bound_units import bound_unit
 from robench.run.craft_and_judge import asked_again, craft_unit, judge_unit
 from robench.run.heartbeat import Heartbeat
 from robench.run.jobs import Crafting, Job, Unit
@@ -205,6 +204,8 @@ def _judge_and_keep(
     clean, codes = answers.about(unit)
     with context.attempt(unit.title, key=unit.key, model=name):
         if unit.bounding:
+            from robench.run.bound_units import bound_unit  # with scipy's optimizers, half a second
+
             record = bound_unit(unit, unit.bounding, context.settings)
         else:
             record = judge_unit(unit, result, context.settings, clean=clean, known=codes)

@@ -7,16 +7,18 @@ import struct
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
 import torch
 import torchvision.datasets
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from model_zoo.datasets import CIFAR10JPEG, MNIST, Digits, ImageFolder, Npz
-from model_zoo.datasets.files import data_root
+from model_zoo.datasets.files import check_member, data_root
 from robench.errors import ConfigError, InputError
 from robench.recipe import build
 
@@ -488,3 +490,13 @@ def test_a_split_of_another_name_is_no_class(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "val" / "cat" / "0.png")
     with pytest.raises(InputError, match=r"at least one picture, got none\. Lay pictures out as"):
         ImageFolder(path=str(tmp_path))("test")
+
+
+@given(st.lists(st.sampled_from(["a", ".", "..", "", "b c", "/"]), max_size=6).map("/".join))
+def test_parts_of_an_archive_member_are_those_of_pathlib(name):
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        with pytest.raises(InputError, match="inside the archive"):
+            check_member(name, where="x")
+    else:
+        assert check_member(name, where="x") == path.parts

@@ -4,6 +4,7 @@ import logging
 import os
 import random
 import signal
+import subprocess
 import sys
 import warnings
 
@@ -104,3 +105,14 @@ def _switch(name, before):
     CHANGES[name]()
     assert state()[name] != before[name]
     raise ZeroDivisionError
+
+
+def test_what_nobody_switched_costs_no_import_of_torchs_compiler():
+    code = (
+        "import sys, torch\n"
+        "from robench.model.global_state import kept_global_state\n"
+        "with kept_global_state(): torch.zeros(1) + 1\n"
+        "assert 'torch._inductor' not in sys.modules and 'torch._dynamo' not in sys.modules"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
