@@ -7,7 +7,6 @@ never been asked before, several times, each under chance of its own.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, Model
+from robench.model.rounding import beyond_rounding
 from robench.model.tested_network import networks_under_test
 from robench.plurals import counted
 from robench.randomness import borrowed_global_randomness
@@ -26,9 +26,6 @@ IMAGES = 64
 
 ROUNDING = 1e-3
 """Largest difference of scores that another batch may make by rounding, by how far the scores are apart."""
-
-LAST_DIGITS = 16
-"""The same, in last digits of the score itself: a common part of all scores leaves few."""
 
 EXPECTATION = "Attack the expectation over the randomness (EOT), and draw it by `robench.model.noise`"
 CALLED_BEFORE = "Call the network once before it is measured, so that what it draws or makes then is fixed"
@@ -158,21 +155,7 @@ def answers(model: Model, x: Images) -> Outputs:
 
 def differences(first: Tensor, second: Tensor) -> Tensor:
     """Tell per image whether two answers (B, K) differ by more than rounding; masked classes are alike."""
-    apart = (first - second).abs().masked_fill(first == second, 0.0)
-    digits = LAST_DIGITS * torch.finfo(first.dtype).eps * first.abs().masked_fill(~first.isfinite(), 0.0)
-    return ~(apart <= ROUNDING * _spread(first) + digits).all(dim=1)
-
-
-def _spread(outputs: Tensor) -> Tensor:
-    """Return how far the scores that matter are apart: the upper half of a row's, twice, as a median.
-
-    Neither a common part of all scores nor classes that are masked by a large number count.
-    """
-    ranking = outputs.masked_fill(~outputs.isfinite(), -math.inf).sort(dim=1, descending=True).values
-    upper = ranking[:, : max(2, (outputs.shape[1] + 1) // 2)]
-    lowest = torch.where(upper.isfinite(), upper, upper[:, :1]).amin(dim=1)
-    spreads = (upper[:, 0] - lowest).nan_to_num(0.0)
-    return 2 * spreads.median()
+    return beyond_rounding(first, second, tolerance=ROUNDING)
 
 
 def largest_score(outputs: Outputs) -> Tensor:

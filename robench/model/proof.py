@@ -9,6 +9,7 @@ from torch import Tensor
 
 from robench.model.fitting_batches import fitting_batches
 from robench.model.interface import GradientSource, Model
+from robench.model.rounding import beyond_rounding
 from robench.randomness import borrowed_global_randomness
 from robench.types import Images, Outputs, PerSample
 
@@ -16,7 +17,8 @@ PROOF_IMAGES = 16
 """Most images on which a copy is compared with the original."""
 
 OUTPUT_TOLERANCE = 1e-4
-"""Largest difference of an output, relative to the largest output of the images compared."""
+"""Largest difference of an output, relative to the largest output of the images compared; of scores, also
+relative to how far they are apart, for behind a mask of -1e4 a whole class may go unseen otherwise."""
 
 GRADIENT_TOLERANCE = 1e-2
 """Largest difference of a gradient in L2, relative to its length, or the median length if that is more."""
@@ -100,6 +102,8 @@ def difference(original: Answer, other: Answer) -> str:
         apart = float((one - two)[finite].abs().max()) if bool(finite.any()) else 0.0
         if apart > OUTPUT_TOLERANCE * scale:
             return f"its outputs differ by {apart / max(scale, 1e-30):.2g} of the largest"
+    if bool(beyond_rounding(original.own, other.own, tolerance=OUTPUT_TOLERANCE).any()):
+        return "its scores differ by more than rounding, beside how far they are apart"
     one, two = original.gradient.flatten(1), other.gradient.flatten(1)
     sound = torch.isfinite(one).all(dim=1)
     if not torch.equal(sound, torch.isfinite(two).all(dim=1)):
