@@ -12,18 +12,15 @@ import contextlib
 import json
 import os
 import secrets
-import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock, FileLock, Timeout
-
 from robench.errors import ConfigError, RobenchError, StorageError
 from robench.record.files import read_json
+from robench.run.folder_lock import locked
+from robench.run.lease_holder import is_here, machine, this_process
 
 STALE = 60.0
 """Seconds without a heartbeat after which a lease of another machine counts as abandoned."""
@@ -34,14 +31,8 @@ BEAT = 5.0
 MOST = 65536
 """Most bytes of a lease that is read."""
 
-PATIENCE = 30.0
-"""Seconds to wait for another process to finish looking through the leases."""
-
 GOODBYE = 1.0
 """Seconds to wait for it on leaving; after them the folder of leases stays where it is."""
-
-LOOK = 0.5
-"""Seconds between two looks at whether to wait on."""
 
 
 class Leases:
@@ -125,7 +116,7 @@ class Leases:
     def _write(self, path: Path, facts: dict[str, Any]) -> bool:
         """Make the file of a lease, whole, unless there is one; tell whether it was made."""
         temporary = self._folder / f".{secrets.token_hex(8)}.new"
-        text = json.dumps({**_holder(), **facts})
+        text = json.dumps({**this_process(), **facts})
         try:
             try:
                 temporary.write_text(text, "utf-8")
@@ -165,7 +156,7 @@ class Leases:
                 continue
             facts = _facts(path)
             # A process of this machine that is stopped (Ctrl-Z) makes no heartbeat, but it may go on later.
-            if _is_here(facts) or not self._abandoned(path):
+            if is_here(facts) or not self._abandoned(path):
                 yield facts
             else:
                 self._remove(path)
@@ -190,7 +181,7 @@ class Leases:
     def _abandoned(self, path: Path) -> bool:
         """Tell whether the holder of a lease is dead, or has not been heard of for too long."""
         facts = _facts(path)
-        if facts.get("machine") == _machine() and not _is_here(facts):
+        if facts.get("machine") == machine() and not is_here(facts):
             return True
         now = self._now()
         try:
@@ -228,43 +219,16 @@ class Leases:
                 with contextlib.suppress(OSError):
                     os.utime(path)
 
-    def _acquire(self, lock: BaseFileLock, deadline: float) -> None:
-        """Wait for a lock until a time by `time.monotonic`."""
-        while True:
-            try:
-                lock.acquire(timeout=min(LOOK, max(deadline - time.monotonic(), 0)))
-                return
-            except Timeout:
-                self._check()
-                if time.monotonic() >= deadline:
-                    raise
-
     @contextlib.contextmanager
     def _exclusively(self, *, patience: float | None = None) -> Iterator[None]:
-        """Hold the folder for a moment; the operating system lets go when the process ends, however."""
-        try:
-            self._folder.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self._folder.parent / ".lock")
-            self._acquire(lock, time.monotonic() + (PATIENCE if patience is None else patience))
-        except Timeout:
-            raise ConfigError(
-                where=str(self._folder.parent),
-                expected="a run folder that can be locked",
-                got="one whose lock another process holds",
-                do="Wait for it to finish, or choose another folder with --out",
-            ) from None
-        except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
-            got = getattr(error, "strerror", None) or str(error)
-            raise StorageError(where=str(self._folder), expected="to lock the folder", got=got) from error
-        try:
+        """Hold the folder for a moment, and see that it is there."""
+        with locked(self._folder.parent, patience=patience, check=self._check):
             try:
                 self._folder.mkdir(exist_ok=True)  # only under the lock: the last process to leave deletes it
             except OSError as error:
                 got = error.strerror or str(error)
                 raise StorageError(where=str(self._folder), expected="a folder", got=got) from error
             yield
-        finally:
-            lock.release()
 
 
 def _named(temporary: Path, path: Path, text: str) -> None:
@@ -295,39 +259,3 @@ def _facts(path: Path) -> dict[str, Any]:
     except StorageError:
         return {}
     return facts if isinstance(facts, dict) else {}
-
-
-@cache
-def _machine() -> str:
-    """Return what tells this machine, in this uptime, from any other; a container counts processes anew."""
-    parts = [socket.gethostname()]
-    with contextlib.suppress(OSError):
-        parts.insert(0, Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip())
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(parts)
-
-
-def _holder() -> dict[str, Any]:
-    return {"machine": _machine(), "pid": os.getpid(), "since": _birth(os.getpid())}
-
-
-def _birth(pid: int) -> str:
-    """Return when a process started, in ticks of the machine; empty where that cannot be known."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
-def _is_here(facts: dict[str, Any]) -> bool:
-    """Tell whether the process that took a lease runs on this machine."""
-    pid = facts.get("pid")
-    if facts.get("machine") != _machine() or not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return _birth(pid) == facts.get("since")

@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 from robench.errors import ConfigError, StorageError
-from robench.run import leases
+from robench.run import folder_lock
 from robench.run.leases import Leases
 
 PLAN = "abc"
@@ -204,11 +204,11 @@ def test_who_waits_for_a_lock_can_be_asked_to_stop(folder, monkeypatch):
         if len(requests) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(leases, "LOOK", 0.01)
+    monkeypatch.setattr(folder_lock, "LOOK", 0.01)
     with FileLock(folder.parent / ".lock"):
         with pytest.raises(KeyboardInterrupt), Leases(folder, check=check).joined(PLAN):
             pass
-        monkeypatch.setattr(leases, "PATIENCE", 0.05)
+        monkeypatch.setattr(folder_lock, "PATIENCE", 0.05)
         with pytest.raises(ConfigError, match="a run folder that can be locked"), Leases(folder).joined(PLAN):
             pass
     with Leases(folder).joined(PLAN):

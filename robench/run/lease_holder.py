@@ -1,0 +1,51 @@
+"""Which process took a lease, and whether it still runs on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+@cache
+def machine() -> str:
+    """Return what tells this machine, in this uptime, from any other; a container counts processes anew."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.insert(0, Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+def this_process() -> dict[str, Any]:
+    """Return what tells this process from any other, on this machine or elsewhere."""
+    return {"machine": machine(), "pid": os.getpid(), "since": _birth(os.getpid())}
+
+
+def _birth(pid: int) -> str:
+    """Return when a process started, in ticks of the machine; empty where that cannot be known."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def is_here(facts: dict[str, Any]) -> bool:
+    """Tell whether the process that took a lease runs on this machine.
+
+    Args:
+        facts: what the lease says; see `this_process`.
+    """
+    pid = facts.get("pid")
+    if facts.get("machine") != machine() or not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return _birth(pid) == facts.get("since")
