@@ -15,10 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from model_zoo.checkpoints import beside_tensors, fitting, untrusted_weights
+from model_zoo.checkpoints import beside_tensors, untrusted_weights
 from model_zoo.checkpoints.cards import stated
+from model_zoo.checkpoints.chosen_part import select
+from model_zoo.checkpoints.fits import Network, Selection
+from model_zoo.checkpoints.fitting import best_fit
 from model_zoo.checkpoints.saving import sidecar_path
-from model_zoo.checkpoints.weight_sets import select, weight_sets
+from model_zoo.checkpoints.weight_sets import weight_sets
 from model_zoo.network import Normalize, Normalized
 from robench.errors import CheckpointError
 from robench.intake.limits import CHECKPOINT, SMALL_FILE
@@ -71,12 +74,10 @@ def load(
     others = [name for name in target.state_dict() if name not in own and name not in extra]
     if not own and not extra and not part:  # a network without weights, and a file that says so
         return digest
-    needs = fitting.Network(
-        own=own, extra=extra, others=others, normalize=_statistics(network), layouts=layouts
-    )
+    needs = Network(own=own, extra=extra, others=others, normalize=_statistics(network), layouts=layouts)
     try:
         contents = weight_sets(part, steps=way, where=where)
-        selection = fitting.best_fit(contents, needs, path=path, key=key is not None)
+        selection = best_fit(contents, needs, path=path, key=key is not None)
     except (RuntimeError, NotImplementedError) as error:  # torch cannot compute with every tensor it can read
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         got, do = f"tensors of another kind ({reason})", "Save the weights as plain tensors of numbers"
@@ -106,7 +107,7 @@ def _own(target: nn.Module, *, where: str) -> dict[str, Tensor]:
 def _fill(
     target: nn.Module,
     own: dict[str, Tensor],
-    selection: fitting.Selection,
+    selection: Selection,
     *,
     is_current: bool,
     where: str,

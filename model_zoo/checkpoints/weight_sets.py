@@ -1,4 +1,4 @@
-"""Where in a checkpoint weights lie: every set of tensors with names, and the part that a `key` chooses."""
+"""Where in a checkpoint weights lie: every set of tensors with names."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from torch import Tensor
 
 from model_zoo.checkpoints.beside_tensors import (
     Versions,
-    below,
     is_extra_state,
     tensors_within,
     versions_of,
 )
 from model_zoo.checkpoints.reparametrized import is_plain
 from model_zoo.checkpoints.untrusted_weights import TO_TENSORS, InertArray, enumeration
-from robench.errors import CheckpointError, nearest
+from robench.errors import CheckpointError
 from robench.intake.archives import check_expansion
 from robench.intake.limits import TENSORS
 from robench.plan.key_path import Step, key_text
@@ -45,20 +44,8 @@ _MOST_VISITS = 10_000_000
 _MOST_JOINED = 16
 """Mappings within one that are put one after the other, as the parts of one network may be kept."""
 _COUNTS = (
-    "no",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +209,24 @@ def _is_weight(name: Any, value: Any) -> bool:
     return isinstance(value, Tensor) and not is_extra_state(str(name))
 
 
+def _walk_list(
+    node: list[Any] | tuple[Any, ...], steps: tuple[Step, ...], contents: Contents, above: frozenset[int]
+) -> None:
+    """Collect what is in a list: the sets of its only item that has some, else the positions of those."""
+    inner = {}
+    for position, item in enumerate(node):
+        if isinstance(item, Mapping | list | tuple):
+            contents_inside = Contents(left=contents.left)
+            _walk(item, (*steps, position), contents_inside, above)
+            if contents_inside.sets or contents_inside.lists:
+                inner[position] = contents_inside
+    if len(inner) > 1:
+        contents.lists.append((steps, list(inner)))
+    for contents_inside in inner.values() if len(inner) == 1 else ():
+        contents.sets += contents_inside.sets
+        contents.lists += contents_inside.lists
+
+
 def _union(node: Mapping[Any, Any], steps: tuple[Step, ...], tensors: dict[str, Tensor]) -> WeightSet:
     """Return the tensors of mappings within one as one set, with what those tell beside them."""
     others: dict[str, Any] = {}
@@ -240,24 +245,6 @@ def _union(node: Mapping[Any, Any], steps: tuple[Step, ...], tensors: dict[str, 
         is_malformed=is_malformed,
         joined=True,
     )
-
-
-def _walk_list(
-    node: list[Any] | tuple[Any, ...], steps: tuple[Step, ...], contents: Contents, above: frozenset[int]
-) -> None:
-    """Collect what is in a list: the sets of its only item that has some, else the positions of those."""
-    inner = {}
-    for position, item in enumerate(node):
-        if isinstance(item, Mapping | list | tuple):
-            contents_inside = Contents(left=contents.left)
-            _walk(item, (*steps, position), contents_inside, above)
-            if contents_inside.sets or contents_inside.lists:
-                inner[position] = contents_inside
-    if len(inner) > 1:
-        contents.lists.append((steps, list(inner)))
-    for contents_inside in inner.values() if len(inner) == 1 else ():
-        contents.sets += contents_inside.sets
-        contents.lists += contents_inside.lists
 
 
 def _joined(node: Mapping[Any, Any], prefix: str, above: frozenset[int]) -> Iterator[tuple[str, Tensor]]:
@@ -287,74 +274,3 @@ def _is_part(name: Any, value: Any) -> bool:
     if not isinstance(value, Mapping) or "param_groups" in value:
         return False
     return not (_NEVER.match(str(name).lower()) or is_extra_state(str(name)))
-
-
-def select(loaded: Any, steps: tuple[Step, ...], *, where: str) -> tuple[Any, tuple[Step, ...]]:
-    """Return the part of a file that a key chooses, and the steps as they were taken.
-
-    A name leads into a mapping, also one with dots in it; a position into a list or tuple. Where a name is
-    none of the mapping's own, those tensors are chosen whose names begin with it and a dot. `checkpoint` and
-    `ckpt` at the beginning may stand for the file itself, as in code that reads one.
-
-    Args:
-        loaded: what the file holds.
-        steps: the key.
-        where: the file, for the message.
-
-    Raises:
-        CheckpointError: it leads nowhere; names what is there.
-    """
-    node, way, rest = loaded, tuple[Step, ...](), steps
-    while rest:
-        step = _step(node, rest)
-        if step is None and not way and rest[0] in {"checkpoint", "ckpt"} and len(rest) > 1:
-            rest = rest[1:]
-            continue
-        if step is None:
-            raise _leads_nowhere(node, way, rest[0], where)
-        node, count, own = step
-        way, rest = (*way, *own), rest[count:]
-    return node, way
-
-
-def _step(node: Any, rest: tuple[Step, ...]) -> tuple[Any, int, tuple[Step, ...]] | None:
-    """Return what the next steps lead to, how many of them were used, and how they are written."""
-    if isinstance(node, list | tuple):
-        digits = str(rest[0])
-        if digits.isascii() and digits.isdigit() and int(digits) < len(node):
-            return node[int(digits)], 1, (int(digits),)
-        return None
-    if not isinstance(node, Mapping):
-        return None
-    names = {str(name): name for name in node}
-    for count in range(1, len(rest) + 1):
-        name = ".".join(map(str, rest[:count]))
-        if name in names:
-            own = names[name]
-            return node[own], count, (own if type(own) is int else name,)
-    for count in range(len(rest), 0, -1) if isinstance(rest[0], str) else ():
-        prefix = ".".join(map(str, rest[:count])) + "."
-        part = {n.removeprefix(prefix): node[own] for n, own in names.items() if n.startswith(prefix)}
-        if part:
-            return below(node, prefix, part), count, rest[:count]
-    return None
-
-
-def _leads_nowhere(node: Any, way: tuple[Step, ...], step: Step, where: str) -> CheckpointError:
-    place = f"in `{key_text(way)}`" if way else "in the file"
-    if isinstance(node, Mapping):
-        names = list(dict.fromkeys(str(name).partition(".")[0] for name in node))
-        got = (
-            f"{str(step)!r}, where there are {enumeration(names, most=12)}"
-            if names
-            else f"{str(step)!r}, and none"
-        )
-        expected, do = f"key: one of the names {place}", nearest(str(step), names) if names else ""
-    elif isinstance(node, list | tuple):
-        expected, do = f"key: a position {place}, a list of {len(node)}", ""
-        got = f"[{step}]" if isinstance(step, int) else repr(step)
-        do = f"Count from [0] to [{len(node) - 1}]" if node else ""
-    else:
-        expected, do = "key: a way to weights", "Leave out what comes after it"
-        got = f"{key_text((step,))!r} behind `{key_text(way)}`, which is of type {type(node).__name__}"
-    return CheckpointError(where=where, expected=expected, got=got, do=do)

@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 from robench.errors import ConfigError, StorageError
-from robench.run import folder_lock
+from robench.run import folder_lock, leases
 from robench.run.leases import Leases
 
 PLAN = "abc"
