@@ -25,6 +25,7 @@ slow = pytest.mark.slow
 SMALL = AutoAttack(scale=0.02)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("norm", ["Linf", pytest.param("L2", marks=slow), pytest.param("L1", marks=slow)])
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 def test_laws(law, norm):
@@ -94,6 +95,7 @@ def test_each_part_plays_on_what_still_stands(drop):
         assert torch.equal(proposal[sure], last[sure])
 
 
+@pytest.mark.thorough
 def test_square_sees_through_a_mask_that_stops_the_gradients():
     inner, x = small_net(seed=1), images(30)
     rough_model = Model(name="masked", net=Lambda(lambda x: inner.net((x * 64).round() / 64)), classes=4)
@@ -131,6 +133,7 @@ def test_an_infinite_radius_is_refused():
         attacked(AutoAttack(), small_net(), images(2), threat=ThreatModel(eps=math.inf))
 
 
+@pytest.mark.thorough
 def test_images_of_a_joint_batch_that_fell_in_different_batches_are_not_done():
     """One batch is proposed for all, so what counts is what one batch breaks."""
     inner = random_linear(classes=2, shape=(1, 4, 4), centred=True)

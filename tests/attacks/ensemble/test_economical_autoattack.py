@@ -153,6 +153,7 @@ def cascade_at(model, x, eps, norm="Linf"):
     return cascade, oracle
 
 
+@pytest.mark.thorough
 def test_a_search_from_the_worst_points_only_gains_and_breaks_more():
     """The plain way beside it is not to search: every loss is at least what it was, and more images fall."""
     model, x = small_net(seed=1), images(60)
@@ -226,6 +227,7 @@ def test_only_close_calls_are_measured_anew_and_no_other_comes_back():
     assert torch.allclose(cascade._distances.amin(dim=0)[close], first[close])
 
 
+@pytest.mark.thorough
 def test_later_rounds_are_for_images_whose_boundary_enters_the_ball():
     """Of a linear model, one is as far as it looks: what is between 1 and `near` radii gets one round."""
     model = random_linear(classes=2, shape=(1, 4, 4), centred=True)

@@ -48,6 +48,7 @@ def test_laws(law, name, norm):
     law(QUICK[name], norm)
 
 
+@pytest.mark.thorough
 @norms
 @pytest.mark.parametrize(
     "attack", [APGD(steps=40, loss="margin"), APGDTargeted(steps=40)], ids=["margin", "targeted"]

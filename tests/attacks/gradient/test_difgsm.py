@@ -30,6 +30,7 @@ def placed(image, height, width, down, right):
     return canvas
 
 
+@pytest.mark.thorough
 def test_it_keeps_the_laws():
     assert not failures(check_attack(DIFGSM(steps=4)))
 

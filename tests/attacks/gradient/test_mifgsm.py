@@ -15,6 +15,7 @@ from robench.errors import ConfigError
 from tests.truths import attacked, broken, classify, images, linear, small_net
 
 
+@pytest.mark.thorough
 def test_it_keeps_the_laws():
     assert not failures(check_attack(MIFGSM(steps=4)))
 

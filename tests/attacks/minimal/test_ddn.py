@@ -23,6 +23,7 @@ def test_it_keeps_the_laws():
     assert not failures(check_attack(DDN(steps=8)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("classes", [2, 4])
 def test_it_finds_the_exact_distance_to_a_hyperplane(classes):
     model, x = random_linear(classes=classes, seed=5), grey(30)
@@ -76,6 +77,7 @@ def test_the_cosine_starts_and_ends_where_it_should():
     assert [anneal(1.0, 0.1, d) for d in (0.0, 0.5, 1.0)] == pytest.approx([1.0, 0.55, 0.1])
 
 
+@pytest.mark.thorough
 def test_a_target_is_reached():
     model, x = random_linear(classes=4, seed=7), grey(20)
     y = classify(model, x)

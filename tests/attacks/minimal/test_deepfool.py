@@ -140,6 +140,7 @@ def test_a_joint_batch_is_broken_whole():
     assert broken(model, x_adv, y).float().mean() > 0.8
 
 
+@pytest.mark.thorough
 def test_median_distance_agrees_with_art():
     """Within 5 % of ART's under L2, on images away from the box, where both mean the same algorithm."""
     model, x, _ = digits_cnn()

@@ -66,6 +66,7 @@ def test_the_box_is_counted(norm):
         assert float(NORMS[norm].size(x_adv - x)) == pytest.approx(0.2, rel=0.01)
 
 
+@pytest.mark.thorough
 @norms
 @both
 def test_it_breaks_what_brute_force_breaks_and_nothing_else(recipe, norm):
@@ -152,6 +153,7 @@ def test_the_ledger_equals_the_analytic_count(attack, forwards, backwards):
     assert oracle.ledger.backwards.tolist() == [backwards] * 6
 
 
+@pytest.mark.thorough
 def test_a_masked_model_and_one_without_numbers_are_noted():
     inner, x = small_net(), images(10)
     rough_model = Model(name="masked", net=Lambda(lambda x: inner.net((x * 4).round() / 4)), classes=4)

@@ -67,6 +67,7 @@ def test_a_target_is_reached():
     assert (classify(model, x_adv) == target).all()
 
 
+@pytest.mark.thorough
 def test_a_finite_radius_only_says_what_counts():
     model, x = random_linear(classes=3, seed=6), images(40, (1, 4, 4))
     y = classify(model, x)

@@ -69,6 +69,7 @@ def test_it_breaks_what_brute_force_breaks_and_nothing_else(norm, missed):
     assert int((truth & ~breaks).sum()) <= missed < int(truth.sum())
 
 
+@pytest.mark.thorough
 @norms
 def test_more_queries_never_do_worse_and_no_gradient_is_asked_for(norm):
     model, x = small_net(seed=1, shape=(1, 10, 10)), images(30, (1, 10, 10))

@@ -122,6 +122,7 @@ def test_the_network_sees_what_never_changes_once_per_stage(name):
     assert sizes == ([20] * 3 * steps if name == "wnll_pgd" else [])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "options"),
     [

@@ -62,6 +62,7 @@ def test_black_becomes_the_colour_of_the_text():
     assert "var(--c0, #0072B2)" in colours  # the page's own, in light and dark
 
 
+@pytest.mark.thorough
 def test_a_figure_that_was_laid_out_before_is_the_one_that_matplotlib_lays_out(monkeypatch):
     once = inline_svg(training.draw(ROWS), name="a", description="one")
     monkeypatch.setattr(module, "_lay_out", lambda figure: None)

@@ -142,6 +142,7 @@ def test_the_smallest_change_over_all_gradient_sources_is_kept():
     assert torch.allclose((result.images - x).flatten(1).norm(dim=1).double(), result.l2, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_of_a_random_model_the_accuracy_is_over_fresh_draws_as_on_the_board():
     x, _ = images()
     model = guarded(linear(), Smoothing(sigma=0.5, votes=9, samples=4), 3)

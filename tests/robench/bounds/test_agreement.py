@@ -89,6 +89,7 @@ def test_what_is_said_of_an_image_does_not_depend_on_its_company_or_place(norm, 
             assert first.x_adv is None or torch.equal(again.x_adv, first.x_adv)
 
 
+@pytest.mark.thorough
 def test_an_image_with_large_rounding_does_not_cost_another_its_certificate():
     """The margin of the first image lies between its own slack and that of its company."""
     torch.manual_seed(3)
@@ -110,6 +111,7 @@ def test_an_image_with_large_rounding_does_not_cost_another_its_certificate():
     assert alone.bound == beside.bound
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 @pytest.mark.parametrize("name", ["linear", "dense", "maximum", "log-probabilities"])
 def test_the_bound_of_an_image_that_is_wrong_is_one(norm, name):

@@ -129,6 +129,7 @@ def test_records_say_which_defense_and_count_rejections_as_the_judge_does(finish
     assert {status for _, clean, _, status in columns if clean == 10} == {"misclassified"}
 
 
+@pytest.mark.thorough
 def test_certify_writes_a_line_per_image_and_uses_the_trained_weights(finished):
     file, run, _ = finished
     weights = sorted((run / "models").glob("*/weights.safetensors"))
@@ -151,6 +152,7 @@ def test_certify_writes_a_line_per_image_and_uses_the_trained_weights(finished):
     assert (run / "plan.json").read_text() == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
