@@ -51,6 +51,23 @@ def test_a_damaged_record_is_on_the_page_and_told_once(folder, tmp_path):
         unit.write_text(text, "utf-8")
 
 
+@pytest.mark.parametrize("words", [("leaderboard",), ("table", "--paper", "6")], ids=lambda words: words[0])
+def test_a_format_has_two_spellings_and_help_says_one(folder, words):
+    def text(name):
+        outcome = CliRunner().invoke(app, [words[0], str(folder), *words[1:], "--format", name])
+        assert outcome.exit_code == 0, outcome.output
+        return outcome.stdout
+
+    assert text("tex") == text("latex") == text("LaTeX")
+    assert text("md") == text("markdown")
+    usage = CliRunner().invoke(app, [words[0], "--help"]).stdout
+    assert "text|md|csv|json|tex" in usage
+    assert "latex" not in usage
+    refusal = CliRunner().invoke(app, [words[0], str(folder), "--format", "jsn"], prog_name="robench")
+    assert refusal.exit_code == 2
+    assert "Did you mean 'json'?" in refusal.stderr
+
+
 def test_units_of_two_folders_that_differ_are_told(folder, tmp_path):
     other = run_folder(tmp_path / "other", models=2, attacks=1, images=4)
     words = ["leaderboard", str(folder), str(other), "--format", "csv"]
