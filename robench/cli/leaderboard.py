@@ -183,7 +183,9 @@ def read_with_damage(runs: list[Path], *, index: bool = True) -> tuple[list[Reco
         records += readable
     if not records:
         got = "none that can be read" if damage else "none"
-        raise ConfigError(expected="at least one finished unit", got=got, do="Run `robench run` first")
+        where = ", ".join(map(str, runs[:MOST_FAULTS]))
+        do = "Give the command again that began it, which goes on where it stopped"
+        raise ConfigError(where=where, expected="at least one finished unit", got=got, do=do)
     return records, damage
 
 

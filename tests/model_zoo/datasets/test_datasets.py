@@ -488,3 +488,11 @@ def test_a_split_of_another_name_is_no_class(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "val" / "cat" / "0.png")
     with pytest.raises(InputError, match=r"at least one picture, got none\. Lay pictures out as"):
         ImageFolder(path=str(tmp_path))("test")
+
+
+@pytest.mark.parametrize(("folder", "name"), [("MNIST", "mnist"), ("cifar-10-batches-py", "cifar10")])
+def test_a_folder_of_a_known_data_set_is_answered_with_its_name(tmp_path, folder, name):
+    (tmp_path / folder / "raw").mkdir(parents=True)
+    with pytest.raises(InputError) as error:
+        ImageFolder(path=str(tmp_path / folder))("test")
+    assert f"For {name} itself: --data {name} --data-root {tmp_path}" in error.value.do

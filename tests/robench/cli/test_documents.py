@@ -101,3 +101,13 @@ def test_a_leaderboard_reads_every_record_once(folder, monkeypatch):
 def test_a_page_reads_the_columns_of_a_model_once_for_all_of_its_tables(folder, monkeypatch, tmp_path):
     words = ["report", str(folder), "-o", str(tmp_path / "page.html")]
     assert max(reads_of(monkeypatch, words).values()) == 2  # all of it, then what was left in the file
+
+
+def test_a_run_that_has_finished_nothing_says_so_and_not_that_it_is_running(tmp_path):
+    store = Store(tmp_path / "k")
+    store.prepare()
+    store.write_json("run.json", {"name": "k", "status": "running", "units": []})
+    outcome = CliRunner().invoke(app, ["show", str(tmp_path / "k")], prog_name="robench")
+    first, second = outcome.stdout.splitlines()[:2]
+    assert first.startswith("run k: begun and not ended")
+    assert second == "0 units finished"
