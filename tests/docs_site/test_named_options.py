@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = (*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md")
 
 
-def named_options():
+def option_places():
     """Return by command the options that pages name, each with the first place."""
     places = {}
     for page in PAGES:
@@ -23,7 +23,7 @@ def named_options():
     return places
 
 
-OPTIONS = named_options()
+OPTIONS = option_places()
 
 
 @pytest.mark.parametrize("command", sorted(OPTIONS))
@@ -31,5 +31,5 @@ def test_options_that_pages_name_exist(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     outcome = CliRunner().invoke(app, [command, "--help"], prog_name="robench")
     assert outcome.exit_code == 0, (command, OPTIONS[command])
-    unknown = {option: place for option, place in OPTIONS[command].items() if option not in outcome.stdout}
-    assert not unknown
+    strangers = {option: place for option, place in OPTIONS[command].items() if option not in outcome.stdout}
+    assert not strangers
