@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from robench import plugins
 from robench.api import html
 from robench.api.plots import Plots
+from robench.errors import ConfigError
 from robench.format_names import plugin_of
 from robench.recipe import build
 from robench.record.frame import frame_of
@@ -67,7 +69,7 @@ class Results:
         rest = [
             [one for one in own if one not in doubts] for own, doubts in zip(every, standing, strict=True)
         ]
-        frame["lifted_findings"] = pd.Series([" ".join(own) or None for own in rest], dtype=object)
+        frame["lifted_findings"] = pd.Series([" ".join(own) or float("nan") for own in rest], dtype=object)
         return frame[[*HEADLINE, *(name for name in frame if name not in HEADLINE)]]
 
     @property
@@ -86,11 +88,12 @@ class Results:
 
         Raises:
             PluginError: no format has that name.
-            ConfigError: a format has no such option, or lacks something.
+            ConfigError: a format has no such option, lacks something, or is not written as files.
             StorageError: the disk refused.
         """
         names = [plugin_of(name) for name in formats or ("csv", "markdown")]
-        recipes = [build(plugins.find("reports", name), options, where=f"write, {name}") for name in names]
+        kinds = {name: _of_files(name) for name in names}
+        recipes = [build(kind, options, where=f"write, {name}") for name, kind in kinds.items()]
         return [path for recipe in recipes for path in recipe(self.records, Path(folder))]
 
     def __repr__(self) -> str:
@@ -119,6 +122,16 @@ class Results:
             "boards"
         ]
         return boards
+
+
+def _of_files(name: str) -> Any:
+    """Return the report plugin of a format that is written as files."""
+    plugin = plugins.find("reports", name)
+    if "folder" not in inspect.signature(plugin.__call__).parameters:
+        do = "Choose csv, markdown, latex, html, json, parquet, huggingface, model_index or owasp"
+        expected = "a format that is written as files"
+        raise ConfigError(where="write", expected=expected, got=repr(name), do=do)
+    return plugin
 
 
 def _board(board: dict[str, Any]) -> str:

@@ -74,6 +74,8 @@ def test_lifted_findings_have_a_column_of_their_own():
     assert board.standing.dropna().to_dict() == {"b": "nonfinite"}
     assert "<td>nonfinite, (zero-gradient)</td>" in results._repr_html_()
     assert "<td>(zero-gradient)</td>" in results._repr_html_()
+    with pytest.raises(ConfigError, match=r"a format that is written as files, got .screen."):
+        results.write("nowhere", "screen")
     alone = Results(records=records[:1]).leaderboard()
     assert alone.lifted_findings.isna().all()
 
