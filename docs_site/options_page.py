@@ -38,7 +38,11 @@ SECTIONS: tuple[tuple[str, Kind, str], ...] = (
     ("Heads", "heads", "`head:` takes these ([graph-heads.md](graph-heads.md))."),
     ("Architectures", "models", "`architecture:` takes these."),
     ("Data sets", "datasets", "`dataset: options:` takes these."),
-    ("Reports", "reports", "`robench report RUN --format NAME` writes these ([reports.md](reports.md))."),
+    (
+        "Reports",
+        "reports",
+        "`robench export RUN --to NAME` writes those that are files ([exports.md](exports.md)).",
+    ),
     ("Figures", "figures", "`robench plot NAME RUN` draws these ([results.md](results.md#curves))."),
 )
 

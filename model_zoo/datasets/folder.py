@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from model_zoo.datasets.class_names import check_classes, labels_of, ordered
 from model_zoo.datasets.files import check_split, resolved
 from model_zoo.datasets.pictures import decode, stacked
+from robench import plugins
 from robench.errors import ConfigError, InputError
 from robench.intake.limits import FILES, PICTURE, PIXELS, UNPACKED
 from robench.intake.regular_file import read_regular
@@ -97,7 +98,7 @@ class ImageFolder:
             raise InputError(where=str(top), expected=expected, got=str(len(names)))
         if not place.is_dir() or not names:
             expected = f"a folder for each class in {place}"
-            raise InputError(where="image_folder", expected=expected, got="none", do=_LAYOUT)
+            raise InputError(where="image_folder", expected=expected, got="none", do=_remedy(top))
         classes: int | list[str]
         if self.classes is None:
             classes = ordered(names, where=str(top))
@@ -112,7 +113,7 @@ class ImageFolder:
             if file.suffix.lower() in _SUFFIXES
         ]
         if not files:
-            raise InputError(where=str(place), expected="at least one picture", got="none", do=_LAYOUT)
+            raise InputError(where=str(place), expected="at least one picture", got="none", do=_remedy(top))
 
         def read(positions: Sequence[int]) -> Pixels:
             pictures, size = [], 0
@@ -131,6 +132,16 @@ class ImageFolder:
             classes=classes,
             read=read,
         )
+
+
+def _remedy(top: Path) -> str:
+    """Return how pictures are laid out; of a folder called after a data set also how that one is named."""
+    titles = {"cifar-10-batches-py": "cifar10", "cifar-100-python": "cifar100"}
+    titles |= {name: name for name in plugins.names("datasets")}
+    name = titles.get(top.name.lower())
+    return (
+        _LAYOUT if name is None else f"{_LAYOUT}. For {name} itself: --data {name} --data-root {top.parent}"
+    )
 
 
 def _children(folder: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from robench.record.schema import Record
 PADDING = 12
 NARROW, WIDE = 6.1, 11.0
 """Widths of letters of Verdana at 11 px, near enough: the text is fitted to the box."""
+
+MOST_NAMES = 20
+"""Names of models that an error lists; the rest is counted."""
 
 LONGEST = 40
 """Letters of a name that a badge shows; a longer one is cut, and whole in the title."""
@@ -93,18 +97,34 @@ def one_row(boards: Sequence[Board], *, model: str, board: str) -> tuple[Board, 
     if len(fitting) > 1 and not board:  # a board of clean accuracy says less than the one attacked board
         fitting = [one for one in fitting if one.norm and one.eps != float("inf")] or fitting
     if len(fitting) != 1:
-        titles = "; ".join(repr(one.title) for one in boards) or "no board"
-        do = "Name one by text of its title: --board TEXT"
+        titles = "; ".join(repr(one.title) for one in boards) or "there is none"
+        got = f"{board!r}, which fits {len(fitting) or 'none'} of them" if board else "no text"
         raise ConfigError(
-            where="board", expected="text of one board", got=f"{len(fitting)} of {titles}", do=do
+            where="--board",
+            expected=f"text in the title of one board: {titles}",
+            got=got if boards else "nothing that was measured",
+            do="Name one of them by text of its title: --board TEXT" if boards else "Run `robench run` first",
         )
     rows = [row for row in fitting[0].rows if model in {"", row.model}]
     if len(rows) != 1:
-        names = [row.model for row in fitting[0].rows]
-        do = nearest(model, names) if model else "Name one: --model NAME"
-        got = repr(model) if model else f"{len(rows)}: {', '.join(map(repr, names))}"
-        raise ConfigError(where="model", expected=f"a model of {fitting[0].title}", got=got, do=do)
+        raise _no_one_model(fitting[0], model)
     return fitting[0], rows[0]
+
+
+def _no_one_model(board: Board, model: str) -> ConfigError:
+    """Return an error that says which rows there are, and how to name one."""
+    names = [row.model for row in board.rows]
+    more = [f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
+    excerpt = ", ".join([*map(repr, names[:MOST_NAMES]), *more]) or "there is none"
+    same = [name for name in names if name.startswith(f"{model} [")]
+    if model and same:  # two models of one name: each is called with its seed or fingerprint
+        do = f"Name one of those called so with what stands behind it: --model {shlex.quote(same[0])}"
+    else:
+        close = nearest(model, names) if model else ""
+        example = shlex.quote(names[0]) if names else "NAME"
+        do = close if close.endswith("?") else f"Name one of them, such as --model {example}"
+    got = repr(model) if model else "no name"
+    return ConfigError(where="--model", expected=f"one model of {board.title!r}: {excerpt}", got=got, do=do)
 
 
 def claim(board: Board, row: Row) -> Claim:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
+from reports.board.equal_records import each_once, may_be_of_several_runs
 from reports.board.identities import Setting, attack_of, model_names, setting_of, shown_names
 from reports.board.samples import Samples, by_target
 from robench.record.completeness import Have, by_plan, count_images
@@ -30,6 +31,8 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
     # A unit of two run folders is one unit of a board, but both plans must find it among their own.
     of_plans = list({(number, record.key): record for number, record in _numbered(records)}.values())
     unique = list({record.key: record for record in of_plans}.values())
+    if may_be_of_several_runs(unique):
+        unique = each_once(unique)
     boards: dict[Setting, list[Record]] = {}
     clean: dict[Setting, list[Record]] = {}
     bounds: dict[Setting, list[Record]] = {}

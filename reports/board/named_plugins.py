@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from robench import plugins
 from robench.errors import PluginError
+from robench.plan.data_title import data_title
 from robench.plugins import Kind
 from robench.recipe import Info
 from robench.record.parts import RecordedTarget
@@ -37,20 +38,24 @@ def named_plugins(records: Iterable[Record], plans: Sequence[dict[str, Any]] = (
         plans: their plans as JSON, which name the data sets that networks were trained on; may be empty.
     """
     by_name: dict[tuple[Kind, str], NamedPlugin] = {}
-    for kind, name in (*_of_records(records), *(item for plan in plans for item in _of_plan(plan))):
+    data = [one for plan in plans for one in _data_of_plan(plan)]
+    own = {title: name for name, title in data if title != name}
+    of_plans: list[tuple[Kind, str]] = [("datasets", name) for name, _ in data]
+    for kind, name in (*_of_records(records, own), *of_plans):
         by_name.setdefault((kind, name), NamedPlugin(kind, name, info_of(kind, name)))
     order: tuple[Kind, ...] = ("attacks", "defenses", "heads", "models", "datasets")
     return sorted(by_name.values(), key=lambda use: order.index(use.kind))
 
 
-def _of_records(records: Iterable[Record]) -> Iterator[tuple[Kind, str]]:
+def _of_records(records: Iterable[Record], own: Mapping[str, str]) -> Iterator[tuple[Kind, str]]:
+    """Yield what records name; `own` says by which plugin a user's own images of a name are read."""
     for record in records:
         attack = record.attack.name
         if attack not in {"", "clean"} and not record.certificates:
             yield "attacks", plugins.called("attacks", attack) or attack
         yield from _of_details(record.target)
         if title := record.dataset.name:
-            yield "datasets", _titled("datasets", title)
+            yield "datasets", own.get(title) or _titled("datasets", title)
 
 
 def _of_details(target: RecordedTarget) -> Iterator[tuple[Kind, str]]:
@@ -70,7 +75,8 @@ def _of_details(target: RecordedTarget) -> Iterator[tuple[Kind, str]]:
             yield "defenses", _class_named("defenses", name)
 
 
-def _of_plan(plan: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
+def _data_of_plan(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield plugin and title of each data set of a plan."""
     parts = [plan.get("data")]
     models = plan.get("models")
     for model in models if isinstance(models, list) else ():
@@ -78,9 +84,12 @@ def _of_plan(plan: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
         parts += [train.get("data")] if isinstance(train, dict) else []
     for part in parts:
         dataset = part.get("dataset") if isinstance(part, dict) else None
-        name = dataset.get("name") if isinstance(dataset, dict) else None
+        if not isinstance(part, dict) or not isinstance(dataset, dict):
+            continue
+        name, options = dataset.get("name"), dataset.get("options")
         if isinstance(name, str):
-            yield "datasets", name
+            split = str(part.get("split") or "test")
+            yield name, data_title(name, options if isinstance(options, dict) else {}, split)
 
 
 def _titled(kind: Kind, title: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from robench import plugins
 from robench.api import html
 from robench.api.plots import Plots
+from robench.errors import ConfigError
+from robench.format_names import plugin_of
 from robench.recipe import build
 from robench.record.frame import frame_of
 from robench.record.schema import Record
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 SHARES = ("clean", "white_box", "worst_case")
 
-HEADLINE = ("rank", "model", "clean", "worst_case", "n", "findings", "norm", "eps_text")
+HEADLINE = ("rank", "model", "clean", "worst_case", "n", "findings", "lifted_findings", "norm", "eps_text")
 """The first columns of `Results.leaderboard`."""
 
 
@@ -48,7 +51,10 @@ class Results:
     def leaderboard(self) -> pd.DataFrame:
         """Return the boards as a table: a line for each model and threat, shares with 95 % intervals.
 
-        What a reader looks for stands first, `HEADLINE`, so that it is seen where a frame is cut.
+        What a reader looks for stands first, `HEADLINE`, so that it is seen where a frame is cut. Of the
+        codes in `findings`, separated by spaces, `lifted_findings` has those that put no row in doubt, and
+        `standing` those that do; each is empty where there is none. All other columns are those of the CSV
+        file.
         """
         import pandas as pd
 
@@ -56,6 +62,14 @@ class Results:
             return pd.DataFrame()
         text: str = plugins.find("reports", "csv")().render(self.records)
         frame = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+        every, standing = (
+            [codes.split() if isinstance(codes, str) else [] for codes in frame[name]]
+            for name in ("findings", "standing")
+        )
+        rest = [
+            [one for one in own if one not in doubts] for own, doubts in zip(every, standing, strict=True)
+        ]
+        frame["lifted_findings"] = pd.Series([" ".join(own) or float("nan") for own in rest], dtype=object)
         return frame[[*HEADLINE, *(name for name in frame if name not in HEADLINE)]]
 
     @property
@@ -74,11 +88,12 @@ class Results:
 
         Raises:
             PluginError: no format has that name.
-            ConfigError: a format has no such option, or lacks something.
+            ConfigError: a format has no such option, lacks something, or is not written as files.
             StorageError: the disk refused.
         """
-        names = [name.replace("-", "_") for name in formats or ("csv", "markdown")]
-        recipes = [build(plugins.find("reports", name), options, where=f"write, {name}") for name in names]
+        names = [plugin_of(name) for name in formats or ("csv", "markdown")]
+        kinds = {name: _of_files(name) for name in names}
+        recipes = [build(kind, options, where=f"write, {name}") for name, kind in kinds.items()]
         return [path for recipe in recipes for path in recipe(self.records, Path(folder))]
 
     def __repr__(self) -> str:
@@ -109,6 +124,16 @@ class Results:
         return boards
 
 
+def _of_files(name: str) -> Any:
+    """Return the report plugin of a format that is written as files."""
+    plugin = plugins.find("reports", name)
+    if "folder" not in inspect.signature(plugin.__call__).parameters:
+        do = "Choose csv, markdown, latex, html, json, parquet, huggingface, model_index or owasp"
+        expected = "a format that is written as files"
+        raise ConfigError(where="write", expected=expected, got=repr(name), do=do)
+    return plugin
+
+
 def _board(board: dict[str, Any]) -> str:
     """Return a board as an HTML table."""
     attacks = board["attacks"]
@@ -126,11 +151,17 @@ def _board(board: dict[str, Any]) -> str:
             _percent(row["worst_case"], interval=True),
             *(["-" if row[median] is None else f"{row[median]:.4g}"] if sizes else []),
             row["n"],
-            ", ".join(row["findings"]) or "-",
+            _findings(row),
         ]
         for row in board["rows"]
     ]
     return html.table(caption, header, rows)
+
+
+def _findings(row: dict[str, Any]) -> str:
+    """Return the codes of a row as the terminal shows them: those that are lifted stand in brackets."""
+    rest = [code for code in row["findings"] if code not in row["standing"]]
+    return ", ".join([*row["standing"], *([f"({', '.join(rest)})"] if rest else [])]) or "-"
 
 
 def _percent(share: dict[str, Any] | None, *, interval: bool = False) -> str:

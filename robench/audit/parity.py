@@ -115,7 +115,7 @@ def family(name: str, options: Mapping[str, Any]) -> tuple[dict[str, Attack], di
         try:
             versions[theirs] = build(recipe, common, where=theirs)
         except PluginError as error:
-            absent[theirs] = error.got
+            absent[theirs] = f"{error.got}. {error.do}" if error.do else error.got
     return versions, absent
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robench.cli.console import one_line
-from robench.cli.leaderboard import refuse_tables, tell_faults
+from robench.cli.leaderboard import MOST_FAULTS, refuse_tables, tell_faults
 from robench.cli.options import Options, check_device, taking
 from robench.errors import ConfigError
 from robench.plurals import counted
@@ -118,8 +118,10 @@ def entries_of(runs: Sequence[Path]) -> Iterator[list[BoardEntry]]:
                 )
             )
         if not any(entry.records for entry in entries):
-            do = "Run `robench run` first"
-            raise ConfigError(expected="at least one finished unit", got="none that can be read", do=do)
+            where = ", ".join(map(str, runs[:MOST_FAULTS]))
+            do = "Give the commands again that began them, which go on where they stopped"
+            got = "none that can be read"
+            raise ConfigError(where=where, expected="at least one finished unit", got=got, do=do)
         yield entries
 
 

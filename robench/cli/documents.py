@@ -12,7 +12,14 @@ import typer
 
 from robench.cli.collector import no_collector
 from robench.cli.console import one_line
-from robench.cli.leaderboard import NO_INDEX, Format, check_runs, print_or_write, read_runs, tell_faults
+from robench.cli.leaderboard import (
+    NO_INDEX,
+    FormatOption,
+    check_runs,
+    print_or_write,
+    read_runs,
+    tell_faults,
+)
 
 if TYPE_CHECKING:
     from robench.record.schema import Record
@@ -51,7 +58,7 @@ def table(
         str,
         typer.Option("--paper", metavar="N", help="Number of the table, 1 to 11; all that fit if absent."),
     ] = "",
-    format: Annotated[Format, typer.Option("--format", help="text, md, csv, json or tex.")] = "text",
+    format: FormatOption = "text",
     out: Out = None,
 ) -> None:
     """Show tables of Wang & Osher 2019 with our numbers, the published ones and the difference."""

@@ -11,6 +11,7 @@ import typer
 from robench.cli.console import one_line
 from robench.cli.leaderboard import check_runs, read_runs
 from robench.errors import ConfigError
+from robench.format_names import plain_name, plugin_of
 
 EVERYTHING = {"csv": {"images": True}}
 """Options of a format that a run's own report leaves out and that one who exports wants."""
@@ -41,22 +42,18 @@ def export(
     from robench import plugins
     from robench.recipe import build
 
-    plugin = plugins.find("reports", _name(to), where="--to")
+    name = plugin_of(to)
+    plugin = plugins.find("reports", name, where="--to")
     if "folder" not in inspect.signature(plugin.__call__).parameters:
         raise _no_files(to)
-    options = {**EVERYTHING.get(_name(to), {}), **dict(map(_option, overrides or ()))}
+    options = {**EVERYTHING.get(name, {}), **dict(map(_option, overrides or ()))}
     recipe = build(plugin, options, where=f"--set, of {to}")
     check_runs(runs)
-    folder = out or Path("export") / to
+    folder = out or Path("export") / (to if name == plain_name(to) else name)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(where="--out", expected="a folder", got=f"the file {folder}")
     for path in recipe(read_runs(runs), folder):
         typer.echo(one_line(f"Written: {path}"))
-
-
-def _name(text: str) -> str:
-    """Return a format's name as plugins have it: with underscores."""
-    return text.replace("-", "_").lower()
 
 
 def _option(text: str) -> tuple[str, Any]:

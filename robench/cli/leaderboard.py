@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from robench.cli.collector import no_collector
 from robench.cli.console import one_line
 from robench.errors import ConfigError
+from robench.format_names import FORMATS, Format, format_of, plugin_of
 from robench.plurals import counted
 
 if TYPE_CHECKING:
@@ -22,14 +23,16 @@ if TYPE_CHECKING:
 MOST_FAULTS = 20
 """Damaged files named one by one; the rest is counted."""
 NO_INDEX = "Read every record; neither use nor make an index (docs/scale.md)."
-Format = Literal["text", "md", "csv", "json", "tex"]
-_PLUGINS = {"md": "markdown", "csv": "csv", "json": "json", "tex": "latex"}
+FormatOption = Annotated[
+    Format,
+    typer.Option("--format", parser=format_of, metavar="|".join(FORMATS), help="text, md, csv, json or tex."),
+]
 
 
 @no_collector()
 def leaderboard(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
-    format: Annotated[Format, typer.Option("--format", help="text, md, csv, json or tex.")] = "text",
+    format: FormatOption = "text",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write to this file.")] = None,
     details: Annotated[
         bool, typer.Option("--details", help="Show gradient sources one by one, and what the attacks asked.")
@@ -61,7 +64,7 @@ def leaderboard(
         text = _piped(parts)
     else:
         options = {"seeds_only": True} if seeds else {}
-        text = plugins.find("reports", _PLUGINS[format])(**options).render(
+        text = plugins.find("reports", plugin_of(format))(**options).render(
             _records(runs, not no_index, seeds)
         )
     print_or_write(text, out)
@@ -180,7 +183,9 @@ def read_with_damage(runs: list[Path], *, index: bool = True) -> tuple[list[Reco
         records += readable
     if not records:
         got = "none that can be read" if damage else "none"
-        raise ConfigError(expected="at least one finished unit", got=got, do="Run `robench run` first")
+        where = ", ".join(map(str, runs[:MOST_FAULTS]))
+        do = "Give the command again that began it, which goes on where it stopped"
+        raise ConfigError(where=where, expected="at least one finished unit", got=got, do=do)
     return records, damage
 
 

@@ -22,12 +22,14 @@ def open_log(to: str | None, plan: Plan, folder: Path) -> RunLog | None:
     if to is None:
         return None
     from robench import __version__
+    from robench.plan.data_title import data_title
 
+    data = plan.data
     kind, place = kind_and_place(to)
     parameters = {
         "robench": __version__,
         "seed": str(plan.seed),
-        "data": f"{plan.data.dataset.name} {plan.data.split}",
+        "data": f"{data_title(data.dataset.name, data.dataset.options, data.split)} {data.split}"[:500],
         "models": ", ".join(model.name for model in plan.models)[:500],
         "folder": str(folder)[:500],
     }

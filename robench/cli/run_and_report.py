@@ -133,17 +133,23 @@ def _command() -> str:
 def _report(folder: Path, *, quiet: bool) -> list[Path]:
     """Write the leaderboard as CSV and Markdown, model cards and the page, then print the leaderboard.
 
-    In this order: a reader that closes the pipe early must cost neither the files nor the exit code.
+    In this order: a reader that closes the pipe early must cost neither the files nor the exit code. Reports
+    that are there already, of these very files and this code, are not made again.
     """
     from robench import plugins
     from robench.cli.console import output
+    from robench.record.made_reports import MadeReports
     from robench.record.store import Store
 
+    memory = MadeReports(folder)
     records = Store(folder).read_records()
     formats = (
         ("csv", "markdown", "cards", "html") if records else ("html",)
     )  # failures alone are worth a page
-    paths = [path for name in formats for path in plugins.find("reports", name)()(records, folder)]
+    paths = memory.paths()
+    if paths is None:
+        paths = [path for name in formats for path in plugins.find("reports", name)()(records, folder)]
+        memory.note(paths)
     if records and not quiet:
         console = output()
         with unread():
@@ -206,7 +212,7 @@ def _describe(plan: Plan, folder: Path) -> None:
     pairs = len(plan.models) * sum(len(t.attacks) for t in plan.threats)
     graph = any(model.head.name != "linear" for model in plan.models)
     lines = [
-        f"{plan.name}: {plan.data.dataset.name} {plan.data.split}, {_count(plan.data)} images, "
+        f"{plan.name}: {_images(plan.data)}, {_count(plan.data)} images, "
         f"shards of {plan.shard}, seed {plan.seed}",
         *(f"model {m.name}: {_origin(m)}, head {m.head.name}" for m in plan.models),
         *(
@@ -229,6 +235,15 @@ def _threat(spec: ThreatSpec, *, graph: bool) -> str:
 
     threat = ThreatSummary(spec.norm, spec.eps, spec.goal, None, spec.knowledge, spec.budget)
     return plain_text(threat, spec.eps_text, graph=graph)
+
+
+def _images(data: DataSpec) -> str:
+    """Return what the images are called in rows and reports, and what reads them if that differs."""
+    from robench.plan.data_title import data_title
+
+    name = data.dataset.name
+    title = data_title(name, data.dataset.options, data.split)
+    return f"{title} {data.split}" + (f" ({name})" if title != name else "")
 
 
 def _count(data: DataSpec) -> str:

@@ -19,6 +19,10 @@ WIDTH = 110
 """Cells of a line that explains an option."""
 
 
+BEGUN = "begun and not ended: at work, or stopped while networks were made; the same command goes on"
+"""What a run says of itself whose summary was not written yet."""
+
+
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME_OR_RUN", help="A plugin, a suite, or a run folder.")],
 ) -> None:
@@ -119,8 +123,14 @@ def _run(folder: Path) -> list[str]:
     facts, _ = store.facts()
     records, faults = store.readable(index=True)
     tell_faults(folder, faults)
-    lines = [f"run {facts.get('name', folder.name)}: {facts.get('status', 'unfinished')}"]
-    lines += [f"{len(records)} of {facts.get('expected', 'unknown')} units"]
+    status = str(facts.get("status", "unfinished"))
+    lines = [f"run {facts.get('name', folder.name)}: {BEGUN if status == 'running' else status}"]
+    expected = facts.get("expected")
+    lines += [
+        f"{counted(len(records), 'unit')} finished"
+        if expected is None
+        else f"{len(records)} of {expected} units"
+    ]
     lines += [f"unreadable: {fault.about}: {fault.text}" for fault in faults]
     images: dict[tuple[str, ...], int] = {}
     for record in records:

@@ -23,6 +23,7 @@ DERIVED = (
     "leaderboard.csv", "leaderboard.md", "leaderboard.json", "leaderboard.tex",
     "measurements.csv", "curves.csv", "report.html", "badge.svg", "references.bib",
     "paper-tables.md", "paper-tables.tex", "paper-tables.csv", "paper-tables.json", "board.json",
+    "made.json",
 )  # fmt: skip
 """Files that are made from records: of another plan they would show what the folder is no longer about."""
 

@@ -500,3 +500,11 @@ def test_parts_of_an_archive_member_are_those_of_pathlib(name):
             check_member(name, where="x")
     else:
         assert check_member(name, where="x") == path.parts
+
+
+@pytest.mark.parametrize(("folder", "name"), [("MNIST", "mnist"), ("cifar-10-batches-py", "cifar10")])
+def test_a_folder_of_a_known_data_set_is_answered_with_its_name(tmp_path, folder, name):
+    (tmp_path / folder / "raw").mkdir(parents=True)
+    with pytest.raises(InputError) as error:
+        ImageFolder(path=str(tmp_path / folder))("test")
+    assert f"For {name} itself: --data {name} --data-root {tmp_path}" in error.value.do

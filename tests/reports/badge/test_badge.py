@@ -75,16 +75,38 @@ def test_nothing_is_guessed():
     with pytest.raises(ConfigError, match=r"'a', 'b'.*--model"):
         Badge().render(two)
     assert ", b on " in texts(Badge(model="b").render(two))[0]
-    with pytest.raises(ConfigError, match="model"):
+    with pytest.raises(
+        ConfigError, match=r"--model: expected one model of 'toy .*': 'a', 'b', got 'c'. Name one"
+    ):
         Badge(model="c").render(two)
-    with pytest.raises(ConfigError, match=r"board"):
+    with pytest.raises(ConfigError, match=r"--board: expected text .*Linf 0.1.*'Linf 0.9', which fits none"):
         Badge(board="Linf 0.9").render(two)
-    with pytest.raises(ConfigError, match=r"board"):
+    with pytest.raises(ConfigError, match=r"nothing that was measured"):
         Badge().render([])
     several = [record("a", "fgsm", [R, B]), record("a", "fgsm", [R, B], eps=0.1)]
     with pytest.raises(ConfigError, match=r"--board"):
         Badge().render(several)
     assert "Linf 0.1" in texts(Badge(board="Linf 0.1").render(several))[2]
+
+
+def test_a_name_that_several_have_is_told_apart():
+    two = [made("net", attack, 0, 120, 120, seed=seed) for seed in (1, 2) for attack in ("clean", "pgd")]
+    names = [row.model for row in boards(two)[0].rows]
+    with pytest.raises(ConfigError) as error:
+        Badge(model="net").render(two)
+    assert all(repr(name) in str(error.value) for name in names)
+    assert f"--model '{names[0]}'" in error.value.do
+    assert error.value.exit_code == 2
+    for name in names:
+        assert f", {name} on " in texts(Badge(model=name).render(two))[0]
+    with pytest.raises(ConfigError, match=r"got 'nett'.*Did you mean 'net"):
+        Badge(model="nett").render([*two, *sound()])
+
+
+def test_of_many_names_some_are_listed_and_the_rest_counted():
+    many = [made(f"m{seed:02}", "pgd", 0, 120, 120, seed=seed) for seed in range(1, 26)]
+    with pytest.raises(ConfigError, match=r"'m\d\d', 5 more, got 'x'"):
+        Badge(model="x").render(many)
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())

@@ -87,6 +87,18 @@ def test_the_plan_adds_the_data_sets_of_trainings(tmp_path):
         assert "netzer2011reading" not in keys(BibTeX().render_runs([tmp_path]))
 
 
+def test_images_of_a_user_are_what_read_them_and_nothing_that_is_missing(tmp_path):
+    store = Store(tmp_path)
+    store.prepare()
+    store.write(changed(record("net", "clean", [R]), dataset={"name": "my digits"}))
+    data = {"dataset": {"name": "npz", "options": {"path": "/x/my digits.npz"}}, "split": "test"}
+    store.write_json("plan.json", {"data": data, "models": []})
+    text = BibTeX().render_runs([tmp_path])
+    assert "% dataset npz: no entry, the user's own data" in text
+    assert "my digits" not in text
+    assert "not found" not in text
+
+
 def test_no_record_is_refused(tmp_path):
     Store(tmp_path).prepare()
     with pytest.raises(ConfigError, match="at least one finished unit"):

@@ -41,7 +41,7 @@ def test_the_leaderboard_agrees_with_the_frame(result):
     board = result.leaderboard().set_index("model")
     frame = result.to_frame()
     columns = list(result.leaderboard())
-    assert columns[:4] == ["rank", "model", "clean", "worst_case"]
+    assert columns[:7] == ["rank", "model", "clean", "worst_case", "n", "findings", "lifted_findings"]
     assert len(set(columns)) == len(columns) > 20
     for name in ("a", "<i>b</i>"):
         mine = frame[(frame.model == name) & (frame.attack != "clean")]
@@ -51,6 +51,33 @@ def test_the_leaderboard_agrees_with_the_frame(result):
         assert board.loc[name, "worst_case"] == pytest.approx(worst)
         assert board.loc[name, "n"] == 30
         assert board.loc[name, "worst_case_low"] <= worst <= board.loc[name, "worst_case_high"]
+
+
+def test_lifted_findings_have_a_column_of_their_own():
+    """Zero gradients of one attack, which another one that needs none has answered."""
+    from robench.api.results import Results
+    from tests.reports.board.test_leaderboard import B, R, record
+
+    both = [R] * 200, [B] * 20 + [R] * 180
+    records = (
+        record("a", "", "clean", [R] * 200, gradient=""),
+        record("a", "a", "pgd", both[0], findings=["zero-gradient"]),
+        record("a", "a", "square", both[1]),
+        record("b", "", "clean", [R] * 200, gradient="", fingerprint="g", findings=["nonfinite"]),
+        record("b", "b", "pgd", both[0], findings=["zero-gradient"], fingerprint="g"),
+        record("b", "b", "square", both[1], fingerprint="g"),
+    )
+    results = Results(records=records)
+    board = results.leaderboard().set_index("model")
+    assert board.lifted_findings.tolist() == ["zero-gradient"] * 2
+    assert board.findings.to_dict() == {"a": "zero-gradient", "b": "nonfinite zero-gradient"}
+    assert board.standing.dropna().to_dict() == {"b": "nonfinite"}
+    assert "<td>nonfinite, (zero-gradient)</td>" in results._repr_html_()
+    assert "<td>(zero-gradient)</td>" in results._repr_html_()
+    with pytest.raises(ConfigError, match=r"a format that is written as files, got .screen."):
+        results.write("nowhere", "screen")
+    alone = Results(records=records[:1]).leaderboard()
+    assert alone.lifted_findings.isna().all()
 
 
 def test_displays_are_one_line_or_escaped(result):

@@ -51,6 +51,23 @@ def test_a_damaged_record_is_on_the_page_and_told_once(folder, tmp_path):
         unit.write_text(text, "utf-8")
 
 
+@pytest.mark.parametrize("words", [("leaderboard",), ("table", "--paper", "6")], ids=lambda words: words[0])
+def test_a_format_has_two_spellings_and_help_says_one(folder, words):
+    def text(name):
+        outcome = CliRunner().invoke(app, [words[0], str(folder), *words[1:], "--format", name])
+        assert outcome.exit_code == 0, outcome.output
+        return outcome.stdout
+
+    assert text("tex") == text("latex") == text("LaTeX")
+    assert text("md") == text("markdown")
+    usage = CliRunner().invoke(app, [words[0], "--help"]).stdout
+    assert "text|md|csv|json|tex" in usage
+    assert "latex" not in usage
+    refusal = CliRunner().invoke(app, [words[0], str(folder), "--format", "jsn"], prog_name="robench")
+    assert refusal.exit_code == 2
+    assert "Did you mean 'json'?" in refusal.stderr
+
+
 def test_units_of_two_folders_that_differ_are_told(folder, tmp_path):
     other = run_folder(tmp_path / "other", models=2, attacks=1, images=4)
     words = ["leaderboard", str(folder), str(other), "--format", "csv"]
@@ -84,3 +101,13 @@ def test_a_leaderboard_reads_every_record_once(folder, monkeypatch):
 def test_a_page_reads_the_columns_of_a_model_once_for_all_of_its_tables(folder, monkeypatch, tmp_path):
     words = ["report", str(folder), "-o", str(tmp_path / "page.html")]
     assert max(reads_of(monkeypatch, words).values()) == 2  # all of it, then what was left in the file
+
+
+def test_a_run_that_has_finished_nothing_says_so_and_not_that_it_is_running(tmp_path):
+    store = Store(tmp_path / "k")
+    store.prepare()
+    store.write_json("run.json", {"name": "k", "status": "running", "units": []})
+    outcome = CliRunner().invoke(app, ["show", str(tmp_path / "k")], prog_name="robench")
+    first, second = outcome.stdout.splitlines()[:2]
+    assert first.startswith("run k: begun and not ended")
+    assert second == "0 units finished"

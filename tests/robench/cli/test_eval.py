@@ -104,10 +104,13 @@ def test_radii_files_and_names(cli, tmp_path):
     assert "Linf 8/255" in text
     np.savez("mine.npz", x=np.zeros((4, 1, 8, 8), "uint8"), y=np.arange(4))
     text = plan_of(cli, "eval", "net.py:make", "--data", "mine.npz", "--eps", "8/255")
-    assert "net-mine-Linf-8-255: npz test" in text
+    assert "net-mine-Linf-8-255: mine test (npz)" in text
+    title = "dataset.options.title=Digits of mine"
+    words = ("eval", "net.py:make", "--data", "mine.npz", "--eps", "8/255", "--set", title)
+    assert ": Digits of mine test (npz)" in plan_of(cli, *words)
     (tmp_path / "pictures").mkdir()
     text = plan_of(cli, "eval", "net.py:make", "--data", "pictures", "--eps", "8/255")
-    assert "net-pictures-Linf-8-255: image_folder test" in text
+    assert "net-pictures-Linf-8-255: pictures test (image_folder)" in text
     assert "model a b:" in plan_of(cli, *LINE, "--name", "a b")
 
 

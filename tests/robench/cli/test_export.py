@@ -27,6 +27,9 @@ def call(*words):
         ("csv", {"leaderboard.csv", "measurements.csv", "curves.csv", "images.csv"}),
         ("model-index", {"model-00", "model-01"}),
         ("markdown", {"leaderboard.md"}),
+        ("md", {"leaderboard.md"}),
+        ("latex", {"leaderboard.tex"}),
+        ("tex", {"leaderboard.tex"}),
     ],
 )
 def test_files_of_a_format(run, to, names, tmp_path):
@@ -52,6 +55,12 @@ def test_by_default_a_folder_of_the_format_s_name(run, tmp_path, monkeypatch):
     assert call(run, "--to", "owasp").exit_code == 0
     data = json.loads((tmp_path / "export" / "owasp" / "owasp.json").read_text())
     assert len(data["evaluations"]) == 2
+
+
+def test_both_spellings_lead_into_one_folder(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for to in ("latex", "tex"):
+        assert "Written: export/latex/leaderboard.tex" in call(run, "--to", to).stdout
 
 
 @pytest.mark.parametrize(

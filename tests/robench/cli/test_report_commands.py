@@ -58,6 +58,8 @@ class TestEveryCommand:
         outcome = call(name, tmp_path)
         assert outcome.exit_code == (0 if name in PAGES else 2)
         assert ("finished unit" in outcome.output) == (name not in PAGES)
+        if name == "leaderboard":
+            assert f"{tmp_path}: expected" in outcome.output.replace("\n", "")
 
     def test_only_failures(self, name, tmp_path):
         store = Store(tmp_path)

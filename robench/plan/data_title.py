@@ -1,0 +1,30 @@
+"""What a data set is called before it is read: in a dry run, in a log, in what was used. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+OWN_DATA = ("npz", "image_folder")
+"""Data sets that are a user's own file or folder, called as it is."""
+
+
+def data_title(name: str, options: Mapping[str, Any], split: str) -> str:
+    """Return the name under which images appear in rows and reports, as far as it is known unread.
+
+    Args:
+        name: of the data set plugin.
+        options: of it.
+        split: `train` or `test`; it stands for `{split}` in a path.
+
+    Example:
+        >>> data_title("npz", {"path": "/my/digits-{split}.npz"}, "test")
+        'digits-test'
+        >>> data_title("mnist", {}, "test")
+        'mnist'
+    """
+    if name not in OWN_DATA:
+        return name
+    path = PurePath(str(options.get("path") or "").replace("{split}", split))
+    return str(options.get("title") or (path.stem if name == "npz" else path.name) or name)
