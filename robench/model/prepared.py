@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
-from torch import nn
-
 from robench.errors import JobError
+from robench.model.another_way import stray_of
+from robench.model.copied_views import REFUSAL
+from robench.model.copy_methods import COPY_METHODS, CopyMethod, methods_for
 from robench.model.evaluation import evaluation_mode
-from robench.model.fast_copy import COPY_METHODS, CopyMethod, prepared_copy
-from robench.model.folded_pair import stray_of
+from robench.model.fast_copy import prepared_copy
 from robench.model.interface import Coupling, GradientSource, Model
 from robench.model.network_state import NetworkState
 from robench.model.proof import PROOF_IMAGES, Answer, ask, difference
@@ -175,14 +175,14 @@ class PreparedModel:
         parts = self.model.net.named_modules()
         return {f"{name}.module".removeprefix(".") for name, part in parts if isinstance(part, TestedNetwork)}
 
-    def _methods(self) -> list[CopyMethod]:
-        networks = networks_under_test(self.model.net)
-        if self.eager or not networks:
-            return []
-        parts = [part for t in networks for part in t.module.modules()]
-        fold = any(type(part) is nn.BatchNorm2d for part in parts)
-        last = any(isinstance(part, nn.Conv2d | nn.ConvTranspose2d) for part in parts)
-        return [one for one in COPY_METHODS if (fold or not one.fold) and (last or not one.channels_last)]
+    def _methods(self) -> Iterator[CopyMethod]:
+        """Yield the methods to try; one that copies views only where the one before it failed for a view."""
+        networks = [] if self.eager else [door.module for door in networks_under_test(self.model.net)]
+        before = ""
+        for method in methods_for(networks) if networks else ():
+            if not method.views or REFUSAL in self.reasons.get(before, ""):
+                yield method
+            before = method.name
 
     def _first_doubt(
         self,
