@@ -63,6 +63,9 @@ class BestPoints:
         Returns:
             The numbers of the images of which this is the first success.
         """
+        if not self._joint and not bool(reached.any()):
+            self.last_success[rows] = False
+            return self._numbers[:0]
         success = self.admissible(rows, points, reached)
         rows = self._numbers[rows]
         self.last_success[rows] = success

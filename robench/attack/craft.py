@@ -16,8 +16,8 @@ from robench.attack.threat import Goal, ThreatModel
 from robench.attack.visibility import as_seen, check_knowledge
 from robench.data.images import check_images
 from robench.errors import ConfigError, JobError
+from robench.model.another_way import went_another_way
 from robench.model.evaluation import evaluation_mode
-from robench.model.folded_pair import went_another_way
 from robench.model.interface import Coupling, GradientSource, Model
 from robench.model.out_of_memory import FREE, SMALLER_SHARD, first_fitting, halving
 from robench.model.prepared import AS_IT_IS, PreparedModel
@@ -55,8 +55,8 @@ class Crafted:
         x_adv: proposals (B, C, H, W), not yet judged.
         ledger: passes, first success, oddities met, each (B,).
         seconds: wall-clock time of the attack.
-        engine: which copy of the network was attacked, by its name in `robench.model.fast_copy.COPY_METHODS`,
-            or `as it is`.
+        engine: which copy of the network was attacked, by its name in `robench.model.copy_methods`, or
+            `as it is`.
         not_used: faster copies that were not, each with the reason.
         micro_batch: most images at once after memory ran out with more; 0 where it never did.
     """

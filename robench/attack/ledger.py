@@ -68,23 +68,26 @@ class Ledger:
 
     def book(self, rows: Rows, *, forwards: int, backwards: int = 0) -> None:
         """Book passes on each image of these rows."""
-        self.forwards[rows] += forwards
-        self.backwards[rows] += backwards
+        _add(self.forwards, rows, forwards)
+        if backwards:
+            _add(self.backwards, rows, backwards)
 
-    def note_gradient(self, rows: Rows, gradient: torch.Tensor, finite: Mask) -> None:
-        """Note one gradient (b, ...) on each image of these rows, and where (b,) it was finite."""
-        self.gradients[rows] += 1
+    def note_gradient(self, rows: Rows, *, finite: Mask, zero: Mask) -> None:
+        """Note one gradient on each image of these rows: where (b,) it was finite, and where zero."""
+        _add(self.gradients, rows, 1)
         self.nonfinite[rows] |= ~finite
-        self.zero_gradient[rows] += (gradient.flatten(1).abs().amax(dim=1) == 0) & finite
+        _add(self.zero_gradient, rows, zero)
 
     def note_points(self, rows: Rows, *, start: int, nonfinite: Mask) -> None:
         """Note one point on each image of these rows, of which fresh start, and where (b,) it gave NaN."""
         self.nonfinite[rows] |= nonfinite
         self.tries[rows] = start
-        self.points[rows] += 1
+        _add(self.points, rows, 1)
 
     def note_first_success(self, rows: torch.Tensor) -> None:
         """Note that the point noted last is the first success on the images of these rows."""
+        if not len(rows):
+            return
         self.first_try[rows] = self.tries[rows]
         self.first_success[rows] = self.points[rows]
         self.first_passes[rows] = self.forwards[rows] + self.backwards[rows]
@@ -98,3 +101,11 @@ class Ledger:
     def cpu(self) -> Ledger:
         """Return the same ledger in main memory."""
         return Ledger(**{column.name: getattr(self, column.name).cpu() for column in fields(self)})
+
+
+def _add(column: torch.Tensor, rows: Rows, number: int | torch.Tensor) -> None:
+    """Add a number to a column's rows, in one operation where these are all."""
+    if isinstance(rows, slice):
+        column += number
+    else:
+        column[rows] += number

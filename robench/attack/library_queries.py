@@ -67,8 +67,8 @@ class LibraryQueries:
     def gradient(self, points: Images, gradient: Images) -> None:
         """Note a gradient (b, C, H, W) that was sent back to the library at some points."""
         if (rows := self._rows(points)) is not None:
-            finite = torch.isfinite(gradient.flatten(1)).all(dim=1)
-            self._oracle.ledger.note_gradient(rows, gradient, finite)
+            largest = gradient.flatten(1).abs().amax(dim=1)
+            self._oracle.ledger.note_gradient(rows, finite=torch.isfinite(largest), zero=largest == 0)
 
     def _book(self, rows: torch.Tensor | None) -> None:
         """Book what was spent since the last question: its backwards, and the forwards of this one."""

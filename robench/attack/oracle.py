@@ -195,15 +195,22 @@ class Oracle:
         """
         source = source or self._source
         labels = self.y if y is None else y
-        gradient = torch.zeros_like(self.x)
-        value = torch.full_like(self.best_size, -torch.inf)
+        gradient: Images | None = None  # made where an image is not asked about
+        value: PerSample | None = None
         for rows in self._chunks(source.forwards + source.backwards):
             points = x_adv[rows]
             answer = self._questions.gradient(source, loss, points, labels[rows])
             self._note(source, rows, points, answer)
             self._compare(source, rows, points, answer.predicted)
-            gradient = placed(answer.gradient, rows, gradient)
-            value = placed(answer.value, rows, value)
+            if isinstance(rows, slice):
+                gradient, value = answer.gradient, answer.value
+            else:
+                gradient = gradient if gradient is not None else self._no_gradient()
+                value = value if value is not None else self._no_value()
+                placed(answer.gradient, rows, gradient)
+                placed(answer.value, rows, value)
+        gradient = gradient if gradient is not None else self._no_gradient()
+        value = value if value is not None else self._no_value()
         self.progress.follow(value)
         return value, gradient
 
@@ -303,6 +310,12 @@ class Oracle:
                 column.zero_()
         return self.best_points.proposal(last, mask, self.ledger, is_library_attack=self.is_library_attack)
 
+    def _no_gradient(self) -> Images:
+        return torch.zeros_like(self.x)
+
+    def _no_value(self) -> PerSample:
+        return torch.full_like(self.best_size, -torch.inf)
+
     def _is_clear(self, rows: Rows, own: Outputs) -> Mask:
         """Tell where what the attacker wants is ahead by `least_lead`, and note the largest leads, (b,)."""
         lead = self._questions.lead(own, self.y[rows]).to(self._largest_lead.dtype)
@@ -358,7 +371,7 @@ class Oracle:
         self, source: GradientSource, rows: Rows, points: Images, answer: GradientAnswer, gradients: int = 1
     ) -> None:
         self._book(rows, forwards=source.forwards, backwards=gradients * source.backwards)
-        self.ledger.note_gradient(rows, answer.gradient, answer.finite)
+        self.ledger.note_gradient(rows, finite=answer.finite, zero=answer.zero)
         self.note_answers(rows, points, answer.own)
 
     def _compare(self, source: GradientSource, rows: Rows, points: Images, answers: Labels | None) -> None:

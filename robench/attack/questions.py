@@ -28,6 +28,7 @@ class GradientAnswer:
         value: what was differentiated, (b,), or (b, K) scores.
         gradient: its gradient, (b, C, H, W), or (b, K, C, H, W); zero where it is not finite.
         finite: where (b,) it is finite.
+        zero: where (b,) it is zero everywhere, without having been made so.
     """
 
     own: Outputs
@@ -35,6 +36,7 @@ class GradientAnswer:
     value: Tensor
     gradient: Tensor
     finite: Mask
+    zero: Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +143,11 @@ def placed(part: torch.Tensor, rows: Rows, batch: torch.Tensor) -> torch.Tensor:
 
 
 def _answer(own: Outputs, classes: Labels | None, value: Tensor, gradient: Tensor) -> GradientAnswer:
-    finite = torch.isfinite(gradient.flatten(1)).all(dim=1)
+    largest = gradient.flatten(1).abs().amax(dim=1)  # no number where any entry is none
+    finite, zero = torch.isfinite(largest), largest == 0
     if not finite.all():
         gradient = gradient.where(per_image(finite, gradient), torch.zeros_like(gradient))
-    return GradientAnswer(own.detach(), classes, value.detach(), gradient, finite)
+    return GradientAnswer(own.detach(), classes, value.detach(), gradient, finite, zero)
 
 
 def _gradient(losses: PerSample, point: Images, *, keep: bool = False) -> Images:

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
-from torch import nn
-
 from robench.errors import JobError
+from robench.model.another_way import stray_of
+from robench.model.copied_views import REFUSAL
+from robench.model.copy_methods import COPY_METHODS, CopyMethod, methods_for
 from robench.model.evaluation import evaluation_mode
-from robench.model.fast_copy import COPY_METHODS, CopyMethod, prepared_copy
-from robench.model.folded_pair import stray_of
+from robench.model.fast_copy import prepared_copy
 from robench.model.interface import Coupling, GradientSource, Model
 from robench.model.network_state import NetworkState
 from robench.model.proof import PROOF_IMAGES, Answer, ask, difference
@@ -161,24 +161,28 @@ class PreparedModel:
     def _originals(self, x: Images) -> list[_Original]:
         """Return what is asked: some images together, and one alone, which some layers compute otherwise.
 
-        Broken images leave the batch, so that the last is asked about alone; a joint batch stays whole.
+        Broken images leave the batch, so that the last is asked about alone; a joint batch stays whole. One
+        of these questions is asked without a gradient too: the smaller, for it costs half as much again.
         """
-        alone = [x[:1]] if len(x) > 1 and self.model.coupling is not Coupling.JOINT else []
-        return [_Original(self, part) for part in (x[:PROOF_IMAGES], *alone)]
+        together = x[:PROOF_IMAGES]
+        if len(x) > 1 and self.model.coupling is not Coupling.JOINT:
+            parts = [_Original(self, together, without_gradient=False)]
+            return [*parts, _Original(self, x[:1], without_gradient=True)]
+        return [_Original(self, together, without_gradient=True)]
 
     def _copy_places(self) -> set[str]:
         """Return the names under which copies are put into the network: these are no changes of it."""
         parts = self.model.net.named_modules()
         return {f"{name}.module".removeprefix(".") for name, part in parts if isinstance(part, TestedNetwork)}
 
-    def _methods(self) -> list[CopyMethod]:
-        networks = networks_under_test(self.model.net)
-        if self.eager or not networks:
-            return []
-        parts = [part for t in networks for part in t.module.modules()]
-        fold = any(type(part) is nn.BatchNorm2d for part in parts)
-        last = any(isinstance(part, nn.Conv2d | nn.ConvTranspose2d) for part in parts)
-        return [one for one in COPY_METHODS if (fold or not one.fold) and (last or not one.channels_last)]
+    def _methods(self) -> Iterator[CopyMethod]:
+        """Yield the methods to try; one that copies views only where the one before it failed for a view."""
+        networks = [] if self.eager else [door.module for door in networks_under_test(self.model.net)]
+        before = ""
+        for method in methods_for(networks) if networks else ():
+            if not method.views or REFUSAL in self.reasons.get(before, ""):
+                yield method
+            before = method.name
 
     def _first_doubt(
         self,
@@ -229,7 +233,7 @@ class PreparedModel:
             return "the network itself could not be asked for a gradient"
         try:
             with evaluation_mode(self.model.net), self._copies[method.name].in_use():
-                other = ask(self.model, source, original.x)
+                other = original.question(source)
         except Exception as error:  # noqa: BLE001 - the boundary: a copy that raises is not used, and it is said
             return f"it raised {_first_line(error)}"
         doubt = difference(answer, other)
@@ -257,9 +261,13 @@ class PreparedModels:
 class _Original:
     """The network itself, asked about some images once for each gradient source."""
 
-    def __init__(self, prepared: PreparedModel, x: Images) -> None:
-        self._prepared, self.x = prepared, x
+    def __init__(self, prepared: PreparedModel, x: Images, *, without_gradient: bool) -> None:
+        self._prepared, self.x, self._without_gradient = prepared, x, without_gradient
         self._answers: dict[str, Answer | None] = {}
+
+    def question(self, source: GradientSource) -> Answer:
+        """Ask whoever answers now, the network or a copy of it."""
+        return ask(self._prepared.model, source, self.x, without_gradient=self._without_gradient)
 
     def answer(self, source: GradientSource) -> Answer | None:
         """Return the original's answer; None where it raises, which the attack itself will meet and tell."""
@@ -267,7 +275,7 @@ class _Original:
             model = self._prepared.model
             try:
                 with evaluation_mode(model.net) as state:
-                    answer: Answer | None = ask(model, source, self.x)
+                    answer: Answer | None = self.question(source)
                     changes = state.changes()
             except Exception:  # noqa: BLE001 - the attack meets the same and is recorded as failed with it
                 answer, changes = None, set()

@@ -32,7 +32,7 @@ class Answer:
     """What a model answers to images (B, C, H, W).
 
     Attributes:
-        own: its outputs (B, columns).
+        own: its outputs (B, columns), as a pass without a gradient gives them where that was asked for.
         surrogate: the outputs of a gradient source, (B, columns of its own).
         gradient: of a fixed combination of the latter, with respect to the images, (B, C, H, W).
     """
@@ -42,13 +42,15 @@ class Answer:
     gradient: Images
 
 
-def ask(model: Model, source: GradientSource, x: Images) -> Answer:
+def ask(model: Model, source: GradientSource, x: Images, *, without_gradient: bool = True) -> Answer:
     """Return a model's outputs and a source's, with the gradient of a fixed combination of the latter.
 
     Args:
         model: who answers.
         source: one of its gradient sources.
         x: images (B, C, H, W), asked about at once where memory suffices.
+        without_gradient: take its own outputs from one more pass, without a gradient, not from that of the
+            source: networks may compute otherwise then.
 
     Raises:
         JobError: memory does not suffice for one image, or for a joint batch.
@@ -57,7 +59,10 @@ def ask(model: Model, source: GradientSource, x: Images) -> Answer:
 
     def at_once(size: int) -> Answer:
         with borrowed_global_randomness(0):
-            parts = [_ask(model, source, part, row * size) for row, part in enumerate(torch.split(x, size))]
+            parts = [
+                _ask(model, source, part, row * size, without_gradient)
+                for row, part in enumerate(torch.split(x, size))
+            ]
         return Answer(
             own=torch.cat([part.own for part in parts]),
             surrogate=torch.cat([part.surrogate for part in parts]),
@@ -67,19 +72,22 @@ def ask(model: Model, source: GradientSource, x: Images) -> Answer:
     return fitting_batches(model, len(x)).do(at_once, most=max(len(x), 1))
 
 
-def _ask(model: Model, source: GradientSource, x: Images, first: int) -> Answer:
+def _ask(model: Model, source: GradientSource, x: Images, first: int, without_gradient: bool) -> Answer:
     """Ask about images of which the first is number `first` of all that are compared."""
-    with torch.no_grad():
-        own = model.net(x)
+    answer = None
+    if without_gradient:
+        with torch.no_grad():
+            answer = model.net(x)
     leaf = x.detach().clone().requires_grad_(True)
     with torch.enable_grad():
-        surrogate, _ = source.surrogate(leaf)
+        surrogate, own = source.surrogate(leaf)
         weights = _cotangent(surrogate, first)
         gradient = None
         if surrogate.requires_grad:
             (gradient,) = torch.autograd.grad((surrogate * weights).sum(), leaf, allow_unused=True)
     zero = torch.zeros_like(x)
-    return Answer(own.detach(), surrogate.detach(), zero if gradient is None else gradient.detach())
+    own = (own if answer is None else answer).detach()
+    return Answer(own, surrogate.detach(), zero if gradient is None else gradient.detach())
 
 
 def _cotangent(like: Outputs, first: int) -> Tensor:

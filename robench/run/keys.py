@@ -15,7 +15,10 @@ from robench.judge.findings import VERSION as FINDINGS
 from robench.judge.probes import VERSION as PROBES
 from robench.judge.verdict import VERSION as JUDGE
 from robench.machine import versions
+from robench.model.copy_methods import NEW_BITS, round_otherwise
+from robench.model.interface import Model
 from robench.model.prepared import VERSION as ENGINE
+from robench.model.tested_network import networks_under_test
 from robench.plan.spec import SCHEMA, content_hash
 from robench.recipe import identity_of
 from robench.run.evaluated_model import EvaluatedModel
@@ -64,8 +67,15 @@ def crafting_key(
             "seed": seed,
             "drop": drop,
             **({"noise": "unseen"} if hides_noise(attacked.model, threat) else {}),
+            **_copies(attacked.model),
         }
     )
+
+
+def _copies(model: Model) -> dict[str, int]:
+    """Return what marks images for which a newer copy of a network was attacked; nothing for most."""
+    networks = [door.module for door in networks_under_test(model.net)]
+    return {"copies": NEW_BITS} if round_otherwise(networks) else {}
 
 
 def record_key(

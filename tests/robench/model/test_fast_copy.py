@@ -5,7 +5,8 @@ import os
 import torch
 from torch import nn
 
-from robench.model.fast_copy import CopyMethod, prepared_copy
+from robench.model.copy_methods import CopyMethod
+from robench.model.fast_copy import prepared_copy
 from tests.robench.model.folding_networks import (
     Base,
     ByContent,

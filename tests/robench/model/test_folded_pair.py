@@ -11,8 +11,9 @@ from torch.nn import functional
 from attacks.gradient.pgd import PGD
 from robench.api import benchmark, make_attack, wrap
 from robench.data.images import image_set
-from robench.model.fast_copy import CopyMethod, prepared_copy
-from robench.model.folded_pair import AnotherWayError, went_another_way
+from robench.model.another_way import AnotherWayError, went_another_way
+from robench.model.copy_methods import CopyMethod
+from robench.model.fast_copy import prepared_copy
 from tests.robench.model.folding_networks import (
     AfterAWhile,
     Base,
@@ -22,6 +23,7 @@ from tests.robench.model.folding_networks import (
     X,
     answers,
     bits,
+    conv,
     same,
 )
 
@@ -259,3 +261,45 @@ def test_what_is_between_may_be_asked_for_its_form():
     net = AsksForTheForm()
     twin = prepared_copy(net, CopyMethod("folded", fold=True))
     torch.testing.assert_close(twin(X), net(X), rtol=1e-4, atol=1e-4)
+
+
+class Pools(nn.Module):
+    """Pools what it rectifies; asked about many images, it uses what it rectified elsewhere too."""
+
+    def __init__(self, padding=0):
+        super().__init__()
+        self.conv, self.relu, self.pool = conv(1, 6, 0), nn.ReLU(), nn.MaxPool2d(2, padding=padding)
+        self.eval()
+
+    def forward(self, x):
+        h = self.relu(self.conv(x))
+        if type(x) is torch.Tensor and len(x) > 17:
+            return h.flatten(1)
+        return self.pool(h).flatten(1)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_the_largest_rectified_value_is_the_largest_value_rectified(padding):
+    net = nn.Sequential(*Pools(padding).children(), nn.Flatten()).eval()
+    twin = prepared_copy(net, CopyMethod("channels-last", channels_last=True))
+    plain = prepared_copy(net, CopyMethod("plain"))
+    for layer, own in zip(twin, plain, strict=True):  # only the order is looked at, not the layout
+        if isinstance(layer, nn.Conv2d):
+            layer.weight.data = own.weight.data
+    assert "forward" in twin[1].__dict__
+    x = torch.cat([X, torch.full_like(X[:1], torch.nan), torch.zeros_like(X[:1])])
+    answers = []
+    for one in (twin, plain):
+        leaf = x.clone().requires_grad_(True)
+        outputs = one(leaf)
+        weights = torch.linspace(-1, 1, outputs[0].numel())
+        answers.append((outputs, *torch.autograd.grad((outputs * weights).sum(), leaf)))
+    for first, second in zip(*answers, strict=True):
+        torch.testing.assert_close(first, second, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_rectified_value_that_is_used_elsewhere_is_refused():
+    twin = prepared_copy(Pools(), CopyMethod("channels-last", channels_last=True))
+    assert "forward" in twin.relu.__dict__
+    with pytest.raises(AnotherWayError):
+        twin(X)

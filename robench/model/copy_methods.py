@@ -1,0 +1,93 @@
+"""How copies of a network are made faster, and which of these ways do something to a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from types import CodeType, FunctionType
+
+from torch import nn
+
+from robench.model.winograd import suits
+
+
+@dataclass(frozen=True, slots=True)
+class CopyMethod:
+    """How a copy of a network is made faster: what is done to a plain one.
+
+    Attributes:
+        name: what records call it.
+        fold: fold batch-norm into convolutions.
+        channels_last: lay convolutions out channels-last.
+        winograd: compute 3x3 convolutions of many channels by Winograd's filtering.
+        views: copy where the network asks for a view that the layout does not allow.
+    """
+
+    name: str
+    fold: bool = False
+    channels_last: bool = False
+    winograd: bool = False
+    views: bool = False
+
+
+def _with_copied_views(method: CopyMethod) -> tuple[CopyMethod, CopyMethod]:
+    return method, replace(method, name=f"{method.name}, views copied", views=True)
+
+
+COPY_METHODS = (
+    *_with_copied_views(CopyMethod("folded, channels-last, Winograd", True, True, True)),
+    *_with_copied_views(CopyMethod("folded, channels-last", True, True)),
+    CopyMethod("folded", True),
+    *_with_copied_views(CopyMethod("channels-last, Winograd", False, True, True)),
+    *_with_copied_views(CopyMethod("channels-last", False, True)),
+    CopyMethod("frozen copy"),
+)
+"""The copies that are tried, fastest first; after them comes the network as it is.
+
+One that copies views is tried where the one before it failed for a view.
+"""
+
+
+NEW_BITS = 2
+"""Version of the copies that round otherwise than those before them: Winograd's, and those that copy views.
+
+It is in the keys of images crafted on networks that have such a copy, and in no others: all else rounds as it
+did.
+"""
+
+
+def methods_for(networks: Sequence[nn.Module]) -> list[CopyMethod]:
+    """Return the methods that do something to networks, fastest first."""
+    parts = [part for network in networks for part in network.modules()]
+    fold = any(type(part) is nn.BatchNorm2d for part in parts)
+    last = any(isinstance(part, nn.Conv2d | nn.ConvTranspose2d) for part in parts)
+    winograd, views = any(map(suits, parts)), last and _asks_for_views(parts)
+    return [
+        one
+        for one in COPY_METHODS
+        if (fold or not one.fold)
+        and (last or not one.channels_last)
+        and (winograd or not one.winograd)
+        and (views or not one.views)
+    ]
+
+
+def round_otherwise(networks: Sequence[nn.Module]) -> bool:
+    """Tell whether there is a copy of these networks whose bits are not those of copies of version 1."""
+    return any(method.winograd or method.views for method in methods_for(networks))
+
+
+def _asks_for_views(parts: Iterable[nn.Module]) -> bool:
+    """Tell whether the code of a module, of its own class or one that it inherits from, names `view`."""
+    classes = {
+        kind for part in parts for kind in type(part).__mro__ if not kind.__module__.startswith("torch.")
+    }
+    functions = [
+        value for kind in classes for value in vars(kind).values() if isinstance(value, FunctionType)
+    ]
+    return any(_names_views(function.__code__) for function in functions)
+
+
+def _names_views(code: CodeType) -> bool:
+    inner = [one for one in code.co_consts if isinstance(one, CodeType)]
+    return "view" in code.co_names or any(map(_names_views, inner))

@@ -1,0 +1,99 @@
+"""Layers that follow each other alone, as one trace of a network's code shows, and which may be joined."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+from torch import fx, nn
+
+
+def pairs(net: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
+    """Return pairs of layers of which the first feeds the second and nothing else.
+
+    Of these kinds: a convolution and a batch-norm, a ReLU and a max-pooling.
+    """
+    if not any(isinstance(part, nn.BatchNorm2d | nn.MaxPool2d) for part in net.modules()):
+        return []
+    try:
+        graph = fx.Tracer().trace(net)
+    except Exception:  # noqa: BLE001 - a user's code meets symbols here: whatever it raises, nothing is folded
+        # Often control flow that depends on data: look at the parts on their own.
+        return [pair for child in net.children() for pair in pairs(child)]
+    calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
+    attributes = [str(node.target) for node in graph.nodes if node.op == "get_attr"]
+    found: list[tuple[nn.Module, nn.Module]] = []
+    for node in graph.nodes:
+        if node.op != "call_module" or not node.args or not isinstance(node.args[0], fx.Node):
+            continue
+        before = node.args[0]
+        if before.op != "call_module" or len(before.users) != 1:
+            continue
+        names = [str(before.target), str(node.target)]
+        first, second = (net.get_submodule(name) for name in names)
+        if isinstance(first, nn.ReLU) and isinstance(second, nn.MaxPool2d):
+            if first.inplace:  # what it writes into, others may read in another pass
+                continue
+        elif not (isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d)):
+            continue
+        elsewhere = any(other.startswith(f"{name}.") for other in attributes for name in names)
+        if all(calls[name] == 1 for name in names) and not elsewhere:
+            found.append((first, second))
+    return found
+
+
+def one_place(net: nn.Module) -> Callable[[nn.Module], bool]:
+    """Return a test whether a layer has one name, and each of its tensors one owner."""
+    names = Counter(id(part) for _, part in net.named_modules(remove_duplicate=False))
+    owners = Counter(
+        id(tensor)
+        for part in net.modules()
+        for tensor in (*part._parameters.values(), *part._buffers.values())
+        if tensor is not None
+    )
+    places = Counter(t.data_ptr() for t in net.parameters() if t.layout is torch.strided)
+
+    def single(layer: nn.Module) -> bool:
+        tensors = [t for t in (*layer._parameters.values(), *layer._buffers.values()) if t is not None]
+        mine = all(owners[id(t)] == 1 for t in tensors)
+        return names[id(layer)] == 1 and mine and all(places[p.data_ptr()] == 1 for p in layer.parameters())
+
+    return single
+
+
+def plain(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> bool:
+    """Tell whether nothing but the two layers' own arithmetic would be skipped."""
+    if type(conv) is not nn.Conv2d or type(norm) is not nn.BatchNorm2d:
+        return False
+    if norm.training or not norm.track_running_stats or norm.running_mean is None or norm.running_var is None:
+        return False
+    if any("forward" in layer.__dict__ for layer in (conv, norm)) or hooked(conv) or hooked(norm):
+        return False
+    tensors = [conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var]
+    kinds = {t.dtype for t in tensors if t is not None}
+    return kinds in ({torch.float32}, {torch.float64})
+
+
+def poolable(relu: nn.ReLU, pool: nn.MaxPool2d) -> bool:
+    """Tell whether nothing but the largest of rectified values is wanted."""
+    if type(relu) is not nn.ReLU or relu.inplace or type(pool) is not nn.MaxPool2d:
+        return False
+    if pool.return_indices or pool.ceil_mode:
+        return False
+    return not any("forward" in layer.__dict__ or hooked(layer) for layer in (relu, pool))
+
+
+def hooked(layer: nn.Module) -> bool:
+    """Tell whether anybody is called when this layer, or any layer at all, is."""
+    everywhere = torch.nn.modules.module
+    return bool(
+        layer._forward_hooks
+        or layer._forward_pre_hooks
+        or layer._backward_hooks
+        or layer._backward_pre_hooks
+        or everywhere._global_forward_hooks
+        or everywhere._global_forward_pre_hooks
+        or everywhere._global_backward_hooks
+        or everywhere._global_backward_pre_hooks
+    )

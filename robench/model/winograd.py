@@ -1,0 +1,171 @@
+"""3x3 convolutions of many channels with a quarter of the multiplications, for the copies that attacks ask.
+
+Winograd's minimal filtering F(4x4, 3x3) (Lavin & Gray 2016, arXiv:1509.09308, section 4.1): tiles of 6x6
+values are transformed, multiplied channel by channel with the transformed kernel, and transformed back to 4x4
+outputs: 36 multiplications in place of 144. Rounding is about ten times that of a direct convolution, which
+is why it is only for copies, and each is proven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Convolution = Callable[[Tensor], Tensor]
+"""Images (B, C, H, W) to the answers of one convolution."""
+
+LEAST_CHANNELS, LEAST_TILES = 256, 32
+"""With fewer, transforming costs more than the multiplications that it saves."""
+
+MOST_BYTES = 2**28
+"""Of transformed kernels that one copy keeps, each four times its kernel; others are made for every pass."""
+
+_INPUT = (
+    (4, 0, -5, 0, 1, 0),
+    (0, -4, -4, 1, 1, 0),
+    (0, 4, -4, -1, 1, 0),
+    (0, -2, -1, 2, 1, 0),
+    (0, 2, -1, -2, 1, 0),
+    (0, 4, 0, -5, 0, 1),
+)
+_KERNEL = (
+    (1 / 4, 0, 0),
+    (-1 / 6, -1 / 6, -1 / 6),
+    (-1 / 6, 1 / 6, -1 / 6),
+    (1 / 24, 1 / 12, 1 / 6),
+    (1 / 24, -1 / 12, 1 / 6),
+    (0, 0, 1),
+)
+_OUTPUT = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
+
+
+def _both_axes(rows: tuple[tuple[float, ...], ...]) -> Tensor:
+    matrix = torch.tensor(rows, dtype=torch.float64, device="cpu")
+    return torch.kron(matrix, matrix).float()
+
+
+@dataclass(slots=True)
+class Room:
+    """How many bytes of transformed kernels a copy may still keep."""
+
+    left: int = MOST_BYTES
+
+    def take(self, size: int) -> bool:
+        """Tell whether there is room for so many bytes, and take it."""
+        fits = size <= self.left
+        self.left -= size * fits
+        return fits
+
+
+class WinogradConvolution:
+    """A convolution by F(4x4, 3x3), and by torch's own where that is faster or its conditions are not met.
+
+    Args:
+        conv: what it stands for, one that `suits`.
+        weight: of the convolution, (K, C, 3, 3).
+        bias: of the convolution, (K,); None without.
+        room: for the transformed kernel.
+    """
+
+    def __init__(self, conv: nn.Conv2d, weight: Tensor, bias: Tensor | None, room: Room) -> None:
+        self._conv, self._weight, self._bias = conv, weight, bias
+        self._input, self._output = _both_axes(_INPUT), _both_axes(_OUTPUT)
+        self._kept = self._kernel() if room.take(4 * weight.numel() * weight.element_size()) else None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the convolution of images (B, C, H, W)."""
+        if not self._is_worth_it(x):
+            answer: Tensor = self._conv._conv_forward(x, self._weight, self._bias)
+            return answer
+        answer = _Winograd.apply(x, self, False)
+        return answer if self._bias is None else answer + self._bias[:, None, None]
+
+    def transformed(self, x: Tensor, *, backward: bool) -> Tensor:
+        """Return the convolution (B, K, H, W) of images (B, C, H, W); backward, that of gradients.
+
+        The latter is one with the kernel turned round. With a tile and its answer turned round in place of
+        the kernel, both are computed from the same numbers.
+        """
+        kernel = self._kernel() if self._kept is None else self._kept
+        before, after = self._input, self._output
+        if backward:
+            kernel, before, after = kernel.transpose(1, 2), before.flip(1), after.flip(0)
+        count, channels, height, width = x.shape
+        down, across, outputs = -(-height // 4), -(-width // 4), kernel.shape[2]
+        padding = (0, 0, 1, 4 * across - width + 1, 1, 4 * down - height + 1)
+        padded = F.pad(x.permute(0, 2, 3, 1), padding)
+        image, row, column, channel = padded.stride()
+        tiles = padded.as_strided(
+            (6, 6, count, down, across, channels),
+            (row, column, image, 4 * row, 4 * column, channel),
+        ).reshape(36, -1)
+        tiles = (before @ tiles).view(36, count * down * across, channels)
+        tiles = after @ torch.bmm(tiles, kernel).view(36, -1)
+        rows = tiles.view(4, 4, count, down, across, outputs).permute(2, 3, 0, 4, 1, 5)
+        whole = rows.reshape(count, 4 * down, 4 * across, outputs)
+        return whole[:, :height, :width].permute(0, 3, 1, 2)
+
+    def _kernel(self) -> Tensor:
+        """Return the transformed kernel, (36, C, K)."""
+        outputs, inputs = self._weight.shape[:2]
+        places = self._weight.detach().permute(2, 3, 1, 0).reshape(9, inputs * outputs)
+        return (_both_axes(_KERNEL) @ places).view(36, inputs, outputs)
+
+    def _is_worth_it(self, x: Tensor) -> bool:
+        if x.ndim != 4 or x.dtype is not torch.float32 or x.device.type != "cpu" or min(x.shape[2:]) < 3:
+            return False
+        if x.shape[1] != self._weight.shape[1] or torch.is_autocast_enabled("cpu"):
+            return False
+        return len(x) * -(-x.shape[2] // 4) * -(-x.shape[3] // 4) >= LEAST_TILES
+
+
+class _Winograd(torch.autograd.Function):
+    """The gradient of a convolution with respect to its images is one with the kernel turned round."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, convolution: WinogradConvolution, backward: bool) -> Tensor:
+        ctx.convolution, ctx.is_backward = convolution, backward
+        return convolution.transformed(x, backward=backward)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        # Applied again, so that it can be differentiated twice.
+        return _Winograd.apply(gradients[0], ctx.convolution, not ctx.is_backward), None, None
+
+
+class LoneWinograd(WinogradConvolution):
+    """A convolution without a batch-norm after it, computed by F(4x4, 3x3).
+
+    Args:
+        conv: the layer; its own `forward` gives way to this, as long as its weights are what they were.
+        room: for the transformed kernel.
+    """
+
+    def __init__(self, conv: nn.Conv2d, room: Room) -> None:
+        super().__init__(conv, conv.weight, conv.bias, room)
+        self._known = self._state()
+        conv.__dict__["forward"] = self._forward
+
+    def _forward(self, x: Tensor) -> Tensor:
+        if self._state() != self._known:
+            answer: Tensor = nn.Conv2d.forward(self._conv, x)
+            return answer
+        return self(x)
+
+    def _state(self) -> tuple[Any, ...]:
+        tensors = [t for t in self._conv._parameters.values() if t is not None]
+        return tuple((id(t), t.data_ptr(), t._version) for t in tensors)
+
+
+def suits(conv: nn.Module) -> bool:
+    """Tell whether a layer is a 3x3 convolution of stride 1 that many channels go into and come out of."""
+    if type(conv) is not nn.Conv2d or min(conv.in_channels, conv.out_channels) < LEAST_CHANNELS:
+        return False
+    plain = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
+    ours = conv.weight.dtype is torch.float32
+    return plain == ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros") and ours and not conv.weight.is_sparse
