@@ -99,6 +99,7 @@ class Options(TypedDict, total=False):
     shard: int
     batch_size: int
     eager: bool
+    compiled: bool
     draws: int
 
 
@@ -135,7 +136,8 @@ def benchmark(
               all by default;
             - `budget`: most passes, forwards and backwards together, on one image; None, the default, for no
               limit;
-            - `transfer`, `seed`, `shard`, `batch_size`, `eager`, `draws`: see `robench.run.Settings`.
+            - `transfer`, `seed`, `shard`, `batch_size`, `eager`, `compiled`, `draws`: see
+              `robench.run.Settings`.
 
     Raises:
         ConfigError: an attack cannot play under this threat, or would need what it withholds; too few draws;

@@ -56,6 +56,7 @@ def outcome_of(
             reporter=reporter,
             command=command,
             eager=options.engine == "eager",
+            compiled=options.engine == "compiled",
             processes=processes,
             asked=asked,
         )

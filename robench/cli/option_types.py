@@ -65,10 +65,10 @@ DryRun = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Compute everything again.", rich_help_panel=PLAN)]
 Engine = Annotated[
-    Literal["auto", "eager"],
+    Literal["auto", "eager", "compiled"],
     typer.Option(
         "--engine",
-        help="auto: attack a faster copy, proven equal; eager: the network as it is.",
+        help="auto: attack a faster copy, proven equal; eager: the network; compiled: a compiled copy.",
         rich_help_panel=PLACE,
     ),
 ]

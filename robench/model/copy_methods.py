@@ -21,6 +21,7 @@ class CopyMethod:
         channels_last: lay convolutions out channels-last.
         winograd: compute 3x3 convolutions of many channels by Winograd's filtering.
         views: copy where the network asks for a view that the layout does not allow.
+        compiled: let torch compile it.
     """
 
     name: str
@@ -28,6 +29,7 @@ class CopyMethod:
     channels_last: bool = False
     winograd: bool = False
     views: bool = False
+    compiled: bool = False
 
 
 def _with_copied_views(method: CopyMethod) -> tuple[CopyMethod, CopyMethod]:
@@ -47,6 +49,9 @@ COPY_METHODS = (
 One that copies views is tried where the one before it failed for a view.
 """
 
+
+COMPILED = CopyMethod("compiled", compiled=True)
+"""Tried before all others where it is asked for; a choice by itself would depend on the machine."""
 
 NEW_BITS = 2
 """Version of the copies that round otherwise than those before them: Winograd's, and those that copy views.

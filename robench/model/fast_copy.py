@@ -15,6 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from robench.model.compiled_copy import CompiledCopy
 from robench.model.copied_views import CopiedViews
 from robench.model.copy_methods import CopyMethod
 from robench.model.evaluation import evaluation_mode
@@ -59,6 +60,8 @@ def prepared_copy(network: nn.Module, method: CopyMethod) -> nn.Module:
                     LoneWinograd(cast("nn.Conv2d", part), room)
         if method.views:
             CopiedViews(twin)
+        if method.compiled:
+            CompiledCopy(twin)
     return twin
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from robench.errors import JobError
 from robench.model.another_way import stray_of
 from robench.model.copied_views import REFUSAL
-from robench.model.copy_methods import COPY_METHODS, CopyMethod, methods_for
+from robench.model.copy_methods import COMPILED, COPY_METHODS, CopyMethod, methods_for
 from robench.model.evaluation import evaluation_mode
 from robench.model.fast_copy import prepared_copy
 from robench.model.interface import Coupling, GradientSource, Model
@@ -66,6 +66,7 @@ class PreparedModel:
     Args:
         model: what is under test; never altered.
         eager: make no copies, use the network as it is.
+        compiled: try a copy that torch compiles before all others (`robench.model.compiled_copy`).
 
     Attributes:
         reasons: why faster copies were not used in the present crafting, by the name of how each is made.
@@ -73,6 +74,7 @@ class PreparedModel:
 
     model: Model
     eager: bool = False
+    compiled: bool = False
     reasons: dict[str, str] = field(default_factory=dict)
     _copies: dict[str, _Copies] = field(default_factory=dict)
     _doubts: dict[tuple[str, str, bytes], str] = field(default_factory=dict)
@@ -109,7 +111,7 @@ class PreparedModel:
 
         One that fails is discarded, and why is kept in `reasons`.
         """
-        method = next((one for one in COPY_METHODS if one.name == name), None)
+        method = next((one for one in (COMPILED, *COPY_METHODS) if one.name == name), None)
         if method is None:
             return True
         originals = self._originals(x)
@@ -178,6 +180,8 @@ class PreparedModel:
     def _methods(self) -> Iterator[CopyMethod]:
         """Yield the methods to try; one that copies views only where the one before it failed for a view."""
         networks = [] if self.eager else [door.module for door in networks_under_test(self.model.net)]
+        if networks and self.compiled:
+            yield COMPILED
         before = ""
         for method in methods_for(networks) if networks else ():
             if not method.views or REFUSAL in self.reasons.get(before, ""):
@@ -246,15 +250,17 @@ class PreparedModels:
 
     Args:
         eager: make no copies, ask every network as it is.
+        compiled: try compiled copies first.
     """
 
     eager: bool = False
+    compiled: bool = False
     _known: dict[int, PreparedModel] = field(default_factory=dict)
 
     def of(self, model: Model) -> PreparedModel:
         """Return what was prepared for a model; models with the same network share it."""
         if id(model.net) not in self._known:
-            self._known[id(model.net)] = PreparedModel(model, eager=self.eager)
+            self._known[id(model.net)] = PreparedModel(model, eager=self.eager, compiled=self.compiled)
         return self._known[id(model.net)]
 
 

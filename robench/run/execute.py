@@ -31,6 +31,7 @@ def execute(
     reporter: Reporter = QUIET,
     command: str = "",
     eager: bool = False,
+    compiled: bool = False,
     processes: Processes | None = None,
     asked: Mapping[str, Any] | None = None,
 ) -> Outcome:
@@ -44,6 +45,7 @@ def execute(
         reporter: who is told.
         command: what the user typed, kept for readers.
         eager: ask every network as it is, not by a faster copy that was proven equal.
+        compiled: try copies that torch compiles before all others.
         processes: the worker processes that do it, so that a model that dies, hangs or eats memory costs its
             own jobs only; None does everything in this process, and nobody else may use the folder.
         asked: options that can change the plan or its bits, kept for a repetition.
@@ -64,7 +66,9 @@ def execute(
         begin = partial(store.begin, to_json(plan), config_text)
         try:
             if processes is None:
-                judging = _do_here(summary, store, environment, reporter, eager=eager, begin=begin)
+                judging = _do_here(
+                    summary, store, environment, reporter, eager=eager, compiled=compiled, begin=begin
+                )
             else:
                 judging = Supervisor(
                     summary=summary,
@@ -74,6 +78,7 @@ def execute(
                     environment=environment,
                     reporter=reporter,
                     eager=eager,
+                    compiled=compiled,
                     processes=processes,
                     executor=ThisMachine() if processes.ray is None else _ray(processes),
                 ).run()
@@ -103,6 +108,7 @@ def _do_here(
     reporter: Reporter,
     *,
     eager: bool,
+    compiled: bool,
     begin: Callable[[], None],
 ) -> float:
     """Do a plan in this process; return the seconds that attacks and verdicts took."""
@@ -111,7 +117,7 @@ def _do_here(
     from robench.run.keeper import FolderKeeper
     from robench.run.layout import lay_out
 
-    layout = lay_out(summary.plan, store, environment, reporter, eager=eager, begin=begin)
+    layout = lay_out(summary.plan, store, environment, reporter, eager=eager, compiled=compiled, begin=begin)
     work = layout.work
     summary.expected, summary.failed_models, summary.facts = work.units(), layout.failed_models, layout.facts
     keeper = FolderKeeper(store, force=environment.force, failed_jobs=summary.failed_jobs)

@@ -108,6 +108,7 @@ def lay_out(
     reporter: Reporter,
     *,
     eager: bool = False,
+    compiled: bool = False,
     failed: dict[str, str] | None = None,
     begin: Callable[[], None] | None = None,
 ) -> Layout:
@@ -119,6 +120,7 @@ def lay_out(
         environment: where it is done, and what it may do there.
         reporter: who is told.
         eager: ask every network as it is, not by a faster copy that was proven equal.
+        compiled: try copies that torch compiles before all others.
         failed: models that are not tried again, with the reason.
         begin: called once the images are there: from then on the folder is that of this plan.
 
@@ -134,7 +136,7 @@ def lay_out(
         begin()
     models = workshop.models(data.shape, len(data.classes))
     keep_tracebacks(store, workshop.failures, workshop.tracebacks)
-    settings = Settings.of(plan, eager=eager)
+    settings = Settings.of(plan, eager=eager, compiled=compiled)
     work, pace = measured_pace(
         lambda: Work(models=models, data=data, boards=boards, settings=settings, begin=reporter.model),
         reporter,

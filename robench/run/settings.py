@@ -20,6 +20,7 @@ class Settings:
         shard: most images per unit, and per graph of a joint model.
         batch_size: most images per pass.
         eager: ask every network as it is, not by a prepared copy (`robench.model.prepared`).
+        compiled: try copies that torch compiles before all others (`robench.model.compiled_copy`).
         draws: how often the judge asks a random model about each image, at least 2.
 
     Raises:
@@ -31,6 +32,7 @@ class Settings:
     shard: int = 500
     batch_size: int = 250
     eager: bool = False
+    compiled: bool = False
     draws: int = DRAWS
 
     def __post_init__(self) -> None:
@@ -44,7 +46,7 @@ class Settings:
             )
 
     @classmethod
-    def of(cls, plan: Plan, *, eager: bool = False) -> Settings:
+    def of(cls, plan: Plan, *, eager: bool = False, compiled: bool = False) -> Settings:
         """Return the settings that a plan names."""
         return cls(
             transfer=plan.transfer,
@@ -52,6 +54,7 @@ class Settings:
             shard=plan.shard,
             batch_size=plan.batch_size,
             eager=eager,
+            compiled=compiled,
             draws=plan.draws,
         )
 

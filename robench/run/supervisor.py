@@ -40,6 +40,7 @@ class Supervisor:
         environment: where it is done, and what it may do there.
         reporter: who is told.
         eager: ask every network as it is.
+        compiled: try copies that torch compiles first.
         processes: how work is divided.
         executor: where workers run.
     """
@@ -53,6 +54,7 @@ class Supervisor:
     eager: bool
     processes: Processes
     executor: Executor = field(default_factory=ThisMachine)
+    compiled: bool = False
     _queue: JobQueue = field(init=False)
     _crew: Crew = field(init=False)
     _models: ModelsInWorkers = field(init=False)
@@ -110,6 +112,7 @@ class Supervisor:
             force=self.environment.force,
             number=number if self.processes.count > 1 else None,
             eager=self.eager,
+            compiled=self.compiled,
             failed=dict(self.summary.failed_models),
             threads=self.processes.threads,
             deterministic=self.processes.deterministic,

@@ -136,7 +136,13 @@ class PlanInWorker:
         store = Store(Path(orders.root), told=reporter.finding)
         self._pipe, self._reporter = pipe, reporter
         self.layout = lay_out(
-            orders.plan, store, _with_own_gpu(orders), reporter, eager=orders.eager, failed=orders.failed
+            orders.plan,
+            store,
+            _with_own_gpu(orders),
+            reporter,
+            eager=orders.eager,
+            compiled=orders.compiled,
+            failed=orders.failed,
         )
         self.shards, self.units = list(self.layout.work.shards()), self.layout.work.units()
         self._keeper = FolderKeeper(store, force=orders.force)

@@ -29,6 +29,7 @@ class Orders:
             worker has trained anew the next one only loads.
         force: judge everything again.
         eager: ask every network as it is.
+        compiled: try copies that torch compiles first.
         failed: models that are not tried again, with the reason.
         threads: CPU threads; None leaves that to torch.
         deterministic: refuse operations whose bits vary from run to run.
@@ -42,6 +43,7 @@ class Orders:
     environment: Environment
     force: bool = False
     eager: bool = False
+    compiled: bool = False
     failed: dict[str, str] = field(default_factory=dict)
     threads: int | None = None
     deterministic: bool = False
