@@ -25,7 +25,7 @@ from robench.model.layer_pairs import hooked, one_place, pairs, plain, poolable
 from robench.model.modes import switch_to_evaluation
 from robench.model.network_state import NetworkState
 from robench.model.watched_pair import Watch, WatchedPair
-from robench.model.winograd import Convolution, LoneWinograd, Room, WinogradConvolution, suits
+from robench.model.winograd import Convolution, LoneWinograd, Room, WinogradConvolution, applies
 from robench.randomness import borrowed_global_randomness
 
 
@@ -56,7 +56,7 @@ def prepared_copy(network: nn.Module, method: CopyMethod) -> nn.Module:
             _compute_together(twin, method, room)
         if method.winograd:
             for part in twin.modules():
-                if suits(part) and not hooked(part) and "forward" not in part.__dict__:
+                if applies(part) and not hooked(part) and "forward" not in part.__dict__:
                     LoneWinograd(cast("nn.Conv2d", part), room)
         if method.views:
             CopiedViews(twin)
@@ -114,6 +114,6 @@ def _fused(conv: nn.Conv2d, norm: nn.BatchNorm2d, method: CopyMethod, room: Room
         weight = conv.weight * scale[:, None, None, None]
         if method.channels_last:
             weight = _channels_last(weight)
-    if method.winograd and suits(conv):
+    if method.winograd and applies(conv):
         return WinogradConvolution(conv, weight, bias, room)
     return lambda x: cast("Tensor", conv._conv_forward(x, weight, bias))

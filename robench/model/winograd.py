@@ -169,3 +169,8 @@ def suits(conv: nn.Module) -> bool:
     plain = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
     ours = conv.weight.dtype is torch.float32
     return plain == ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros") and ours and not conv.weight.is_sparse
+
+
+def applies(conv: nn.Module) -> bool:
+    """Tell whether a layer `suits` and is not on a GPU, whose libraries choose such algorithms themselves."""
+    return suits(conv) and conv.get_parameter("weight").device.type == "cpu"
