@@ -97,9 +97,9 @@ class Race:
         robust, size = {}, {}
         for name, run in self.runs.items():
             verdict = judge(self.model, x, y, run().detach().float(), threat=self.threat)
-            broken = torch.tensor([status is Status.BROKEN for status in verdict.status])
+            breaks = torch.tensor([status is Status.BROKEN for status in verdict.status])
             robust[name] = sum(status is Status.ROBUST for status in verdict.status)
-            size[name] = f"{float(verdict.l2[broken].median()):.3f}" if bool(broken.any()) else "-"
+            size[name] = f"{float(verdict.l2[breaks].median()):.3f}" if bool(breaks.any()) else "-"
         rows = []
         for name, bar in bars.items():
             ours, theirs = timing.seconds["robench"], timing.seconds[name]

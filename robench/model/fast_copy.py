@@ -84,22 +84,22 @@ def _compute_together(net: nn.Module, method: CopyMethod, room: Room) -> None:
     """
     state = NetworkState(net)
     with borrowed_global_randomness(0), kept_torch_state():
-        found = pairs(net)
+        neighbours = pairs(net)
     state.restore()  # tracing runs the network's own code on symbols, which it may keep
     single = one_place(net)
-    watched: list[WatchedPair] = []
-    for first, second in found:
+    joint: list[WatchedPair] = []
+    for first, second in neighbours:
         if not (single(first) and single(second)):
             continue
         match first, second:
             case nn.Conv2d(), nn.BatchNorm2d() if method.fold and plain(first, second):
-                watched.append(FoldedPair(first, second, _fused(first, second, method, room)))
+                joint.append(FoldedPair(first, second, _fused(first, second, method, room)))
             case nn.ReLU(), nn.MaxPool2d() if poolable(first, second):
-                watched.append(PooledPair(first, second))
-    if method.fold and not any(isinstance(pair, FoldedPair) for pair in watched):
+                joint.append(PooledPair(first, second))
+    if method.fold and not any(isinstance(pair, FoldedPair) for pair in joint):
         raise ValueError("no batch-norm follows a convolution alone")
-    if watched:
-        Watch(net, watched)
+    if joint:
+        Watch(net, joint)
 
 
 def _fused(conv: nn.Conv2d, norm: nn.BatchNorm2d, method: CopyMethod, room: Room) -> Convolution:
