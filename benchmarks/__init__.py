@@ -3,6 +3,7 @@
 | command | what it measures |
 |---|---|
 | `python -m benchmarks pgd cw` | seconds, verdicts and sizes of our attacks and those of three libraries |
+| `python -m benchmarks bars` | speeds beside rivals: `benchmarks/RESULTS.md`, `benchmarks/results.csv` |
 | `python -m benchmarks graph` | one joint WNLL graph against one gradient step of ResNet20 |
 | `python -m benchmarks memory` | peak memory of an evaluation against the number of images |
 | `python -m benchmarks training` | our training loop against a bare PyTorch loop |

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import attacks, cascade, graph, libraries, memory, models, training, wnll_training
+from benchmarks import attacks, bars, cascade, graph, libraries, memory, models, training, wnll_training
 from robench.machine import hardware, keep_freed_memory, versions
 
 DEFAULT = ("pgd", "cw", "graph", "memory", "training", "wnll_training")
-NAMES = (*DEFAULT, "libraries", "cascade")  # needs the package pyautoattack, and takes long
+NAMES = (*DEFAULT, "bars", "libraries", "cascade")  # `cascade` needs the package pyautoattack; both take long
 
 
 def main() -> None:
@@ -61,6 +61,8 @@ def main() -> None:
     elif "cascade" in names:
         setup = cascade.mnist(arguments.data_root, arguments.images or 200, arguments.checkpoint)
         lines += cascade.report(setup, arguments.seeds, shard=50)
+    if "bars" in names:
+        lines += bars.report(arguments.data_root, arguments.repeats, Path(__file__).parent)
     text = "\n".join(lines)
     print(text)
     if arguments.out:

@@ -8,7 +8,7 @@ from types import CodeType, FunctionType
 
 from torch import nn
 
-from robench.model.winograd import suits
+from robench.model.winograd import applies, suits
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def methods_for(networks: Sequence[nn.Module]) -> list[CopyMethod]:
     parts = [part for network in networks for part in network.modules()]
     fold = any(type(part) is nn.BatchNorm2d for part in parts)
     last = any(isinstance(part, nn.Conv2d | nn.ConvTranspose2d) for part in parts)
-    winograd, views = any(map(suits, parts)), last and _asks_for_views(parts)
+    winograd, views = any(map(applies, parts)), last and _asks_for_views(parts)
     return [
         one
         for one in COPY_METHODS
@@ -79,7 +79,9 @@ def methods_for(networks: Sequence[nn.Module]) -> list[CopyMethod]:
 
 def round_otherwise(networks: Sequence[nn.Module]) -> bool:
     """Tell whether there is a copy of these networks whose bits are not those of copies of version 1."""
-    return any(method.winograd or method.views for method in methods_for(networks))
+    parts = [part for network in networks for part in network.modules()]
+    # Whatever device they are on: keys do not tell devices.
+    return any(map(suits, parts)) or any(method.views for method in methods_for(networks))
 
 
 def _asks_for_views(parts: Iterable[nn.Module]) -> bool:

@@ -25,7 +25,7 @@ from robench.model.layer_pairs import hooked, one_place, pairs, plain, poolable
 from robench.model.modes import switch_to_evaluation
 from robench.model.network_state import NetworkState
 from robench.model.watched_pair import Watch, WatchedPair
-from robench.model.winograd import Convolution, LoneWinograd, Room, WinogradConvolution, suits
+from robench.model.winograd import Convolution, LoneWinograd, Room, WinogradConvolution, applies
 from robench.randomness import borrowed_global_randomness
 
 
@@ -56,7 +56,7 @@ def prepared_copy(network: nn.Module, method: CopyMethod) -> nn.Module:
             _compute_together(twin, method, room)
         if method.winograd:
             for part in twin.modules():
-                if suits(part) and not hooked(part) and "forward" not in part.__dict__:
+                if applies(part) and not hooked(part) and "forward" not in part.__dict__:
                     LoneWinograd(cast("nn.Conv2d", part), room)
         if method.views:
             CopiedViews(twin)
@@ -84,22 +84,22 @@ def _compute_together(net: nn.Module, method: CopyMethod, room: Room) -> None:
     """
     state = NetworkState(net)
     with borrowed_global_randomness(0), kept_torch_state():
-        found = pairs(net)
+        neighbours = pairs(net)
     state.restore()  # tracing runs the network's own code on symbols, which it may keep
     single = one_place(net)
-    watched: list[WatchedPair] = []
-    for first, second in found:
+    joint: list[WatchedPair] = []
+    for first, second in neighbours:
         if not (single(first) and single(second)):
             continue
         match first, second:
             case nn.Conv2d(), nn.BatchNorm2d() if method.fold and plain(first, second):
-                watched.append(FoldedPair(first, second, _fused(first, second, method, room)))
+                joint.append(FoldedPair(first, second, _fused(first, second, method, room)))
             case nn.ReLU(), nn.MaxPool2d() if poolable(first, second):
-                watched.append(PooledPair(first, second))
-    if method.fold and not any(isinstance(pair, FoldedPair) for pair in watched):
+                joint.append(PooledPair(first, second))
+    if method.fold and not any(isinstance(pair, FoldedPair) for pair in joint):
         raise ValueError("no batch-norm follows a convolution alone")
-    if watched:
-        Watch(net, watched)
+    if joint:
+        Watch(net, joint)
 
 
 def _fused(conv: nn.Conv2d, norm: nn.BatchNorm2d, method: CopyMethod, room: Room) -> Convolution:
@@ -114,6 +114,6 @@ def _fused(conv: nn.Conv2d, norm: nn.BatchNorm2d, method: CopyMethod, room: Room
         weight = conv.weight * scale[:, None, None, None]
         if method.channels_last:
             weight = _channels_last(weight)
-    if method.winograd and suits(conv):
+    if method.winograd and applies(conv):
         return WinogradConvolution(conv, weight, bias, room)
     return lambda x: cast("Tensor", conv._conv_forward(x, weight, bias))

@@ -23,7 +23,7 @@ def pairs(net: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
         return [pair for child in net.children() for pair in pairs(child)]
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
     attributes = [str(node.target) for node in graph.nodes if node.op == "get_attr"]
-    found: list[tuple[nn.Module, nn.Module]] = []
+    neighbours: list[tuple[nn.Module, nn.Module]] = []
     for node in graph.nodes:
         if node.op != "call_module" or not node.args or not isinstance(node.args[0], fx.Node):
             continue
@@ -39,8 +39,8 @@ def pairs(net: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
             continue
         elsewhere = any(other.startswith(f"{name}.") for other in attributes for name in names)
         if all(calls[name] == 1 for name in names) and not elsewhere:
-            found.append((first, second))
-    return found
+            neighbours.append((first, second))
+    return neighbours
 
 
 def one_place(net: nn.Module) -> Callable[[nn.Module], bool]:

@@ -98,9 +98,9 @@ class WinogradConvolution:
         count, channels, height, width = x.shape
         down, across, outputs = -(-height // 4), -(-width // 4), kernel.shape[2]
         padding = (0, 0, 1, 4 * across - width + 1, 1, 4 * down - height + 1)
-        padded = F.pad(x.permute(0, 2, 3, 1), padding)
-        image, row, column, channel = padded.stride()
-        tiles = padded.as_strided(
+        frame = F.pad(x.permute(0, 2, 3, 1), padding)
+        image, row, column, channel = frame.stride()
+        tiles = frame.as_strided(
             (6, 6, count, down, across, channels),
             (row, column, image, 4 * row, 4 * column, channel),
         ).reshape(36, -1)
@@ -169,3 +169,8 @@ def suits(conv: nn.Module) -> bool:
     plain = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
     ours = conv.weight.dtype is torch.float32
     return plain == ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros") and ours and not conv.weight.is_sparse
+
+
+def applies(conv: nn.Module) -> bool:
+    """Tell whether a layer `suits` and is not on a GPU, whose libraries choose such algorithms themselves."""
+    return suits(conv) and conv.get_parameter("weight").device.type == "cpu"

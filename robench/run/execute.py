@@ -67,7 +67,7 @@ def execute(
         try:
             if processes is None:
                 judging = _do_here(
-                    summary, store, environment, reporter, eager=eager, compiled=compiled, begin=begin
+                    summary, store, environment, reporter, eager=eager, try_compiled=compiled, begin=begin
                 )
             else:
                 judging = Supervisor(
@@ -108,7 +108,7 @@ def _do_here(
     reporter: Reporter,
     *,
     eager: bool,
-    compiled: bool,
+    try_compiled: bool,
     begin: Callable[[], None],
 ) -> float:
     """Do a plan in this process; return the seconds that attacks and verdicts took."""
@@ -117,7 +117,9 @@ def _do_here(
     from robench.run.keeper import FolderKeeper
     from robench.run.layout import lay_out
 
-    layout = lay_out(summary.plan, store, environment, reporter, eager=eager, compiled=compiled, begin=begin)
+    layout = lay_out(
+        summary.plan, store, environment, reporter, eager=eager, compiled=try_compiled, begin=begin
+    )
     work = layout.work
     summary.expected, summary.failed_models, summary.facts = work.units(), layout.failed_models, layout.facts
     keeper = FolderKeeper(store, force=environment.force, failed_jobs=summary.failed_jobs)
