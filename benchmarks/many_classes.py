@@ -127,8 +127,8 @@ def main() -> None:
         "--data-root", type=Path, required=True, help=f"folder with cifar10-jpeg.zip, {EXACT}"
     )
     parser.add_argument("--images", type=int, default=150, help="test images, all of them classified rightly")
-    parser.add_argument("--train", type=int, default=20_000, help="training images")
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--train", type=int, default=10_000, help="training images")
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--eps", type=float, nargs="+", default=[2.0, 4.0], help="radii, in 255ths")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--weights", type=Path, help="file of weights: read, or written where there is none")
