@@ -9,6 +9,7 @@
 | `python -m benchmarks training` | our training loop against a bare PyTorch loop |
 | `python -m benchmarks wnll_training` | a step of a WNLL stage, with and without cached backbone outputs |
 | `python -m benchmarks cascade` | the reference AutoAttack, ours, and our economical one |
+| `python -m benchmarks.many_classes` | the same three cascades on a hundred classes made of CIFAR-10 |
 | `python -m benchmarks.scale` | what plan, store and reports cost by themselves, of simulated runs |
 | `python -m benchmarks.store_cost` | what the run folder costs beside an attack |
 | `python -m benchmarks.coverage` | how often the interval of `robench compare` covers the true gap |

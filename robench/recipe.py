@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -148,4 +149,6 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, float) and value in {math.inf, -math.inf}:
+        return "inf" if value > 0 else "-inf"  # JSON has no infinity
     return value

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.minimal.ddn import anneal
+from attacks.minimal.fewer_values import fewer_values
 from attacks.shared.options import at_least, not_negative, positive
 from attacks.shared.papers import CINA_SIGMA_ZERO
 from robench.attack.protocol import AttackInfo
@@ -14,6 +15,25 @@ if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
     from robench.types import Images
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """By what the constants of a descent are multiplied."""
+
+    step_size: float = 1.0
+    sigma: float = 1.0
+    threshold: float = 1.0
+    rate: float = 1.0
+
+
+WAYS = (
+    Way(),
+    Way(sigma=10.0),
+    Way(step_size=0.3, threshold=1 / 3),
+    Way(step_size=0.5, rate=3.0),
+)
+"""Of the tries, one after another: where one descent ends in many values another often ends in few."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +46,19 @@ class SigmaZero:
     The threshold rises while an image is broken and falls while it is not. A radius, if there is one, only
     says what counts.
 
+    Two things are ours. Later tries descend with other constants: where one ends in many values, another
+    often ends in few. At the end changed values are taken back, one less at a time
+    (`attacks.minimal.fewer_values`).
+
     Attributes:
-        steps: gradient steps; the paper uses 100 and 1000.
+        steps: gradient steps of a try; the paper uses 100 and 1000 in its one try.
         step_size: first length of a step, largest entry, in units of the box; it falls to a tenth along a
             cosine.
         sigma: how sharply a change counts.
         threshold: first size below which a change is dropped.
         rate: by how much of the step size the threshold changes each step.
+        restarts: tries, with other constants each (`WAYS`); the values above are those of the first.
+        removals: most attempts to do with one changed value less, at the end; 0 for none.
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -41,21 +67,36 @@ class SigmaZero:
         bibtex=CINA_SIGMA_ZERO,
         norms=("L0",),
         minimises=True,
+        revision=2,
     )
     steps: int = 300
     step_size: float = 1.0
     sigma: float = 1e-3
     threshold: float = 0.3
     rate: float = 0.01
+    restarts: int = 4
+    removals: int = 100
 
     def __post_init__(self) -> None:
         """Refuse options that mean nothing."""
-        at_least(1, steps=self.steps)
+        at_least(1, steps=self.steps, restarts=self.restarts)
+        at_least(0, removals=self.removals)
         positive(step_size=self.step_size, sigma=self.sigma)
         not_negative(threshold=self.threshold, rate=self.rate)
 
     def __call__(self, oracle: Oracle, _rng: Randomness) -> Images:
         """Return the last point, projected; the oracle keeps the smallest; see `robench.attack.Attack`."""
+        x_adv = oracle.x
+        for number in range(self.restarts):
+            if number and oracle.finished:
+                break
+            oracle.begin_try()
+            x_adv = self._descend(oracle, WAYS[number % len(WAYS)])
+        fewer_values(oracle, removals=self.removals)
+        return oracle.threat.project(oracle.x, x_adv)
+
+    def _descend(self, oracle: Oracle, way: Way) -> Images:
+        """Return where a descent from the clean images ends, (B, C, H, W)."""
         import torch
 
         from attacks.shared.adam import Adam
@@ -68,8 +109,9 @@ class SigmaZero:
             x[0].numel() if len(x) else 1,
             threat.bounds[1] - threat.bounds[0],
         )
+        sigma, first = way.sigma * self.sigma, way.step_size * self.step_size
         x_adv, delta, adam = x, torch.zeros_like(x), Adam.at_rest(x)
-        threshold = x.new_full((len(x),), self.threshold)
+        threshold = x.new_full((len(x),), way.threshold * self.threshold)
         for step in range(self.steps):
             if oracle.finished:
                 break
@@ -77,15 +119,16 @@ class SigmaZero:
             is_broken = oracle.reached
             uphill = gradient.where(~per_image(is_broken, x), 0.0)
             fraction = delta / width
-            smooth = 2 * self.sigma * fraction / (fraction.square() + self.sigma).square() / count / width
+            smooth = 2 * sigma * fraction / (fraction.square() + sigma).square() / count / width
             descent = smooth - uphill
             largest = LINF.size(descent)
             descent = descent / per_image(largest.where(largest > 0, 1.0), x)
-            length = anneal(self.step_size, self.step_size / 10, step / self.steps)
+            length = anneal(first, first / 10, step / self.steps)
             change = threat.clip(x + delta - length * width * adam.direction(descent)) - x
-            threshold = (threshold + self.rate * length * torch.where(is_broken, 1.0, -1.0)).clamp(0, 1)
+            rise = way.rate * self.rate * length
+            threshold = (threshold + rise * torch.where(is_broken, 1.0, -1.0)).clamp(0, 1)
             delta = change.where(change.abs() >= width * per_image(threshold, x), 0.0)
             x_adv = threat.clip(x + delta)
             delta = x_adv - x
         oracle.outputs(x_adv)
-        return threat.project(x, x_adv)
+        return x_adv

@@ -44,7 +44,7 @@ PRESETS = {
             smallest=(
                 {"fmn": {"steps": 50}},
                 {"fab": {"steps": 20}},
-                {"pdpgd": {"steps": 100}},
+                {"pdpgd": {"steps": 50}},
                 {"sigma_zero": {"steps": 50}},
             ),
         ),
@@ -52,13 +52,13 @@ PRESETS = {
             name="standard",
             meaning="PGD and what AutoAttack breaks at a part of its price, 1,000 images",
             limit=1000,
-            bounded=({"pgd": {"steps": 40}}, "economical_autoattack", {"sigma_zero": {"steps": 300}}),
+            bounded=({"pgd": {"steps": 40}}, "economical_autoattack", {"sigma_zero": {"steps": 100}}),
             smallest=(
                 {"ddn": {"steps": 100}},
                 {"fmn": {"steps": 100}},
                 {"fab": {"steps": 50}},
-                {"pdpgd": {"steps": 250}},
-                {"sigma_zero": {"steps": 300}},
+                {"pdpgd": {"steps": 100}},
+                {"sigma_zero": {"steps": 100}},
             ),
         ),
         Preset(
@@ -69,7 +69,7 @@ PRESETS = {
                 {"pgd": {"steps": 100, "restarts": 5}},
                 "economical_autoattack",
                 "autoattack",
-                {"sigma_zero": {"steps": 1000}},
+                "sigma_zero",
             ),
             smallest=(
                 "cw",
@@ -78,7 +78,7 @@ PRESETS = {
                 "deepfool",
                 {"fab": {"restarts": 3}},
                 "pdpgd",
-                {"sigma_zero": {"steps": 1000}},
+                "sigma_zero",
             ),
         ),
     )

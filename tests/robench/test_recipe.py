@@ -1,4 +1,5 @@
 import dataclasses
+import json
 from typing import ClassVar, Literal
 
 import pytest
@@ -56,3 +57,9 @@ def test_nearest_names_the_closest_or_lists_some():
     assert nearest("pdg", ["apgd", "pdpgd", "pgd"]).startswith("Did you mean 'pgd' or")  # one slip, not two
     assert nearest("zzz", ["a", "b"]) == "Choose one of: a, b"
     assert "installed" in nearest("x", [])
+
+
+def test_an_infinite_option_is_plain_json_and_is_read_again():
+    plain = options_of(Toy(eps=float("inf")))
+    assert plain["eps"] == "inf"
+    assert build(Toy, json.loads(json.dumps(plain, allow_nan=False)), where="w") == Toy(eps=float("inf"))

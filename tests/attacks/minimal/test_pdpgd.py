@@ -1,4 +1,4 @@
-"""PDPGD: the exact L1 distance on linear models inside the box, and the library's code on digits."""
+"""PDPGD: the exact distances on linear models inside the box, and the library's code on digits."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 
 from attacks.minimal.pdpgd import PDPGD
 from robench.attack.boundary import towards_the_clean_image
-from robench.attack.norms import L1
+from robench.attack.norms import L1, L2, LINF
 from robench.attack.threat import Goal, ThreatModel
 from robench.conformance import check_attack, failures
 from robench.errors import ConfigError
@@ -52,6 +52,41 @@ def test_it_comes_near_the_exact_distance_of_a_linear_model(classes):
     assert ratio.min() > 1 - 1e-4  # no attack can do with less
     assert float(ratio.median()) < 1.02
     assert ratio.max() < 1.2
+
+
+@pytest.mark.parametrize(("norm", "dual"), [(L2, 2), (LINF, 1)])
+def test_it_comes_near_the_exact_distance_inside_a_wide_box(norm, dual):
+    model, x = random_linear(classes=2, shape=(1, 6, 6), seed=5), images(20, (1, 6, 6)) * 0.2 + 0.4
+    y = classify(model, x)
+    x_adv, oracle, _ = attacked(PDPGD(steps=150), model, x, y, norm=norm, eps=math.inf)
+    x_adv = towards_the_clean_image(oracle, x_adv)
+    weight, bias = model.net[1].weight.detach().double(), model.net[1].bias.detach().double()
+    slope = weight[1] - weight[0]
+    least = (x.double().flatten(1) @ slope + bias[1] - bias[0]).abs() / slope.norm(p=dual)
+    ratio = norm.size(x_adv.double() - x.double()) / least
+    assert broken(model, x_adv, y).all()
+    assert ratio.min() > 1 - 1e-4  # no attack can do with less
+    assert float(ratio.median()) < 1.02
+
+
+@pytest.mark.thorough
+def test_distances_of_other_norms_are_about_those_of_fab_or_shorter():
+    from attacks.minimal.fab import FAB
+
+    model, x, y = digits_cnn()
+    x, y = x[:40], y[:40]
+    for norm in (L2, LINF):
+        ours, others = (
+            distance_of(
+                model,
+                towards_the_clean_image(*attacked(attack, model, x, y, norm=norm, eps=math.inf)[1::-1]),
+                x,
+                y,
+                norm,
+            )
+            for attack in (PDPGD(steps=150), FAB())
+        )
+        assert float(ours.mean()) <= 1.03 * float(others.mean())
 
 
 def test_passes_are_one_of_each_a_step():

@@ -53,9 +53,10 @@ def test_it_comes_near_the_exact_count_of_a_linear_model(classes):
 
 def test_passes_are_one_of_each_a_step():
     model, x = small_net(seed=3), images(5)
-    _, oracle, _ = attacked(SigmaZero(steps=7), model, x, classify(model, x), norm=L0, eps=math.inf)
-    assert oracle.ledger.backwards.tolist() == [7] * 5
-    assert oracle.ledger.forwards.tolist() == [8] * 5
+    attack = SigmaZero(steps=7, restarts=3, removals=0)
+    _, oracle, _ = attacked(attack, model, x, classify(model, x), norm=L0, eps=math.inf)
+    assert oracle.ledger.backwards.tolist() == [21] * 5
+    assert oracle.ledger.forwards.tolist() == [24] * 5
 
 
 def test_a_target_is_reached():
@@ -98,7 +99,16 @@ def test_misclassified_images_stay_where_they_are():
 
 
 @pytest.mark.parametrize(
-    "options", [{"steps": 0}, {"step_size": 0.0}, {"sigma": 0.0}, {"threshold": -1.0}, {"rate": math.nan}]
+    "options",
+    [
+        {"steps": 0},
+        {"restarts": 0},
+        {"removals": -1},
+        {"step_size": 0.0},
+        {"sigma": 0.0},
+        {"threshold": -1.0},
+        {"rate": math.nan},
+    ],
 )
 def test_options_that_mean_nothing_are_refused(options):
     with pytest.raises(ConfigError):

@@ -18,7 +18,9 @@ dataset: {name: digits, split: test, limit: 12}
 models:
   - {name: net, architecture: digits_cnn, train: {defense: {natural: {epochs: 8, learning_rate: 0.2}}}}
 threats:
-  - {norm: L0, eps: inf, attacks: [{sigma_zero: {steps: 30}}, {sigma_zero: {steps: 2}, label: short}]}
+  - norm: L0
+    eps: inf
+    attacks: [{sigma_zero: {steps: 30}}, {sigma_zero: {steps: 2, restarts: 1, removals: 0}, label: short}]
   - {norm: L1, eps: inf, attacks: [{pdpgd: {steps: 100}}]}
   - {norm: L2, eps: inf, attacks: [{ddn: {steps: 20}}, {fmn: {steps: 20}}]}
   - {norm: L0, eps: 3, attacks: [noise]}

@@ -1,0 +1,92 @@
+"""Smaller changes near a small one, under L0: a changed value is taken back, and the others are mended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from robench.attack.oracle import Oracle
+
+REPAIRS = 4
+"""Steps on what is left of a change when a value has been taken back."""
+
+
+def fewer_values(oracle: Oracle, *, removals: int, repairs: int = REPAIRS) -> None:
+    """Look for smaller changes near the smallest ones known, by taking values back; the oracle keeps them.
+
+    In an attempt one value goes, or two for a new one, and what is left moves `repairs` steps up the lead,
+    over the whole width of the box at first. Those go first that the lead, by its gradient, needs least; what
+    comes is the value that promises most. After a success the attempts begin anew.
+
+    Args:
+        oracle: the road to the model, which knows a change of some images.
+        removals: most attempts, each of at most 1 + `repairs` forward and backward passes and 1 forward.
+        repairs: steps of an attempt.
+    """
+    import torch
+
+    from robench.attack.losses import ranked_margin
+    from robench.attack.norms import per_image
+
+    x, threat, loss = oracle.x, oracle.threat, ranked_margin()
+    low, high = threat.bounds
+    attempt = torch.zeros(len(x), dtype=torch.long, device=x.device)
+    need = torch.full_like(x, torch.inf).flatten(1)
+    is_new = torch.ones_like(oracle.reached)
+    for _ in range(removals):
+        # The oracle writes into its own tensors.
+        best, size = oracle.best.clone(), oracle.best_size.clone()
+        is_used = best != x
+        count = is_used.flatten(1).sum(dim=1)
+        open_ = size.isfinite() & (count > 1) & (attempt < count * (count + 1) // 2)
+        if oracle.finished or not bool(open_.any()):
+            break
+        with oracle.only(open_ & is_new):
+            uphill = oracle.gradient(loss, best)
+        share = (uphill * (best - x)).where(is_used, torch.inf).flatten(1)
+        need = torch.where((open_ & is_new)[:, None], share, need)
+        first, second = ranks(attempt, count)
+        order = need.argsort(dim=1, stable=True)
+        removal = torch.zeros_like(need, dtype=torch.bool)
+        for rank in (first, second):
+            removal = removal.scatter(1, order.gather(1, rank.clamp_max(need.shape[1] - 1)[:, None]), True)
+        support = is_used & ~removal.view(x.shape)
+        point, going = torch.where(support, best, x), open_
+        for step in range(repairs):
+            with oracle.only(going):
+                uphill = oracle.gradient(loss, point)
+            going = going & ~(oracle.best_size < size)
+            if not bool(going.any()):
+                break
+            if step == 0:
+                room = torch.where(uphill > 0, high - x, x - low)
+                gain = (uphill.abs() * room).where(~is_used, 0.0).flatten(1)
+                come = torch.zeros_like(removal).scatter(1, gain.argmax(dim=1, keepdim=True), True)
+                support = support | (come & (first != second)[:, None]).view(x.shape)
+            next_point = threat.clip(point + (high - low) * 0.5**step * uphill.sign())
+            point = torch.where(support & per_image(going, x), next_point, point)
+        with oracle.only(going):
+            oracle.outputs(point)
+        is_new = oracle.best_size < size
+        attempt = torch.where(is_new, 0, attempt + 1)
+
+
+def ranks(attempt: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the ranks of the two values that go in an attempt, (B,) each; of one that goes alone, twice.
+
+    First each value alone, then the pairs (0, 1), (0, 2), (1, 2), (0, 3), ...
+
+    Args:
+        attempt: its number (B,) int64, from 0 and below `count` * (`count` + 1) / 2.
+        count: changed values (B,) int64.
+    """
+    import torch
+
+    pair = (attempt - count).clamp_min(0)
+    # Before the pairs of the upper rank u come u (u - 1) / 2 others; float64 is exact enough for the root.
+    upper = ((1 + (1 + 8 * pair.double()).sqrt()) / 2 + 1e-9).floor().long()
+    lower = pair - upper * (upper - 1) // 2
+    is_alone = attempt < count
+    return torch.where(is_alone, attempt, lower), torch.where(is_alone, attempt, upper)
