@@ -7,6 +7,9 @@ changes something, so that the keys of all else stay what they were.
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch import nn
 
 from robench.attack.protocol import Attack
 from robench.attack.threat import ThreatModel
@@ -72,10 +75,16 @@ def crafting_key(
     )
 
 
+_ROUNDS_OTHERWISE: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+"""Answers by network: a key is made for every unit, and what networks are made of does not change."""
+
+
 def _copies(model: Model) -> dict[str, int]:
     """Return what marks images for which a newer copy of a network was attacked; nothing for most."""
-    networks = [door.module for door in networks_under_test(model.net)]
-    return {"copies": NEW_BITS} if round_otherwise(networks) else {}
+    if model.net not in _ROUNDS_OTHERWISE:
+        networks = [door.module for door in networks_under_test(model.net)]
+        _ROUNDS_OTHERWISE[model.net] = round_otherwise(networks)
+    return {"copies": NEW_BITS} if _ROUNDS_OTHERWISE[model.net] else {}
 
 
 def record_key(

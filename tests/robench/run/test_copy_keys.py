@@ -1,0 +1,52 @@
+"""Only images crafted on networks that newer copies are made of have another key than before."""
+
+import torch
+from torch import nn
+
+from attacks.gradient.fgsm import FGSM
+from robench.attack.threat import ThreatModel
+from robench.data.images import image_set
+from robench.model.interface import Model
+from robench.plan.spec import content_hash
+from robench.run import keys
+from robench.run.evaluated_model import EvaluatedModel
+from robench.run.shards import Shard
+
+
+class Plain(nn.Module):
+    """A convolution whose answer is flattened."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+
+    def forward(self, x):
+        return self.conv(x).flatten(1)[:, :3]
+
+
+class Views(nn.Module):
+    """The same, asked for a view."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+
+    def forward(self, x):
+        return self.conv(x).view(len(x), -1)[:, :3]
+
+
+def contents(net, monkeypatch):
+    """Return what the key of images crafted on a network is the hash of."""
+    seen = []
+    monkeypatch.setattr(keys, "content_hash", lambda value: seen.append(value) or content_hash(value))
+    model = EvaluatedModel(model=Model(name="m", net=net, classes=3), fingerprint="f")
+    images = image_set(torch.rand(4, 1, 6, 6), torch.zeros(4, dtype=torch.int64), classes=3)
+    shard = next(Shard.split(images, 4))
+    keys.crafting_key(model, FGSM(), ThreatModel(eps=0.1), shard, gradient_source="exact", drop=True, seed=0)
+    return seen[-1]
+
+
+def test_only_networks_with_newer_copies_have_a_new_field(monkeypatch):
+    plain, views = contents(Plain(), monkeypatch), contents(Views(), monkeypatch)
+    assert views == plain | {"copies": 2}
+    assert "copies" not in plain
