@@ -29,7 +29,8 @@ _FAR = 0.1
 """How far below its card, beyond both intervals, a clean accuracy must be to be doubted."""
 _REMEDY = "Look at labels off by one, at preprocessing, at whether the right weights were loaded"
 _NORMALIZE = (
-    "Look first for a forgotten `normalize`, or one unlike that of the training; then for labels off by one"
+    "Look first for a forgotten `normalize`, or one unlike that of the training, and for a network that "
+    "wants pixels from 0 to 255; then for labels off by one"
 )
 
 
@@ -90,7 +91,9 @@ def _low_clean(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     if not n or not classes:
         return
     details = records[0].target.details
-    from_file = details.get("training") == "checkpoint"
+    # A factory of the user's file brings weights that were trained elsewhere, as a checkpoint does.
+    own = details.get("training") == "none" and ".py:" in str(details.get("architecture", ""))
+    from_file = own or details.get("training") == "checkpoint"
     count = f"{right} of {n} clean images are classified right"
     chance = f"chance is 1 in {classes}"
     if right * classes <= n:

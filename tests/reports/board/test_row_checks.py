@@ -90,6 +90,12 @@ def test_weights_from_a_file_must_do_better_than_luck():
     assert only(clean(limit - 1), attack()).unlifted == ()
 
 
+def test_a_factory_that_brings_its_weights_must_do_better_than_luck_too():
+    assert given(16, training="none", architecture="net.py:make").unlifted == ("low-clean",)
+    assert given(16, training="none", architecture="small_cnn").unlifted == ()
+    assert given(16, training="natural", architecture="net.py:make").unlifted == ()
+
+
 def test_weights_from_a_file_are_held_against_their_card():
     assert given(116, card=(0.99, 1000)).unlifted == ()
     assert given(40, card=(0.99, 1000)).unlifted == ("low-clean",)
