@@ -37,13 +37,13 @@ class Views(nn.Module):
 
 def contents(net, monkeypatch):
     """Return what the key of images crafted on a network is the hash of."""
-    networks = []
-    monkeypatch.setattr(keys, "content_hash", lambda value: networks.append(value) or content_hash(value))
+    values = []
+    monkeypatch.setattr(keys, "content_hash", lambda value: values.append(value) or content_hash(value))
     model = EvaluatedModel(model=Model(name="m", net=net, classes=3), fingerprint="f")
     images = image_set(torch.full((4, 1, 6, 6), 0.5), torch.zeros(4, dtype=torch.int64), classes=3)
     shard = next(Shard.split(images, 4))
     keys.crafting_key(model, FGSM(), ThreatModel(eps=0.1), shard, gradient_source="exact", drop=True, seed=0)
-    return networks[-1]
+    return values[-1]
 
 
 def test_only_networks_with_newer_copies_have_a_new_field(monkeypatch):
