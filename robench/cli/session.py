@@ -75,7 +75,9 @@ def interruptible(
         if leave and stop and not stop.now:
             leave()
         again = shlex.join(["robench", *sys.argv[1:]])
-        typer.echo(f"Interrupted. Finished work is saved in {printable(str(folder))}", err=True)
+        rest = f"Finished work is saved in {printable(str(folder))}"
+        rest = rest if folder.exists() else "Nothing was begun"
+        typer.echo(f"Interrupted. {rest}", err=True)
         typer.echo(f"Resume with: {printable(again)}", err=True)
         raise typer.Exit(getattr(error, "exit_code", 130)) from None
     finally:

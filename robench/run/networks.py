@@ -23,7 +23,7 @@ from robench.plan.data_root import located
 from robench.plan.spec import SCHEMA, DataSpec, ModelSpec, Plan, TrainSpec, content_hash, to_json
 from robench.plurals import counted
 from robench.randomness import seed_from
-from robench.record.training_history import robust_overfitting
+from robench.record.training_history import robust_overfitting, write_history
 from robench.run.progress import Reporter
 from robench.run.settings import Environment
 from robench.run.training_folder import STATE, WEIGHTS, abandon, begin, model_card, refuse_changed
@@ -242,14 +242,14 @@ class Networks:
         if self.environment.force:
             abandon(path.parent, spec.name)
         begin(path.parent, identity)
-        state, last = path.parent / STATE, dict[str, Any]()
+        state, file, last = path.parent / STATE, path.parent / "history.csv", dict[str, Any]()
         context = TrainingContext(
             seed=seed_from(self.plan.seed, "train"),
             device=self.environment.device,
             state=state,
             identity=identity,
             progress=self._progress(spec.name, goes_on=state.is_file()),
-            history=path.parent / "history.csv",
+            history=file,
             last=last.update,
         )
         before, count = self._before(module, data, train)
@@ -266,6 +266,8 @@ class Networks:
             text = "".join(traceback.format_exception(error)).strip()
             raise JobError(where=where, expected="weights", got=text) from error
         before.check(module, where=f"training {spec.name}", count=count)
+        if history and not file.is_file():  # robench's own defenses write it after every epoch
+            write_history(file, history)
         card = partial(
             model_card,
             plan=self.plan,

@@ -19,10 +19,12 @@ from robench.model.user_defenses import code_of, defense_of
 from robench.plan.spec import TEMPLATE, DataSpec, ModelSpec, Plan
 from robench.randomness import seed_from
 from robench.run.bound_checks import check_untrained
+from robench.run.defenses_in_front import defenses_in_front
 from robench.run.evaluated_model import EvaluatedModel, with_stand_in
 from robench.run.keeper import last_line
 from robench.run.networks import ImageLoader, Network, Networks
 from robench.run.progress import QUIET, Reporter
+from robench.run.radius_checks import warn_of_wide_radii
 from robench.run.settings import Environment
 from robench.run.training_data_checks import check_training_data
 
@@ -137,6 +139,7 @@ class Workshop:
             for choice in spec.inference:
                 defense_of(choice, trust_code=self.environment.trust_code, stage="inference")
         networks.check()
+        warn_of_wide_radii(self.plan.threats, shape)
         if any(threat.bounds for threat in self.plan.threats):
             check_untrained(self.plan, networks.untrained(), networks.fresh, shape=shape, classes=classes)
         check_training_data(
@@ -161,10 +164,10 @@ class Workshop:
     def _evaluated(self, spec: ModelSpec, network: Network, classes: int) -> EvaluatedModel:
         """Return a model, and a stand-in where a threat withholds its template."""
         model = self._model(spec, network, classes, "template")
-        entry = _identified(model, network, spec)
+        entry = self._identified(model, network, spec)
         if model.template and any(TEMPLATE not in threat.knowledge for threat in self.plan.threats):
             other = self._model(spec, network, classes, "stand-in template")
-            return with_stand_in(entry, _identified(other, network, spec))
+            return with_stand_in(entry, self._identified(other, network, spec))
         return entry
 
     def _model(self, spec: ModelSpec, network: Network, classes: int, template: str) -> Model:
@@ -186,19 +189,19 @@ class Workshop:
             trust_code=self.environment.trust_code,
         )
 
+    def _identified(self, model: Model, network: Network, spec: ModelSpec) -> EvaluatedModel:
+        model = replace(model, details={**model.details, **network.facts})
+        fingerprint = model.fingerprint()
+        # What is only said of the model comes after: a new card or wording makes no other model.
+        in_front = defenses_in_front(model, spec, trust_code=self.environment.trust_code)
+        model = replace(model, details={**model.details, **network.remarks, **in_front})
+        return EvaluatedModel(model=model, fingerprint=fingerprint, sources=spec.sources or ())
+
     def _fail(self, name: str, text: str, error: BaseException | None = None) -> None:
         self.failures[name] = text
         if error is not None and (error.__cause__ or not isinstance(error, RobenchError)):
             self.tracebacks[name] = traceback_of(error)
         self.reporter.failed(f"{name}: {last_line(text)}")
-
-
-def _identified(model: Model, network: Network, spec: ModelSpec) -> EvaluatedModel:
-    model = replace(model, details={**model.details, **network.facts})
-    fingerprint = model.fingerprint()
-    # What is only said of the weights comes after: a new card or wording makes no other model.
-    model = replace(model, details={**model.details, **network.remarks})
-    return EvaluatedModel(model=model, fingerprint=fingerprint, sources=spec.sources or ())
 
 
 def undefended(spec: ModelSpec) -> ModelSpec:

@@ -8,10 +8,12 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from robench.cli import app
 from robench.cli.commands import COMMANDS
+from robench.cli.session import interruptible
 from robench.errors import InputError
 from robench.record.schema import Columns
 from robench.record.store import Store
@@ -153,6 +155,18 @@ def test_unexpected_errors_are_exit_code_4_without_a_traceback(cli, runner, erro
     assert str(error) in outcome.stderr
     monkeypatch.setenv("ROBENCH_TRACEBACK", "1")
     assert "Traceback" in cli("run", "digits").stderr
+
+
+def test_ctrl_c_before_there_is_a_folder_does_not_say_that_work_is_saved(tmp_path, capsys):
+    def work(reporter):
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as end:
+        interruptible(work, tmp_path / "absent", quiet=True, threads=None)
+    assert end.value.exit_code == 130
+    message = capsys.readouterr().err
+    assert "Interrupted. Nothing was begun" in message
+    assert "saved" not in message
 
 
 def test_ctrl_c_says_what_is_saved_and_how_to_resume(cli, runner, monkeypatch):

@@ -1,10 +1,12 @@
 """Runs with attacks and defenses of a user's file: consent first; only what is edited is done anew."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from reports.board.run_folder import read_trainings
 from robench.cli import app
 from robench.record.store import Store
 
@@ -123,6 +125,24 @@ def test_what_is_edited_is_done_anew_and_nothing_else(run):
     assert {(r.target.name, r.attack.label) for r in records} == {("plain", "clean"), ("plain", "fgsm")}
     assert len(list(FOLDER.glob("models/plain-*"))) == 2
     assert weights.is_dir()
+
+
+@pytest.mark.thorough
+def test_records_name_the_defense_and_the_folder_holds_the_history(run):
+    counts(run())
+    details = {record.target.name: record.target.details for record in Store(FOLDER).read_records()}
+    assert details["dimmed"]["inference"] == [{"defense": "mine.py:Dim", "factor": 0.9}]
+    assert "inference" not in details["plain"]
+    for record in Store(FOLDER).read_records():  # as they were written before they named the defense
+        own = {name: value for name, value in record.target.details.items() if name != "inference"}
+        target = dataclasses.replace(record.target, details=own)
+        Store(FOLDER).write(dataclasses.replace(record, target=target), replace=True)
+    assert not any("inference" in r.target.details for r in Store(FOLDER).read_records())
+    holds = run("verify", str(FOLDER), "--trust-code", "--device", "cpu")
+    assert "ok     claims" in holds.stdout, holds.output
+    (training,) = read_trainings(FOLDER)
+    assert training.card["sha256"] == details["plain"]["checkpoint"]
+    assert [row["epoch"] for row in training.history] == [1]
 
 
 @pytest.mark.thorough
