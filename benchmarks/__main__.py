@@ -25,6 +25,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="counted rounds (default 5)")
     parser.add_argument("--seeds", type=int, default=1, help="seeds of `cascade` (default 1)")
     parser.add_argument("--checkpoint", type=Path, help="Small-CNN, buffer 128, for `cascade` on MNIST")
+    parser.add_argument(
+        "--work", action="append", choices=list(bars.WORKS), help="part of `bars`; may be given again"
+    )
     parser.add_argument("--out", type=Path, help="also write the Markdown to this file")
     arguments = parser.parse_args()
     strangers = set(arguments.names) - set(NAMES)
@@ -62,7 +65,9 @@ def main() -> None:
         setup = cascade.mnist(arguments.data_root, arguments.images or 200, arguments.checkpoint)
         lines += cascade.report(setup, arguments.seeds, shard=50)
     if "bars" in names:
-        lines += bars.report(arguments.data_root, arguments.repeats, Path(__file__).parent)
+        lines += bars.report(
+            arguments.data_root, arguments.repeats, Path(__file__).parent, arguments.work or ()
+        )
     text = "\n".join(lines)
     print(text)
     if arguments.out:

@@ -7,9 +7,11 @@ networks. The result is `benchmarks/RESULTS.md` and `benchmarks/results.csv`.
 from __future__ import annotations
 
 import csv
+import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -92,11 +94,20 @@ class Race:
 
     def rows(self, bars: Mapping[str, float], *, at_most: bool = False) -> list[Row]:
         """Return one row for each rival with a bar: rival / ours at least, or ours / rival at most."""
-        timing = alternate(self.runs, repeats=self.repeats, warmup=1, clock=time.process_time)
+        points: dict[str, Tensor] = {}
+
+        def kept(name: str, run: Run) -> Callable[[], None]:
+            def call() -> None:
+                points[name] = run()
+
+            return call
+
+        calls = {name: kept(name, run) for name, run in self.runs.items()}
+        timing = alternate(calls, repeats=self.repeats, warmup=1, clock=time.process_time)
         x, y = self.data.batch(slice(None))
         robust, size = {}, {}
-        for name, run in self.runs.items():
-            verdict = judge(self.model, x, y, run().detach().float(), threat=self.threat)
+        for name, images in points.items():
+            verdict = judge(self.model, x, y, images.detach().float(), threat=self.threat)
             breaks = torch.tensor([status is Status.BROKEN for status in verdict.status])
             robust[name] = sum(status is Status.ROBUST for status in verdict.status)
             size[name] = f"{float(verdict.l2[breaks].median()):.3f}" if bool(breaks.any()) else "-"
@@ -104,7 +115,7 @@ class Race:
         for name, bar in bars.items():
             ours, theirs = timing.seconds["robench"], timing.seconds[name]
             pairs = [a / b if at_most else b / a for a, b in zip(ours, theirs, strict=True)]
-            figure = sorted(pairs)[len(pairs) // 2]
+            figure = statistics.median(pairs)
             rows.append(
                 Row(
                     work=f"{self.work}, {len(x)} images",
@@ -148,10 +159,11 @@ def pgd(
     threat = ThreatModel(norm=LINF, eps=eps)
     runs: dict[str, Run] = {
         "robench": _ours(model, data, threat, "pgd", drop=False, steps=steps, step_size=step),
-        "torchattacks": attacks.torchattacks_run(
-            model, data, lambda ta, net: ta.PGD(net, eps=eps, alpha=step, steps=steps)
-        ),
     }
+    if "torchattacks" in bars:
+        runs["torchattacks"] = attacks.torchattacks_run(
+            model, data, lambda ta, net: ta.PGD(net, eps=eps, alpha=step, steps=steps)
+        )
     if "ART" in bars:
         runs["ART"] = attacks.art_run(
             model,
@@ -257,25 +269,48 @@ def around_passes(model: Model, data: ImageSet, radius: Radius, *, repeats: int)
     return race.rows({"bare loop": 1.03}, at_most=True)
 
 
-def report(root: Path | None, repeats: int, folder: Path) -> list[str]:
-    """Measure all bars, write `RESULTS.md` and `results.csv` into a folder, and return the former's lines."""
+def report(root: Path | None, repeats: int, folder: Path, names: Sequence[str] = ()) -> list[str]:
+    """Measure bars, write `RESULTS.md` and `results.csv` into a folder, and return the former's lines.
+
+    Args:
+        root: the data folder.
+        repeats: counted rounds.
+        folder: where the results are; rows of this machine that are not measured anew stay.
+        names: which of `WORKS`; all by default.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     keep_freed_memory()
-    rows: list[Row] = []
+    rows = _kept(folder)
     lines: list[str] = []
     try:
-        for some in _measured(root, repeats):
-            rows += some
-            lines = _written(rows, folder)  # after each work, for all of them take long
+        for name in names or WORKS:
+            rows |= {(row.work, row.against): row for row in WORKS[name](root, repeats)}
+            lines = _written(list(rows.values()), folder)  # after each work, for all of them take long
     finally:
         torch.set_num_threads(threads)
     return lines
 
 
-def _written(rows: Sequence[Row], folder: Path) -> list[str]:
+def _facts() -> str:
     packages = {name: version for name, version in versions().items() if version != "absent"}
-    facts = f"{hardware('cpu')['machine']}, one thread; {', '.join(f'{k} {v}' for k, v in packages.items())}"
+    processor = f"{hardware('cpu')['machine']} ({torch.backends.cpu.get_cpu_capability()})"
+    return f"{processor}, one thread; {', '.join(f'{k} {v}' for k, v in packages.items())}"
+
+
+def _kept(folder: Path) -> dict[tuple[str, str], Row]:
+    """Return what was measured on this machine before, by work and rival."""
+    path, rows = folder / "results.csv", {}
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8") as file:
+            for line in csv.DictReader(file):
+                if line.pop("machine") == _facts():
+                    rows[line["work"], line["against"]] = Row(**line)
+    return rows
+
+
+def _written(rows: Sequence[Row], folder: Path) -> list[str]:
+    facts = _facts()
     names = [field.name for field in fields(Row)]
     with (folder / "results.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
@@ -298,18 +333,50 @@ def _written(rows: Sequence[Row], folder: Path) -> list[str]:
     return lines
 
 
-def _measured(root: Path | None, repeats: int) -> Iterator[list[Row]]:
-    """Yield the rows of one work after the other, the dearest last."""
-    robust, tiny = Radius(0.3, 0.03), Radius(1e-4, 1e-5)
-    everybody, few = {"torchattacks": 1.5, "ART": 2.4, "foolbox": 2.4}, min(repeats, 2)
+ROBUST, TINY = Radius(0.3, 0.03), Radius(1e-4, 1e-5)
+
+
+def _resnet20(root: Path | None, repeats: int, rival: str, bar: float, steps: int = 20) -> list[Row]:
     net, photos = public_networks.seeded("resnet20", root, 128)
-    yield pgd(net, photos, tiny, steps=20, repeats=repeats, bars=everybody)
-    trades, digits = public_networks.small_cnn(root, 256)
-    yield pgd(trades, digits, robust, steps=20, repeats=repeats, bars={"torchattacks": 1.2})
-    natural, clean = public_networks.natural_small_cnn(root, 500)
-    yield verdict_wanted(natural, clean, robust, repeats=few)
-    yield around_passes(trades, digits, robust, repeats=repeats)
-    yield carlini_wagner(trades, digits.subset(slice(0, 24)), repeats=few)
-    wide, pictures = public_networks.seeded("resnet18", root, 64)
-    yield pgd(wide, pictures, tiny, steps=20, repeats=few, bars=everybody)
-    yield pgd(net, photos, tiny, steps=100, repeats=few, bars={"torchattacks": 1.5})
+    return pgd(net, photos, TINY, steps=steps, repeats=repeats, bars={rival: bar})
+
+
+def _resnet18(root: Path | None, repeats: int, rival: str, bar: float) -> list[Row]:
+    net, photos = public_networks.seeded("resnet18", root, 128)
+    return pgd(net, photos, TINY, steps=20, repeats=min(repeats, 2), bars={rival: bar})
+
+
+def _small_cnn(root: Path | None, repeats: int) -> list[Row]:
+    net, digits = public_networks.small_cnn(root, 256)
+    return pgd(net, digits, ROBUST, steps=20, repeats=repeats, bars={"torchattacks": 1.2})
+
+
+def _natural(root: Path | None, repeats: int) -> list[Row]:
+    net, digits = public_networks.natural_small_cnn(root, 500)
+    return verdict_wanted(net, digits, ROBUST, repeats=repeats)
+
+
+def _around(root: Path | None, repeats: int) -> list[Row]:
+    net, digits = public_networks.small_cnn(root, 256)
+    return around_passes(net, digits, ROBUST, repeats=repeats)
+
+
+def _carlini_wagner(root: Path | None, repeats: int) -> list[Row]:
+    net, digits = public_networks.small_cnn(root, 24)
+    return carlini_wagner(net, digits, repeats=min(repeats, 2))
+
+
+WORKS: dict[str, Callable[[Path | None, int], list[Row]]] = {
+    "small_cnn": _small_cnn,
+    "resnet20": partial(_resnet20, rival="torchattacks", bar=1.5),
+    "resnet20_art": partial(_resnet20, rival="ART", bar=2.4),
+    "resnet20_foolbox": partial(_resnet20, rival="foolbox", bar=2.4),
+    "resnet18": partial(_resnet18, rival="torchattacks", bar=1.5),
+    "resnet18_art": partial(_resnet18, rival="ART", bar=2.4),
+    "resnet18_foolbox": partial(_resnet18, rival="foolbox", bar=2.4),
+    "natural": _natural,
+    "around": _around,
+    "cw": _carlini_wagner,
+    "resnet20_100": partial(_resnet20, rival="torchattacks", bar=1.5, steps=100),
+}
+"""What is measured, by name; each alone takes minutes."""
