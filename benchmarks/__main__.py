@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import attacks, bars, cascade, graph, libraries, memory, models, training, wnll_training
+from benchmarks import attacks, cascade, graph, libraries, memory, models, training, wnll_training
+from benchmarks.bars import works
 from robench.machine import hardware, keep_freed_memory, versions
 
 DEFAULT = ("pgd", "cw", "graph", "memory", "training", "wnll_training")
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="seeds of `cascade` (default 1)")
     parser.add_argument("--checkpoint", type=Path, help="Small-CNN, buffer 128, for `cascade` on MNIST")
     parser.add_argument(
-        "--work", action="append", choices=list(bars.WORKS), help="part of `bars`; may be given again"
+        "--work", action="append", choices=list(works.WORKS), help="part of `bars`; may be given again"
     )
     parser.add_argument("--out", type=Path, help="also write the Markdown to this file")
     arguments = parser.parse_args()
@@ -65,7 +66,7 @@ def main() -> None:
         setup = cascade.mnist(arguments.data_root, arguments.images or 200, arguments.checkpoint)
         lines += cascade.report(setup, arguments.seeds, shard=50)
     if "bars" in names:
-        lines += bars.report(
+        lines += works.report(
             arguments.data_root, arguments.repeats, Path(__file__).parent, arguments.work or ()
         )
     text = "\n".join(lines)

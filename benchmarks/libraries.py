@@ -21,10 +21,11 @@ from robench.model.tested_network import TestedNetwork
 Run = Callable[[], Tensor]
 
 
-def report(model: Model, data: ImageSet, *, eps: float, step: float, repeats: int) -> list[str]:
-    """Return a Markdown table: seconds of 40 steps of PGD bare and by name, and the median of the ratios."""
-    steps, size = 40, len(data)
-    pairs: dict[str, tuple[Run, Run]] = {
+def pairs(
+    model: Model, data: ImageSet, *, eps: float, step: float, steps: int = 40
+) -> dict[str, tuple[Run, Run]]:
+    """Return the attack of each library alone and by its name here, ready to run."""
+    return {
         "torchattacks/PGD": (
             attacks.torchattacks_run(
                 model, data, lambda ta, net: ta.PGD(net, eps=eps, alpha=step, steps=steps)
@@ -41,7 +42,7 @@ def report(model: Model, data: ImageSet, *, eps: float, step: float, repeats: in
                     eps_step=step,
                     max_iter=steps,
                     num_random_init=1,
-                    batch_size=size,
+                    batch_size=len(data),
                     verbose=False,
                 ),
             ),
@@ -60,13 +61,18 @@ def report(model: Model, data: ImageSet, *, eps: float, step: float, repeats: in
             _named(model, data, eps, "foolbox/LinfPGD", abs_stepsize=step, steps=steps),
         ),
     }
+
+
+def report(model: Model, data: ImageSet, *, eps: float, step: float, repeats: int) -> list[str]:
+    """Return a Markdown table: seconds of 40 steps of PGD bare and by name, and the median of the ratios."""
+    steps, size = 40, len(data)
     lines = [
         f"### PGD-{steps} of libraries by name, {model.name}, {size} images",
         "",
         "| attack | bare, median s | by name, median s | by name / bare |",
         "|---|---|---|---|",
     ]
-    for name, (bare, adapter) in pairs.items():
+    for name, (bare, adapter) in pairs(model, data, eps=eps, step=step, steps=steps).items():
         timing = alternate({"bare": bare, "named": adapter}, repeats=repeats)
         ratio = timing.ratio("named", ours="bare")
         lines.append(

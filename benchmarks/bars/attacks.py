@@ -1,0 +1,147 @@
+"""Bars of attacks beside the same attack of other libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from benchmarks import attacks
+from benchmarks.bars.race import Race, Run, own_run
+from benchmarks.bars.table import Row
+from robench.attack.losses import cross_entropy
+from robench.attack.norms import L2, LINF
+from robench.attack.threat import ThreatModel
+from robench.data.images import ImageSet
+from robench.model.interface import Model
+from robench.model.prepared import PreparedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Radius:
+    """How far an attack may go, and how far in a step, in Linf."""
+
+    eps: float
+    step: float
+
+
+def pgd(
+    model: Model, data: ImageSet, radius: Radius, *, steps: int, repeats: int, bars: Mapping[str, float]
+) -> list[Row]:
+    """Time PGD on images that stay robust, or nearly all: nobody's work ends early."""
+    eps, step = radius.eps, radius.step
+    threat = ThreatModel(norm=LINF, eps=eps)
+    runs: dict[str, Run] = {
+        "robench": own_run(model, data, threat, "pgd", drop=False, steps=steps, step_size=step),
+    }
+    if "torchattacks" in bars:
+        runs["torchattacks"] = attacks.torchattacks_run(
+            model, data, lambda ta, net: ta.PGD(net, eps=eps, alpha=step, steps=steps)
+        )
+    if "ART" in bars:
+        runs["ART"] = attacks.art_run(
+            model,
+            data,
+            lambda art, c: art.ProjectedGradientDescent(
+                c,
+                eps=eps,
+                eps_step=step,
+                max_iter=steps,
+                num_random_init=1,
+                batch_size=len(data),
+                verbose=False,
+            ),
+        )
+    if "foolbox" in bars:
+        runs["foolbox"] = attacks.foolbox_run(
+            model, data, lambda fb: fb.LinfPGD(abs_stepsize=step, steps=steps), eps
+        )
+    race = Race(
+        work=f"PGD-{steps}, {model.name}", model=model, data=data, threat=threat, runs=runs, repeats=repeats
+    )
+    return race.rows(bars)
+
+
+def verdict_wanted(model: Model, data: ImageSet, radius: Radius, *, repeats: int) -> list[Row]:
+    """Time PGD-20 where only the verdict is wanted: an image that is broken costs us no more passes."""
+    eps, step = radius.eps, radius.step
+    threat = ThreatModel(norm=LINF, eps=eps)
+    runs: dict[str, Run] = {
+        "robench": own_run(model, data, threat, "pgd", drop=True, steps=20, step_size=step),
+        "torchattacks": attacks.torchattacks_run(
+            model, data, lambda ta, net: ta.PGD(net, eps=eps, alpha=step, steps=20)
+        ),
+    }
+    work = f"PGD-20, verdict wanted, {model.name}"
+    race = Race(work=work, model=model, data=data, threat=threat, runs=runs, repeats=repeats)
+    return race.rows({"torchattacks": 5.0})
+
+
+def carlini_wagner(model: Model, data: ImageSet, *, repeats: int) -> list[Row]:
+    """Time C&W L2 with 50 steps; ART spends about 1,300 passes an image on them."""
+    threat = ThreatModel(norm=L2, eps=float("inf"))
+    x, y = data.batch(slice(None))
+    runs: dict[str, Run] = {
+        "robench": own_run(
+            model, data, threat, "cw", drop=False, c=10.0, kappa=0.0, steps=50, learning_rate=0.05
+        ),
+        "torchattacks": attacks.torchattacks_run(
+            model, data, lambda ta, net: ta.CW(net, c=10, kappa=0, steps=50, lr=0.05)
+        ),
+        "foolbox": attacks.foolbox_run(
+            model,
+            data,
+            lambda fb: fb.L2CarliniWagnerAttack(
+                binary_search_steps=1, steps=50, stepsize=0.05, initial_const=10.0
+            ),
+            None,
+        ),
+        "ART": attacks.art_run(
+            model,
+            data,
+            lambda art, c: art.CarliniL2Method(
+                c, confidence=0.0, learning_rate=0.05, binary_search_steps=1, max_iter=50, initial_const=10.0,
+                batch_size=len(data), verbose=False,
+            ),
+        ),
+    }  # fmt: skip
+    bars = {"torchattacks": 1.5, "foolbox": 1.5, "ART": 15.0}
+    if find_spec("adv_lib") is not None:
+        adv_lib = import_module("adv_lib.attacks")
+        options = {"learning_rate": 0.05, "initial_const": 10.0, "max_iterations": 50}
+        runs["adv-lib"] = lambda: adv_lib.carlini_wagner_l2(model.net, x, y, binary_search_steps=1, **options)
+        bars["adv-lib"] = 1.5
+    work = f"C&W L2, 50 steps, {model.name}"
+    return Race(work=work, model=model, data=data, threat=threat, runs=runs, repeats=repeats).rows(bars)
+
+
+def around_passes(model: Model, data: ImageSet, radius: Radius, *, repeats: int) -> list[Row]:
+    """Time what is no pass: PGD-20 by the oracle, with its proofs, against a bare loop on the same copy."""
+    eps, step = radius.eps, radius.step
+    threat = ThreatModel(norm=LINF, eps=eps)
+    x, y = data.batch(slice(None))
+    copies = PreparedModel(model)
+    name = copies.choose(x, [model.source("exact")])
+
+    def bare() -> Tensor:
+        with copies.using(name):
+            point = (x + torch.empty_like(x).uniform_(-eps, eps)).clamp(0, 1)
+            for _ in range(20):
+                leaf = point.requires_grad_(True)
+                loss = cross_entropy(model.net(leaf), y, model.output).sum()
+                (gradient,) = torch.autograd.grad(loss, leaf)
+                point = leaf.detach() + step * gradient.sign()
+                point = torch.minimum(torch.maximum(point, x - eps), x + eps).clamp(0, 1)
+        return point
+
+    runs = {
+        "robench": own_run(model, data, threat, "pgd", drop=False, steps=20, step_size=step),
+        "bare loop": bare,
+    }
+    work = f"PGD-20, all that is no pass, {model.name}, `{name}`"
+    race = Race(work=work, model=model, data=data, threat=threat, runs=runs, repeats=repeats)
+    return race.rows({"bare loop": 1.03}, at_most=True)
