@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -27,15 +28,11 @@ def processor_seconds(words: list[str], folder: Path) -> float:
     Raises:
         RuntimeError: it failed.
     """
-    pid = os.fork()
-    if pid == 0:
-        os.chdir(folder)
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, 1)
-        os.execv(sys.executable, [sys.executable, *words])
-    _, status, usage = os.wait4(pid, 0)
-    if status:
-        raise RuntimeError(f"python {' '.join(words)} ended with status {status}")
+    child = subprocess.Popen([sys.executable, *words], cwd=folder, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise RuntimeError(f"python {' '.join(words)} ended with {child.returncode}")
     return usage.ru_utime + usage.ru_stime
 
 

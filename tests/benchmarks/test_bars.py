@@ -1,4 +1,4 @@
-"""The table of bars: a median is held against its bar, and rows of this machine stay until they are measured anew."""
+"""The table of bars: medians beside their bars; rows of this machine stay until they are measured anew."""
 
 import csv
 
@@ -37,9 +37,10 @@ def test_a_folder_without_results_has_no_rows(tmp_path):
 def test_what_a_command_takes_is_of_that_command_alone(tmp_path):
     little = processor_seconds(["-c", "pass"], tmp_path)
     much = processor_seconds(["-c", "import time\nwhile time.process_time() < 0.6: pass"], tmp_path)
-    assert 0 < little < 0.5 < much
+    assert 0 < little < much
+    assert much >= 0.6
 
 
 def test_a_command_that_fails_has_no_time(tmp_path):
-    with pytest.raises(RuntimeError, match="ended with status"):
+    with pytest.raises(RuntimeError, match="ended with 2"):
         processor_seconds(["-c", "raise SystemExit(2)"], tmp_path)
