@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -72,16 +73,20 @@ class CIFAR10JPEG:
         if not path.exists():
             do = "Say where it is with `--data-root DIR`; it cannot be downloaded"
             raise InputError(where="cifar10-jpeg", expected=f"the file {path}", got="none", do=do)
-        with _opened(path) as archive:
+        with ExitStack() as stack, _whole(path):
+            archive = stack.enter_context(_opened(path))
             members = _members(archive, split, where=str(path))
+            # Its table of 60,000 members is read once, for labels and pictures.
+            weakref.finalize(archive, stack.pop_all().close)
 
         def read(positions: Sequence[int]) -> Pixels:
             names = [members[position][0] for position in positions]
-            with _opened(path) as archive:
-                pairs = ((name, archive.getinfo(name)) for name in names)
+            with _whole(path):
                 pictures = [
-                    decode(read_member(archive, member, where=str(path)), where=f"{path}:{name}")
-                    for name, member in pairs
+                    decode(
+                        read_member(archive, archive.getinfo(name), where=str(path)), where=f"{path}:{name}"
+                    )
+                    for name in names
                 ]
             return stacked(pictures, names, where=str(path))
 
@@ -96,10 +101,15 @@ class CIFAR10JPEG:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open the archive; what is wrong with it, found then or while it is read, is one error."""
+    with open_regular(path, DATA) as file:
+        yield open_archive(file, where=str(path))
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Make one error of whatever is wrong with the archive, when it is opened or while it is read."""
     try:
-        with open_regular(path, DATA) as file, open_archive(file, where=str(path)) as archive:
-            yield archive
+        yield
     except BROKEN as error:
         got = str(error) or type(error).__name__
         do = "Copy the file again"
