@@ -18,6 +18,7 @@ from robench.recipe import build
 from robench.record.frame import frame_of
 from robench.record.schema import Record
 from robench.record.threat_summary import ThreatSummary
+from robench.visible_text import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,10 @@ SHARES = ("clean", "white_box", "worst_case")
 
 HEADLINE = ("rank", "model", "clean", "worst_case", "n", "findings", "lifted_findings", "norm", "eps_text")
 """The first columns of `Results.leaderboard`."""
+
+
+MOST_SHARES = 3
+"""Rows of boards whose numbers stand in the line that `repr` returns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -97,7 +102,7 @@ class Results:
         return [path for recipe in recipes for path in recipe(self.records, Path(folder))]
 
     def __repr__(self) -> str:
-        """Return one line: how many models, attacks, images, records and failures."""
+        """Return one line: models, attacks, images, failures, and of few models what stays robust."""
         return f"{type(self).__name__}({self._summary()})"
 
     def _summary(self) -> str:
@@ -108,8 +113,19 @@ class Results:
         words = [_counted(len(models), "model"), _counted(len(attacks), "attack")]
         return (
             f"{', '.join(words)} on {' and '.join(data) or 'nothing'}, {_counted(len(images), 'image')}; "
-            f"{_counted(len(self.records), 'record')}, {len(self.failures)} failed"
+            f"{_counted(len(self.records), 'record')}, {len(self.failures)} failed{self._shares()}"
         )
+
+    def _shares(self) -> str:
+        """Return the worst case of every model in percent; nothing where they are more than a line holds."""
+        boards = [board for board in self._boards() if board["norm"]] if self.records else []
+        if not 0 < sum(len(board["rows"]) for board in boards) <= MOST_SHARES:
+            return ""
+        parts = [
+            f"; robust under {board['norm']} {board['eps_text']}: {', '.join(map(_share, board['rows']))}"
+            for board in boards
+        ]
+        return "".join(parts)
 
     def _repr_html_(self) -> str:
         if not self.records:
@@ -156,6 +172,12 @@ def _board(board: dict[str, Any]) -> str:
         for row in board["rows"]
     ]
     return html.table(caption, header, rows)
+
+
+def _share(row: dict[str, Any]) -> str:
+    """Return the worst case of a row in words."""
+    doubt = " (in doubt)" if row["doubted"] else ""
+    return f"{visible(row['model'])} {_percent(row['worst_case'])} %{doubt}"
 
 
 def _findings(row: dict[str, Any]) -> str:

@@ -82,7 +82,8 @@ def test_lifted_findings_have_a_column_of_their_own():
 
 def test_displays_are_one_line_or_escaped(result):
     assert repr(result) == (
-        "Evaluation(2 models, 2 attacks on Digits 8x8 test, 30 images; 10 records, 0 failed)"
+        "Evaluation(2 models, 2 attacks on Digits 8x8 test, 30 images; 10 records, 0 failed"
+        "; robust under Linf 8/255: a 10.0 % (in doubt), <i>b</i> 0.0 % (in doubt))"
     )
     page = result._repr_html_()
     assert "<i>" not in page
