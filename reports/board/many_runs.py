@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from reports.board.grouping import split_into_boards
 from reports.board.identities import attack_of, model_names, model_of, shown_names
 from reports.board.samples import Samples
+from robench.intake.user_code import is_reference
 from robench.record.schema import Record
 
 
@@ -38,12 +39,17 @@ def _tried(own: Samples) -> Samples:
 
 
 def _asked(own: Samples) -> Samples:
-    """Ask for the attacks that most rows met: one more attack on one row must cost no other row its rank."""
+    """Ask for the attacks that most rows met: one more attack on one row must cost no other row its rank.
+
+    An attack of somebody's own file is asked for only where rows met nothing else: others cannot run it.
+    """
     attacks_of: dict[str, set[str]] = {}
     for record in own.attacked:
         if model_of(record.source) == model_of(record.target):
             attacks_of.setdefault(model_of(record.target), set()).add(attack_of(record))
-    counts = Counter(map(frozenset, attacks_of.values()))
+    files = {attack_of(record) for record in own.attacked if is_reference(record.attack.name)}
+    public = [frozenset(attacks - files) for attacks in attacks_of.values() if attacks - files]
+    counts = Counter(public or map(frozenset, attacks_of.values()))
     most = max(counts, key=lambda one: (counts[one], len(one), sorted(one)), default=None)
     return dataclasses.replace(own, asked=most)
 

@@ -65,3 +65,14 @@ def test_few_images_are_not_ranked():
     own = answer(board_of_two(n=8))
     assert own.about == "right against everything tried: a, the first of 2, not ranked"
     assert "With fewer than 100 images, no model is ranked." in own.sentences
+
+
+def test_the_best_of_those_with_a_rank_is_not_called_the_best_of_all():
+    board = board_of_two()
+    first, second = board.rows
+    other = dataclasses.replace(second, model="c", rank=None, partial=True, worst_case=Share(190, 200))
+    own = answer(dataclasses.replace(board, rows=(first, second, other)))
+    assert own.about == "right against everything tried: a, the best of 2 with a rank"
+    assert "Measured in part, with no rank: c." in own.sentences
+    own = answer(dataclasses.replace(board, rows=(first, other)))
+    assert own.about == "right against everything tried: a, the only one of 2 with a rank"
