@@ -199,8 +199,9 @@ def probe(network: nn.Module, *, shape: tuple[int, int, int], classes: int, wher
     images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
     takes, adapt = _takes(shape)
     others = (
-        "Take data of as many classes, let the factory take `classes`, or say which outputs count with"
-        " `outputs` and `class_map` (--set models.0.outputs=...)"
+        "If the data have more classes than their labels show, say how many"
+        " (--set dataset.options.classes=...). Else let the factory take `classes`, or say with `outputs` and"
+        " `class_map` which outputs count (--set models.0.outputs=...): what the others win is no error then"
     )
     try:
         with blamed(where, expected=takes, do=adapt), evaluation_mode(network):

@@ -99,7 +99,7 @@ def stacked(pictures: list[Pixels], names: list[str], *, where: str) -> Pixels:
                 where=where,
                 expected=f"pictures of one size, {pictures[0].shape[1:]}",
                 got=f"{picture.shape[1:]} in {name}",
-                do="Set the option `resize`",
+                do="Set the option `resize`, pixels a side (--set dataset.options.resize=...)",
             )
     UNPACKED.check(pictures[0].nbytes * len(pictures), where=where)
     return np.stack(pictures)

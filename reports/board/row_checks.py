@@ -12,6 +12,8 @@ from reports.board.record_findings import is_control, is_proper
 from reports.board.samples import Samples
 from reports.board.shares import right as correct
 from robench.plurals import counted
+from robench.record.column_encoding import ROBUST
+from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, above_chance, wilson
 
 FEW_IMAGES = "too-few-images"
@@ -20,6 +22,7 @@ BELOW_CARD = "below-card"
 WEAK_ONLY = "weak-attacks-only"
 FAILED_JOBS = "failed-jobs"
 SHARD_SIZE = "shard-size"
+CLASS_MAP = "class-map"
 UNBOUNDED = "unbounded-survives"
 
 FEW = 0.01
@@ -53,8 +56,10 @@ def row_checks(samples: Samples, target: str) -> Iterator[Doubt]:
     yield from _failed_jobs(samples, target, name)
     yield from _low_clean(samples, target, name)
     yield from _shard_size(samples, target, name)
+    yield from _class_map(samples, target, name)
     white = samples.white_box(target)
-    if white and not any(is_proper(r) for r in white):
+    # Where nothing stands, nothing can be too high.
+    if any(map(_leaves_some, white)) and not any(is_proper(r) for r in white):
         labels = sorted({r.attack.label for r in white})
         yield Doubt(
             model=name,
@@ -64,6 +69,10 @@ def row_checks(samples: Samples, target: str) -> Iterator[Doubt]:
             remedy="Run an iterative attack",
             unlifted=True,
         )
+
+
+def _leaves_some(record: Record) -> bool:
+    return bool((record.columns.array("status") == ROBUST).any())
 
 
 def _failed_jobs(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
@@ -131,6 +140,20 @@ def _card(details: Mapping[str, Any]) -> tuple[float, int, float] | None:
 def _doubt(name: str, code: str, evidence: str, *, from_user: bool) -> Doubt:
     remedy = _NORMALIZE if from_user else _REMEDY
     return Doubt(model=name, code=code, count=1, evidence=evidence, remedy=remedy, unlifted=True)
+
+
+def _class_map(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
+    """Say that only some outputs of a network count: what the others win is no error then."""
+    outputs = next((r.target.details.get("class_map") for r in samples.everything(target)), None)
+    if isinstance(outputs, list | tuple):
+        yield Doubt(
+            model=name,
+            code=CLASS_MAP,
+            count=1,
+            evidence=f"{counted(len(outputs), 'output')} count, and what any other wins is no error",
+            remedy="If the data have more classes than these labels show, say how many with their option "
+            "`classes` and leave the map out",
+        )
 
 
 def _shard_size(samples: Samples, target: str, name: str) -> Iterator[Doubt]:

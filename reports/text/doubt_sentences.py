@@ -17,6 +17,8 @@ _HEADLINES = {
     "exploding-output": "its scores are too large for small changes to show in them",
     "failed-jobs": "some of its jobs failed",
     "inadmissible": "an attack left what is allowed, and was judged where it was put back",
+    "class-map": "only the outputs that stand for classes of the data count",
+    "flat-output": "its scores lie so close together that the usual loss aims at no class",
     "label-only": "it tells a class and nothing else, so gradients lead nowhere",
     "larger-radius-weaker": "an attack that may do more breaks less",
     "library-weaker": "a library's version of an attack breaks fewer images than ours",

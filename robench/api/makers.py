@@ -67,7 +67,9 @@ def wrap(
             got=f"{len(class_map)}, {len(set(class_map))} of them different",
         )
     network = TestedNetwork(module, class_map=class_map, kind=output, precision=precision)
-    details = {} if precision == PRECISIONS[0] else {"precision": precision}
+    details: dict[str, Any] = {} if precision == PRECISIONS[0] else {"precision": precision}
+    if class_map is not None:
+        details["class_map"] = list(class_map)
     return Model(name=name, net=network, classes=classes, output=OutputKind(output), details=details)
 
 

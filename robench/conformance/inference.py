@@ -90,8 +90,9 @@ def network(trial: InferenceTrial) -> str:
 
 
 def details(trial: InferenceTrial) -> str:
-    """Its details are plain data, and tell the defended model from the undefended one."""
-    json.dumps(to_json(dict(trial.plain.details)), allow_nan=False)
-    same = dict(trial.plain.details) == dict(undefended().details)
-    require(not same, "they say nothing of the defense")
-    return ""
+    """Its details are plain data, and keep those of the model behind it."""
+    facts = dict(trial.plain.details)
+    json.dumps(to_json(facts), allow_nan=False)
+    lost = [name for name in undefended().details if name not in facts]
+    require(not lost, f"those of the model behind it are gone: {', '.join(lost)}")
+    return "" if facts != dict(undefended().details) else "a run adds the defense to them"

@@ -53,7 +53,8 @@ def read_labels(
         text = (
             "%s: labels count from 0 and none is 0 here (from %d to %d): subtract 1 if yours count from 1, %s"
         )
-        _LOG.warning(text, where, int(indices.min()), high, "else say how many classes there are")
+        rest = "else say how many classes there are: `classes` (--set dataset.options.classes=...)"
+        _LOG.warning(text, where, int(indices.min()), high, rest)
     return indices, names
 
 

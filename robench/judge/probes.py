@@ -29,11 +29,14 @@ from robench.plurals import counted
 from robench.record.schema import Finding
 from robench.types import Images, Labels, Mask, Outputs
 
-VERSION = 6
+VERSION = 7
 """Goes into the key of the units that hold the answers."""
 
 ROOM = 0.05
 """How far declared probabilities may be below 0, and their sum from 1: half precision rounds."""
+
+FLAT = 0.25
+"""Scores that lie closer together than this hardly tell classes apart under a softmax."""
 
 HUGE = 1e5
 """Scores above it lose the digits that gradients are made of: float32 has seven."""
@@ -51,8 +54,8 @@ def probe(model: Model, x: Images, y: Labels, *, most: int = IMAGES) -> tuple[Fi
 
     Returns:
         `changes-input` if it writes into its images, and at most one more: `random-output`,
-        `batch-dependence`, `not-a-distribution`, `label-only`, `undeclared-simplex`, `saturated-output`,
-        `exploding-output`,
+        `batch-dependence`, `not-a-distribution`, `label-only`, `undeclared-simplex`, `flat-output`,
+        `saturated-output`, `exploding-output`,
         `no-gradient`, `wrong-gradient`, `unstable-predictions` or `unreachable`.
     """
     whole = x
@@ -98,6 +101,7 @@ def _first_gradient_defect(model: Model, x: Images, y: Labels, right: Mask) -> F
         _label_only(outputs)
         or _undeclared_simplex(source, outputs)
         or _exploding(outputs)
+        or _flat(source, outputs[:, : model.classes], right)
         or gradient_defect(model, x[right], y[right], outputs[right])
     )
 
@@ -164,6 +168,24 @@ def _undeclared_simplex(source: GradientSource, outputs: Outputs) -> Finding | N
         code="undeclared-simplex",
         evidence="every output is a probability distribution, but the model says it returns logits",
         remedy="Declare `output: simplex`: a softmax on top of a softmax flattens the loss",
+    )
+
+
+def _flat(source: GradientSource, outputs: Outputs, right: Mask) -> Finding | None:
+    """Find scores so close together that cross-entropy aims at all wrong classes alike."""
+    if source.output is OutputKind.SIMPLEX or outputs.shape[1] < 3 or float(right.float().mean()) < 0.5:
+        return None
+    scores = outputs[right].double()
+    leads = scores.amax(dim=1) - (scores.sum(dim=1) - scores.amax(dim=1)) / (scores.shape[1] - 1)
+    lead = float(leads.median())
+    if not lead < FLAT:
+        return None
+    return Finding(
+        code="flat-output",
+        evidence=f"where it is right, the largest score leads the mean of the rest by {lead:.2g} (median): "
+        "under a softmax all classes are nearly alike",
+        remedy="Multiply the scores (the classes stay the same), or use a loss that their scale does not "
+        "change (margin, DLR)",
     )
 
 

@@ -17,7 +17,9 @@ from robench.randomness import borrowed_global_randomness
 from robench.types import Images, Outputs
 
 _OTHERS = (
-    "Give it one output for each class of the data, or say with `class_map` which of more stand for them"
+    "If the data have more classes than their labels show, say how many: `classes=...` in Python, "
+    "`--set dataset.options.classes=...` on the command line. Else say with `class_map` which outputs stand "
+    "for the classes of the data: what the others win is no error then"
 )
 
 

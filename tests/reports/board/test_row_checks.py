@@ -116,3 +116,18 @@ def test_the_remedy_names_the_normalisation_only_where_weights_came_from_a_file(
         (board,) = boards(records)
         (doubt,) = board.doubts
         assert ("`normalize`" in doubt.remedy) == is_named
+
+
+def test_weak_attacks_that_leave_nothing_are_no_doubt():
+    fell = changed(record("a", "a", "fgsm", [B] * 120, data=TEN), source={"gradients": 1})
+    assert only(clean(120), fell).unlifted == ()
+    wrong = changed(record("a", "a", "pgd", [M] * 120, data=TEN), source={"gradients": 1})
+    assert "weak-attacks-only" not in only(clean(0), wrong).unlifted
+
+
+def test_a_class_map_is_told_and_doubts_nothing():
+    records = [changed(one, target={"details": {"class_map": [4, 0, 7]}}) for one in (clean(120), attack())]
+    row = only(*records)
+    assert (row.findings, row.unlifted, row.rank) == (("class-map",), (), 1)
+    (doubt,) = boards(records)[0].doubts
+    assert doubt.evidence == "3 outputs count, and what any other wins is no error"

@@ -726,13 +726,13 @@ class LooksAround(Inverted):
         return x - x.mean(dim=0)
 
 
-class Incognito(Inverted):
-    """Passes for the undefended model."""
+class Forgetful(Inverted):
+    """Forgets what is known of the model behind it."""
 
     breaks = "details"
 
     def facts(self, details):
-        return {key: value for key, value in details.items() if key != "defense"}
+        return {key: value for key, value in details.items() if key != "architecture"}
 
 
 class ChangesTheModel(Inverted):

@@ -87,6 +87,7 @@ def broken(net):
     changes = {
         "rounded": (Through(net, lambda z: z, rounded), "no-gradient"),
         "saturated": (Through(net, lambda z: 1e3 * z), "saturated-output"),
+        "flattened": (Through(net, lambda z: 0.01 * z), "flat-output"),
         "exploding": (Through(net, lambda z: 1e7 * z), "exploding-output"),
         "randomised": (Noisy(net), "random-output"),
         "batch-dependent": (Through(net, lambda z: z - z.mean(dim=0)), "batch-dependence"),
