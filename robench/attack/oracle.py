@@ -99,7 +99,7 @@ class Oracle:
             self.x, self.threat, minimise=self.minimise, joint=self._joint, track=self.track
         )
         self._questions = Questions(self.model, self.threat.goal)
-        self._largest_lead = torch.zeros_like(self.best_size)
+        self._largest_lead = torch.zeros_like(self.best_points.size)
 
     @property
     def broken(self) -> Mask:
@@ -200,8 +200,12 @@ class Oracle:
         for rows in self._chunks(source.forwards + source.backwards):
             points = x_adv[rows]
             answer = self._questions.gradient(source, loss, points, labels[rows])
-            self._note(source, rows, points, answer)
-            self._compare(source, rows, points, answer.predicted)
+            passes = {"forwards": source.forwards, "backwards": source.backwards}
+            self._note(rows, points, answer.own, gradient=answer, **passes)
+            if self.track:
+                predicted = answer.predicted
+                deceptions = None if predicted is None else self._deceptions(rows, points, predicted)
+                self._fooled.compare(source.name, rows, deceptions)
             if isinstance(rows, slice):
                 gradient, value = answer.gradient, answer.value
             else:
@@ -227,7 +231,10 @@ class Oracle:
         for rows in self._chunks(source.forwards + classes * source.backwards):
             points = x_adv[rows]
             answer = self._questions.score_gradients(source, points)
-            self._note(source, rows, points, answer, gradients=classes)
+            backwards = classes * source.backwards
+            self._note(
+                rows, points, answer.own, forwards=source.forwards, backwards=backwards, gradient=answer
+            )
             scores[rows], gradients[rows] = answer.value.to(scores.dtype), answer.gradient
         return scores, gradients
 
@@ -267,18 +274,7 @@ class Oracle:
 
     def note_answers(self, rows: Rows, points: Images, own: Outputs) -> None:
         """Note the model's own outputs (b, columns) at points (b, C, H, W) of these rows; keep the best."""
-        answers = predictions(own, self.model.output)
-        successes = self._questions.reached(answers, self.y[rows])
-        self.reached[rows] = successes
-        if not self.track:
-            return
-        self.ledger.note_points(rows, start=max(self._starts, 1), nonfinite=answers == NOT_FINITE)
-        confident = None
-        if self.minimise and self.confidence > 0:
-            confident = self._questions.lead(own, self.y[rows]) >= self.confidence
-        elif self.minimise and self.least_lead > 0:
-            confident = self._is_clear(rows, own)
-        self.ledger.note_first_success(self.best_points.meet(rows, points, successes, confident))
+        self._note(rows, points, own)
 
     def charge(self, *, forwards: int, backwards: int) -> None:
         """Book passes on the whole batch, each so many per image."""
@@ -304,7 +300,8 @@ class Oracle:
             mask = self.broken
         else:
             mask = self.broken & self._active(self.model.forwards) & (not self.minimise)
-        self._ask_last(mask, last)
+        if bool(mask.any()):
+            self._ask_last(mask, last)
         if self.has_unassigned_points:
             for column in (self.ledger.points, self.ledger.first_success, self.ledger.first_passes):
                 column.zero_()
@@ -326,13 +323,12 @@ class Oracle:
     def _ask_last(self, mask: Mask, last: Images) -> None:
         """Ask the model about the last points of these images (B,), whoever else is active."""
         rows = mask.nonzero().squeeze(1)
-        for part in torch.split(rows, self.batch_size) if len(rows) else ():
+        for part in torch.split(rows, self.batch_size):
             self._ask(part, last[part])
 
     def _ask(self, rows: Rows, points: Images) -> Outputs:
         own = self._questions.own(points)
-        self._book(rows, forwards=self.model.forwards)
-        self.note_answers(rows, points, own)
+        self._note(rows, points, own, forwards=self.model.forwards)
         return own
 
     def _book(self, rows: Rows, *, forwards: int = 0, backwards: int = 0) -> None:
@@ -368,18 +364,49 @@ class Oracle:
         return chunks(self._active(cost), self.batch_size)
 
     def _note(
-        self, source: GradientSource, rows: Rows, points: Images, answer: GradientAnswer, gradients: int = 1
+        self,
+        rows: Rows,
+        points: Images,
+        own: Outputs,
+        *,
+        forwards: int = 0,
+        backwards: int = 0,
+        gradient: GradientAnswer | None = None,
     ) -> None:
-        self._book(rows, forwards=source.forwards, backwards=gradients * source.backwards)
-        self.ledger.note_gradient(rows, finite=answer.finite, zero=answer.zero)
-        self.note_answers(rows, points, answer.own)
+        """Note one question in one go: what it showed, then in the ledger all of it, then that it was asked.
 
-    def _compare(self, source: GradientSource, rows: Rows, points: Images, answers: Labels | None) -> None:
-        """Note where what is differentiated was fooled, and the model behind it was not."""
-        if not self.track:
-            return
-        deceptions = None
-        if answers is not None:
-            deceptions = self._questions.reached(answers, self.y[rows]) & ~self.best_points.last_success[rows]
-            deceptions = self.best_points.admissible(rows, points, deceptions)
-        self._fooled.compare(source.name, rows, deceptions)
+        Args:
+            rows: about which images.
+            points: (b, C, H, W).
+            own: the model's own outputs (b, columns) there.
+            forwards: what it cost each image; 0 where that is booked by others.
+            backwards: the same.
+            gradient: the answer, where a gradient was asked for.
+        """
+        answers = predictions(own)
+        successes = self._questions.reached(answers, self.y[rows])
+        self.reached[rows] = successes
+        first: torch.Tensor | None = None
+        if self.track:
+            confident = self._confident(rows, own) if self.minimise else None
+            first = self.best_points.meet(rows, points, successes, confident)
+        if forwards:
+            self.ledger.book(rows, forwards=forwards, backwards=backwards)
+        if gradient is not None:
+            self.ledger.note_gradient(rows, finite=gradient.finite, zero=gradient.zero)
+        if first is not None:
+            start = max(self._starts, 1)
+            self.ledger.note_points(rows, start=start, nonfinite=answers == NOT_FINITE, first=first)
+        if forwards and self.on_passes is not None:
+            self.on_passes(len(points) * (forwards + backwards))
+
+    def _confident(self, rows: Rows, own: Outputs) -> Mask | None:
+        """Tell which answers (b,) are as confident as the attack wants them; None where it wants nothing."""
+        if self.confidence > 0:
+            return self._questions.lead(own, self.y[rows]) >= self.confidence
+        return self._is_clear(rows, own) if self.least_lead > 0 else None
+
+    def _deceptions(self, rows: Rows, points: Images, answers: Labels) -> Mask:
+        """Tell where (b,) what is differentiated was fooled, and the model behind it was not."""
+        candidates = self._questions.reached(answers, self.y[rows]) & ~self.best_points.last_success[rows]
+        return self.best_points.admissible(rows, points, candidates)
