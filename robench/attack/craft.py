@@ -13,7 +13,7 @@ from robench.attack.ledger import Ledger
 from robench.attack.oracle import Oracle
 from robench.attack.protocol import Attack, has_older_form, run_attack
 from robench.attack.threat import Goal, ThreatModel
-from robench.attack.visibility import as_seen, check_knowledge
+from robench.attack.visibility import as_seen
 from robench.data.images import check_images
 from robench.errors import ConfigError, JobError
 from robench.model.another_way import went_another_way
@@ -21,6 +21,7 @@ from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, GradientSource, Model
 from robench.model.out_of_memory import FREE, SMALLER_SHARD, first_fitting, halving
 from robench.model.prepared import AS_IT_IS, PreparedModel
+from robench.plan.knowledge import denied
 from robench.randomness import Randomness, borrowed_global_randomness
 from robench.types import Images, Labels
 
@@ -102,7 +103,8 @@ def check_attack(attack: Attack, threat: ThreatModel, *, label: str = "attack") 
             got=str(threat.goal),
             do="Use another attack under this threat",
         )
-    check_knowledge(attack, threat, label=label)
+    if denial := denied(attack.info, threat.knowledge, threat.budget):
+        raise ConfigError(where=label, expected=denial.expected, got=denial.got, do=denial.do)
     if not threat.bounded and not attack.info.minimises:
         raise ConfigError(
             where=label,
