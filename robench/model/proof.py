@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robench.model.fitting_batches import fitting_batches
 from robench.model.interface import GradientSource, Model
 from robench.model.rounding import beyond_rounding
 from robench.randomness import borrowed_global_randomness
@@ -69,7 +68,7 @@ def ask(model: Model, source: GradientSource, x: Images, *, without_gradient: bo
             gradient=torch.cat([part.gradient for part in parts]),
         )
 
-    return fitting_batches(model, len(x)).do(at_once, most=max(len(x), 1))
+    return model.fitting_batches(len(x)).do(at_once, most=max(len(x), 1))
 
 
 def _ask(model: Model, source: GradientSource, x: Images, first: int, without_gradient: bool) -> Answer:
