@@ -103,8 +103,8 @@ def random_output(model: Model, x: Images, outputs: Outputs, first: FirstAnswers
         outputs: its answers to them.
         first: what it answers before it was ever asked.
     """
-    images = counted(len(x), "image")
     if bool((different := differences(outputs, answers(model, x))).any()):
+        images = counted(len(x), "image")
         evidence = f"{int(different.sum())} of {images} got another answer when asked again"
         return Finding(code=RANDOM, evidence=evidence, remedy=EXPECTATION)
     if first and bool((different := differences(first.one, first.other)).any()):
@@ -114,6 +114,7 @@ def random_output(model: Model, x: Images, outputs: Outputs, first: FirstAnswers
     if model.coupling is Coupling.JOINT:
         return None
     if first and bool((different := differences(first.one, outputs)).any()):
+        images = counted(len(x), "image")
         evidence = f"{int(different.sum())} of {images} got another answer when asked first than later"
         return Finding(code=RANDOM, evidence=evidence, remedy=CALLED_BEFORE)
     blends = (x + x.flip(0)) / 2
