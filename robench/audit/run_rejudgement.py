@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 
-from robench.attack.craft import Crafted, targets_under
+from robench.attack.craft import Crafted
 from robench.attack.questions import reached
+from robench.attack.threat import targets_under
 from robench.errors import StorageError
 from robench.judge.verdict import Verdict, classify, judge
 from robench.model.batch_identity import batch_of

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from robench.attack.craft import Crafted, CraftSettings, craft, targets_under
-from robench.attack.threat import ThreatModel
+from robench.attack.craft import Crafted, CraftSettings, craft
+from robench.attack.threat import ThreatModel, targets_under
 from robench.judge.findings import ledger_findings, told_of_users_code
 from robench.judge.probes import probe
 from robench.judge.verdict import Verdict, fresh_outcomes, judge, with_count_as_proposed
