@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import torch
 
 from robench.errors import JobError
-from robench.model.another_way import AnotherWayError, stray_of
+from robench.model.another_way import stray_of
 from robench.model.copied_views import REFUSAL
 from robench.model.copy_methods import COMPILED, COPY_METHODS, CopyMethod, methods_for
 from robench.model.evaluation import evaluation_mode
@@ -114,18 +114,23 @@ class PreparedModel:
     def confirm(
         self, name: str, x: Images, sources: Sequence[GradientSource], *, claimed: Mask | None = None
     ) -> bool:
-        """Prove a copy again; return whether it stood. If not, it is discarded, and why is in `reasons`.
+        """Look back at an attack on a copy; return whether the copy stands, else why not is in `reasons`.
+
+        No pass of it may have left the way that was proven, and it is proven again at points of the attack.
 
         Args:
             name: of the copy; the network as it is stands.
             x: the points (B, C, H, W) that an attack found.
             sources: what is differentiated.
-            claimed: which of them (B,) are said to be adversarial: a few are asked about, these first, and no
-                pixel that is no number. None to ask about all.
+            claimed: which (B,) are said to be adversarial: a few are asked about, these first. None: all.
         """
         method = next((one for one in (COMPILED, *COPY_METHODS) if one.name == name), None)
         if method is None:
             return True
+        copies = self._copies.get(name)
+        if copies and copies.stray:  # the attack caught the error, and may have given up for it
+            self.rule_out(name, f"in a pass of the attack, {copies.stray}")
+            return False
         if claimed is not None:
             finite = torch.isfinite(x.flatten(1)).all(dim=1)
             order = claimed.logical_and(finite).to(torch.int8).argsort(descending=True, stable=True)
@@ -149,8 +154,6 @@ class PreparedModel:
 
         Raises:
             JobError: what ran inside changed the weights or buffers of the network; they are put back.
-            AnotherWayError: a pass of the copy left the way that was proven, and what ran inside caught the
-                error, and may have given up for it.
         """
         copies = self._copies.get(name)
         replacement = copies.in_use() if copies else nullcontext()
@@ -167,8 +170,6 @@ class PreparedModel:
                     got=f"one that changed {len(changes)} of its weights and buffers ({first})",
                     do="They were put back; an attack may only ask the oracle",
                 )
-            if copies and copies.stray:
-                raise AnotherWayError(copies.stray)
 
     def note_changes(self, names: set[str]) -> None:
         """Note weights and buffers that a network changes itself, so that no attack is blamed for them.
