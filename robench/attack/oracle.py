@@ -203,9 +203,9 @@ class Oracle:
             if self.track:
                 deceptions = None  # where what is differentiated was fooled, and the model behind it was not
                 if answer.predicted is not None:
-                    fooled = self._questions.reached(answer.predicted, self.y[rows])
-                    fooled &= ~self.best_points.last_success[rows]
-                    deceptions = self.best_points.admissible(rows, points, fooled)
+                    successes = self._questions.reached(answer.predicted, self.y[rows])
+                    successes &= ~self.best_points.last_success[rows]
+                    deceptions = self.best_points.admissible(rows, points, successes)
                 self._fooled.compare(source.name, rows, deceptions)
             if isinstance(rows, slice):
                 gradient, value = answer.gradient, answer.value

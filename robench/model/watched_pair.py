@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NoReturn
 from torch import Tensor, nn
 
 from robench.model.another_way import Watcher
-from robench.model.unfinished import Unfinished
+from robench.model.unfinished_answer import UnfinishedAnswer
 from robench.model.winograd import Convolution
 
 
@@ -36,7 +36,7 @@ class WatchedPair(Watcher):
     used: ClassVar[str]
 
     def __init__(self, first: nn.Module, second: nn.Module) -> None:
-        self._given: weakref.ref[Unfinished] | None = None
+        self._given: weakref.ref[UnfinishedAnswer] | None = None
         # Layers ask for `forward` at every call; one on the instance comes before that of the class.
         first.__dict__["forward"] = self._first
         second.__dict__["forward"] = self._second
@@ -68,14 +68,14 @@ class WatchedPair(Watcher):
 
     def _first(self, x: Tensor) -> Tensor:
         self.end()
-        answer = Unfinished.of(self.first(x), self._refuse_use)
+        answer = UnfinishedAnswer.of(self.first(x), self._refuse_use)
         # Weak, so that memory of a pass that is broken off is free.
         self._given = weakref.ref(answer)
         return answer
 
     def _second(self, x: Tensor) -> Tensor:
         reference, self._given = self._given, None
-        if reference is None or not isinstance(x, Unfinished) or reference() is not x:
+        if reference is None or not isinstance(x, UnfinishedAnswer) or reference() is not x:
             self.refuse(self.second_alone)
         return self.second(x.output)
 

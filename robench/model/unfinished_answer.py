@@ -22,7 +22,7 @@ _FORM = (
 """What may be asked of the first layer's answer: the second leaves it as it is."""
 
 
-class Unfinished(Tensor):
+class UnfinishedAnswer(Tensor):
     """What a layer gives to the one that follows it.
 
     Attributes:
@@ -34,7 +34,7 @@ class Unfinished(Tensor):
     refuse: Callable[[], NoReturn]
 
     @classmethod
-    def of(cls, output: Tensor, refuse: Callable[[], NoReturn]) -> Unfinished:
+    def of(cls, output: Tensor, refuse: Callable[[], NoReturn]) -> UnfinishedAnswer:
         """Return numbers in place of those that only the layer that follows may use."""
         answer = output.detach().as_subclass(cls)
         answer.output, answer.refuse = output, refuse
@@ -49,7 +49,7 @@ class Unfinished(Tensor):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Answer questions about its form, and refuse all others."""
-        if func in _FORM and isinstance(args[0], Unfinished):
+        if func in _FORM and isinstance(args[0], UnfinishedAnswer):
             return func(args[0].output, *args[1:], **(kwargs or {}))
         for one in _among((*args, *(kwargs or {}).values())):
             one.refuse()
@@ -57,7 +57,7 @@ class Unfinished(Tensor):
             return func(*args, **(kwargs or {}))
 
 
-def _among(values: Sequence[Any]) -> list[Unfinished]:
+def _among(values: Sequence[Any]) -> list[UnfinishedAnswer]:
     """Return the unfinished answers among the arguments of a call."""
     inner = [v for value in values if isinstance(value, list | tuple) for v in value]
-    return [value for value in (*values, *inner) if isinstance(value, Unfinished)]
+    return [value for value in (*values, *inner) if isinstance(value, UnfinishedAnswer)]
