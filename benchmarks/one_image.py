@@ -43,6 +43,9 @@ from robench.run.work import Work
 
 ROOM = Path(robench.__file__).parent
 
+BY_THE_CLOCK = {"Reporter.alive"}
+"""Functions that are only called where the work takes long."""
+
 
 def functions_of(call: Callable[[], object]) -> list[tuple[str, str]]:
     """Return file and name of every function of the kernel that a call enters, in order of first entry."""
@@ -50,8 +53,10 @@ def functions_of(call: Callable[[], object]) -> list[tuple[str, str]]:
 
     def note(frame: FrameType, event: str, _: Any) -> None:
         path = Path(frame.f_code.co_filename)
-        if event == "call" and ROOM in path.parents and "<" not in frame.f_code.co_name:
-            order.setdefault((str(path.relative_to(ROOM)), frame.f_code.co_qualname))
+        name = frame.f_code.co_qualname
+        is_function = "<" not in frame.f_code.co_name and name not in BY_THE_CLOCK
+        if event == "call" and is_function and ROOM in path.parents:
+            order.setdefault((str(path.relative_to(ROOM)), name))
 
     sys.setprofile(note)
     try:

@@ -12,7 +12,6 @@ from robench.faces import face, make_callable
 if TYPE_CHECKING:
     from robench.attack.craft import Crafted as Crafted
     from robench.attack.craft import check_attack as check_attack
-    from robench.attack.craft import targets_of as targets_of
     from robench.attack.ledger import Ledger as Ledger
     from robench.attack.library_model import SurrogateModule as SurrogateModule
     from robench.attack.library_model import art_classifier as art_classifier
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from robench.attack.protocol import run_attack as run_attack
     from robench.attack.threat import Goal as Goal
     from robench.attack.threat import ThreatModel as ThreatModel
+    from robench.attack.threat import targets_of as targets_of
     from robench.attack.visibility import check_noise as check_noise
     from robench.attack.visibility import hides_noise as hides_noise
     from robench.attack.visibility import needs_stand_in as needs_stand_in

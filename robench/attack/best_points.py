@@ -7,7 +7,7 @@ import torch
 from robench.attack.ledger import Ledger, Rows
 from robench.attack.norms import per_image
 from robench.attack.threat import ThreatModel
-from robench.types import Images, Mask
+from robench.types import Images, Mask, PerSample
 
 
 class BestPoints:
@@ -41,6 +41,7 @@ class BestPoints:
         self._x, self._threat, self._minimise, self._joint = x, threat, minimise, joint
         self._confident, self._batch_size = no.clone(), float("inf")
         self._numbers = torch.arange(len(x), device=x.device)
+        self._largest_lead = torch.zeros_like(self.size)
 
     def admissible(self, rows: Rows, points: Images, candidates: Mask) -> Mask:
         """Tell which candidates (b,) among the points (b, C, H, W) of these rows are admissible too; (b,)."""
@@ -49,6 +50,13 @@ class BestPoints:
             numbers = self._numbers[rows][candidates]
             both[candidates] = self._threat.admits(self._x[numbers], points[candidates])
         return both
+
+    def leads_clearly(self, rows: Rows, lead: PerSample, least: float) -> Mask:
+        """Tell where leads (b,) are at least that share of the largest, of either side, met of the image."""
+        lead = lead.to(self._largest_lead.dtype)
+        size = lead.abs().where(lead.isfinite(), 0.0)
+        self._largest_lead[rows] = torch.maximum(self._largest_lead[rows], size)
+        return lead >= least * self._largest_lead[rows]
 
     def meet(self, rows: Rows, points: Images, reached: Mask, confident: Mask | None) -> torch.Tensor:
         """Note which points of these rows succeed, and keep the best.

@@ -12,20 +12,18 @@ from robench.attack.boundary import towards_the_clean_image
 from robench.attack.ledger import Ledger
 from robench.attack.oracle import Oracle
 from robench.attack.protocol import Attack, has_older_form, run_attack
-from robench.attack.threat import Goal, ThreatModel
-from robench.attack.visibility import as_seen, check_knowledge
+from robench.attack.threat import ThreatModel, targets_under
+from robench.attack.visibility import as_seen
 from robench.data.images import check_images
 from robench.errors import ConfigError, JobError
 from robench.model.another_way import went_another_way
 from robench.model.evaluation import evaluation_mode
-from robench.model.interface import Coupling, GradientSource, Model
+from robench.model.interface import Coupling, Model
 from robench.model.out_of_memory import FREE, SMALLER_SHARD, first_fitting, halving
 from robench.model.prepared import AS_IT_IS, PreparedModel
+from robench.plan.knowledge import denied
 from robench.randomness import Randomness, borrowed_global_randomness
 from robench.types import Images, Labels
-
-CONFIRMED = 8
-"""Points of every crafting at which a prepared copy is compared with the network once more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +100,8 @@ def check_attack(attack: Attack, threat: ThreatModel, *, label: str = "attack") 
             got=str(threat.goal),
             do="Use another attack under this threat",
         )
-    check_knowledge(attack, threat, label=label)
+    if denial := denied(attack.info, threat.knowledge, threat.budget):
+        raise ConfigError(where=label, expected=denial.expected, got=denial.got, do=denial.do)
     if not threat.bounded and not attack.info.minimises:
         raise ConfigError(
             where=label,
@@ -110,16 +109,6 @@ def check_attack(attack: Attack, threat: ThreatModel, *, label: str = "attack") 
             got="inf",
             do="Give eps, or use an attack that minimises, such as cw",
         )
-
-
-def targets_of(y: Labels, classes: int) -> Labels:
-    """Return the target class of each image under a targeted goal: the one after its true class."""
-    return (y + 1) % classes
-
-
-def targets_under(goal: Goal, y: Labels, classes: int) -> Labels | None:
-    """Return the target classes (B,) of images with labels y (B,); None where the goal is untargeted."""
-    return targets_of(y, classes) if goal is Goal.TARGETED else None
 
 
 def craft(
@@ -261,10 +250,7 @@ def _craft_batch(
                 raise
             copies.rule_out(engine_name, f"in a pass of the attack, {error}")
             continue
-        if stray := copies.stray(engine_name):  # the attack caught the error, and may have given up for it
-            copies.rule_out(engine_name, f"in a pass of the attack, {stray}")
-            continue
-        if engine_name == AS_IT_IS or _confirmed(copies, engine_name, sources, oracle, proposal):
+        if copies.confirm(engine_name, proposal, sources, claimed=oracle.ledger.claimed):
             break
     if attack.info.minimises:
         with evaluation_mode(model.net), borrowed_global_randomness(rng.torch_seed()):
@@ -304,17 +290,3 @@ def _proposal(attack: Attack, oracle: Oracle, x: Images, attack_labels: Labels, 
             do="Start from a copy: `oracle.x.clone()`",
         )
     return oracle.proposal(last.detach())
-
-
-def _confirmed(
-    copies: PreparedModel,
-    engine_name: str,
-    sources: Sequence[GradientSource],
-    oracle: Oracle,
-    proposal: Images,
-) -> bool:
-    """Prove the copy at points the attack ended in, those it claims first."""
-    finite = torch.isfinite(proposal.flatten(1)).all(dim=1)
-    order = oracle.ledger.claimed.logical_and(finite).to(torch.int8).argsort(descending=True, stable=True)
-    first = order[:CONFIRMED]
-    return copies.confirm(engine_name, proposal[first].where(finite[first, None, None, None], 0), sources)

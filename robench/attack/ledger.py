@@ -78,19 +78,22 @@ class Ledger:
         self.nonfinite[rows] |= ~finite
         _add(self.zero_gradient, rows, zero)
 
-    def note_points(self, rows: Rows, *, start: int, nonfinite: Mask) -> None:
-        """Note one point on each image of these rows, of which fresh start, and where (b,) it gave NaN."""
+    def note_points(self, rows: Rows, *, start: int, nonfinite: Mask, first: torch.Tensor) -> None:
+        """Note one point on each image of these rows, after its passes are booked.
+
+        Args:
+            rows: of which images.
+            start: of which fresh start.
+            nonfinite: where (b,) the model's answer was no number.
+            first: numbers of the images of which this point is the first success.
+        """
         self.nonfinite[rows] |= nonfinite
         self.tries[rows] = start
         _add(self.points, rows, 1)
-
-    def note_first_success(self, rows: torch.Tensor) -> None:
-        """Note that the point noted last is the first success on the images of these rows."""
-        if not len(rows):
-            return
-        self.first_try[rows] = self.tries[rows]
-        self.first_success[rows] = self.points[rows]
-        self.first_passes[rows] = self.forwards[rows] + self.backwards[rows]
+        if len(first):
+            self.first_try[first] = start
+            self.first_success[first] = self.points[first]
+            self.first_passes[first] = self.forwards[first] + self.backwards[first]
 
     @classmethod
     def joined(cls, parts: Sequence[Ledger]) -> Ledger:

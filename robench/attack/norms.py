@@ -62,7 +62,7 @@ def _linf_project(delta: Images, eps: PerSample) -> Images:
 
 
 def _linf_sample(like: Images, eps: PerSample, rng: Randomness) -> Images:
-    return (2 * rng.uniform(like) - 1) * per_image(eps, like)
+    return per_image(eps, like) * (2 * rng.uniform(like) - 1)
 
 
 def _l2_size(delta: Tensor) -> PerSample:

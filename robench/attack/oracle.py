@@ -79,7 +79,6 @@ class Oracle:
     best_points: BestPoints = field(init=False)
     _fooled: FooledSources = field(init=False)
     _questions: Questions = field(init=False)
-    _largest_lead: PerSample = field(init=False)
     _starts: int = field(init=False, default=0)
     _only: Mask | None = field(init=False, default=None)
 
@@ -99,7 +98,6 @@ class Oracle:
             self.x, self.threat, minimise=self.minimise, joint=self._joint, track=self.track
         )
         self._questions = Questions(self.model, self.threat.goal)
-        self._largest_lead = torch.zeros_like(self.best_size)
 
     @property
     def broken(self) -> Mask:
@@ -200,8 +198,15 @@ class Oracle:
         for rows in self._chunks(source.forwards + source.backwards):
             points = x_adv[rows]
             answer = self._questions.gradient(source, loss, points, labels[rows])
-            self._note(source, rows, points, answer)
-            self._compare(source, rows, points, answer.predicted)
+            passes = {"forwards": source.forwards, "backwards": source.backwards}
+            self.note_answers(rows, points, answer.own, gradient=answer, **passes)
+            if self.track:
+                deceptions = None  # where what is differentiated was fooled, and the model behind it was not
+                if answer.predicted is not None:
+                    successes = self._questions.reached(answer.predicted, self.y[rows])
+                    successes &= ~self.best_points.last_success[rows]
+                    deceptions = self.best_points.admissible(rows, points, successes)
+                self._fooled.compare(source.name, rows, deceptions)
             if isinstance(rows, slice):
                 gradient, value = answer.gradient, answer.value
             else:
@@ -227,7 +232,10 @@ class Oracle:
         for rows in self._chunks(source.forwards + classes * source.backwards):
             points = x_adv[rows]
             answer = self._questions.score_gradients(source, points)
-            self._note(source, rows, points, answer, gradients=classes)
+            backwards = classes * source.backwards
+            self.note_answers(
+                rows, points, answer.own, forwards=source.forwards, backwards=backwards, gradient=answer
+            )
             scores[rows], gradients[rows] = answer.value.to(scores.dtype), answer.gradient
         return scores, gradients
 
@@ -265,20 +273,42 @@ class Oracle:
         self._book(rows, forwards=self.model.forwards)
         return self._questions.relative_lead(self._questions.own(points), self.y[rows])
 
-    def note_answers(self, rows: Rows, points: Images, own: Outputs) -> None:
-        """Note the model's own outputs (b, columns) at points (b, C, H, W) of these rows; keep the best."""
-        answers = predictions(own, self.model.output)
+    def note_answers(
+        self,
+        rows: Rows,
+        points: Images,
+        own: Outputs,
+        *,
+        forwards: int = 0,
+        backwards: int = 0,
+        gradient: GradientAnswer | None = None,
+    ) -> None:
+        """Note one question in one go: keep the best points, and book all of it.
+
+        Args:
+            rows: about which images.
+            points: (b, C, H, W).
+            own: the model's own outputs (b, columns) there.
+            forwards: passes on each image; 0 where others book them.
+            backwards: the same.
+            gradient: the answer, where a gradient was asked for.
+        """
+        answers = predictions(own)
         successes = self._questions.reached(answers, self.y[rows])
         self.reached[rows] = successes
-        if not self.track:
-            return
-        self.ledger.note_points(rows, start=max(self._starts, 1), nonfinite=answers == NOT_FINITE)
-        confident = None
-        if self.minimise and self.confidence > 0:
-            confident = self._questions.lead(own, self.y[rows]) >= self.confidence
-        elif self.minimise and self.least_lead > 0:
-            confident = self._is_clear(rows, own)
-        self.ledger.note_first_success(self.best_points.meet(rows, points, successes, confident))
+        first: torch.Tensor | None = None
+        if self.track:
+            confident = self._confident(rows, own) if self.minimise else None
+            first = self.best_points.meet(rows, points, successes, confident)
+        if forwards or backwards:
+            self.ledger.book(rows, forwards=forwards, backwards=backwards)
+        if gradient is not None:
+            self.ledger.note_gradient(rows, finite=gradient.finite, zero=gradient.zero)
+        if first is not None:
+            start = max(self._starts, 1)
+            self.ledger.note_points(rows, start=start, nonfinite=answers == NOT_FINITE, first=first)
+        if (forwards or backwards) and self.on_passes is not None:
+            self.on_passes(len(points) * (forwards + backwards))
 
     def charge(self, *, forwards: int, backwards: int) -> None:
         """Book passes on the whole batch, each so many per image."""
@@ -304,7 +334,9 @@ class Oracle:
             mask = self.broken
         else:
             mask = self.broken & self._active(self.model.forwards) & (not self.minimise)
-        self._ask_last(mask, last)
+        if bool(mask.any()):  # whoever else is active
+            for part in torch.split(mask.nonzero().squeeze(1), self.batch_size):
+                self._ask(part, last[part])
         if self.has_unassigned_points:
             for column in (self.ledger.points, self.ledger.first_success, self.ledger.first_passes):
                 column.zero_()
@@ -316,23 +348,9 @@ class Oracle:
     def _no_value(self) -> PerSample:
         return torch.full_like(self.best_size, -torch.inf)
 
-    def _is_clear(self, rows: Rows, own: Outputs) -> Mask:
-        """Tell where what the attacker wants is ahead by `least_lead`, and note the largest leads, (b,)."""
-        lead = self._questions.lead(own, self.y[rows]).to(self._largest_lead.dtype)
-        size = lead.abs().where(lead.isfinite(), 0.0)
-        self._largest_lead[rows] = torch.maximum(self._largest_lead[rows], size)
-        return lead >= self.least_lead * self._largest_lead[rows]
-
-    def _ask_last(self, mask: Mask, last: Images) -> None:
-        """Ask the model about the last points of these images (B,), whoever else is active."""
-        rows = mask.nonzero().squeeze(1)
-        for part in torch.split(rows, self.batch_size) if len(rows) else ():
-            self._ask(part, last[part])
-
     def _ask(self, rows: Rows, points: Images) -> Outputs:
         own = self._questions.own(points)
-        self._book(rows, forwards=self.model.forwards)
-        self.note_answers(rows, points, own)
+        self.note_answers(rows, points, own, forwards=self.model.forwards)
         return own
 
     def _book(self, rows: Rows, *, forwards: int = 0, backwards: int = 0) -> None:
@@ -367,19 +385,11 @@ class Oracle:
     def _chunks(self, cost: int) -> Iterator[Rows]:
         return chunks(self._active(cost), self.batch_size)
 
-    def _note(
-        self, source: GradientSource, rows: Rows, points: Images, answer: GradientAnswer, gradients: int = 1
-    ) -> None:
-        self._book(rows, forwards=source.forwards, backwards=gradients * source.backwards)
-        self.ledger.note_gradient(rows, finite=answer.finite, zero=answer.zero)
-        self.note_answers(rows, points, answer.own)
-
-    def _compare(self, source: GradientSource, rows: Rows, points: Images, answers: Labels | None) -> None:
-        """Note where what is differentiated was fooled, and the model behind it was not."""
-        if not self.track:
-            return
-        deceptions = None
-        if answers is not None:
-            deceptions = self._questions.reached(answers, self.y[rows]) & ~self.best_points.last_success[rows]
-            deceptions = self.best_points.admissible(rows, points, deceptions)
-        self._fooled.compare(source.name, rows, deceptions)
+    def _confident(self, rows: Rows, own: Outputs) -> Mask | None:
+        """Tell which answers (b,) are as confident as the attack wants them; None where it wants nothing."""
+        if self.confidence <= 0 and self.least_lead <= 0:
+            return None
+        lead = self._questions.lead(own, self.y[rows])
+        if self.confidence > 0:
+            return lead >= self.confidence
+        return self.best_points.leads_clearly(rows, lead, self.least_lead)

@@ -88,8 +88,9 @@ class Questions:
         return _answer(own, None, torch.stack(columns, dim=1), gradient)
 
     def reached(self, predicted: Labels, y: Labels) -> Mask:
-        """Tell whether predictions (b,) are what the attacker wants; see `reaches_goal`."""
-        return reaches_goal(predicted, y, self.goal, classes=self.model.classes)
+        """Tell whether predictions (b,) are what the attacker wants; see `reached`."""
+        target = y if self.goal is Goal.TARGETED else None
+        return reached(self.model, predicted, y, target)
 
     def scores(self, own: Outputs, y: Labels) -> Tensor:
         """Return the model's outputs (b, K) as the attacker sees them, a rejection worked in."""
@@ -108,21 +109,21 @@ class Questions:
         return (self.lead(own, y) / scale).where(self.reached(predictions(own), y), -torch.inf)
 
 
-def reaches_goal(predicted: Tensor, y: Labels, goal: Goal, *, classes: int) -> Tensor:
-    """Tell whether predictions (..., B) are what an attacker wants, (..., B). The judge asks the same.
+def reached(model: Model, answers: Tensor, y: Labels, target: Labels | None) -> Tensor:
+    """Tell which answers (..., B) are what an attacker wants, (..., B). The judge asks the same.
 
     No number is neither right nor what an attacker wants, and a rejection is not either. A tie is not the
     right answer, which is all that an attacker without a target wants; it is not the target either.
 
     Args:
-        predicted: classes (..., B) as `robench.model.predictions` gives them.
-        y: targets (B,) under a targeted goal, else true labels (B,).
-        goal: the attacker's.
-        classes: how many there are; larger predictions are rejections.
+        model: who answered.
+        answers: classes (..., B) as `robench.model.predictions` gives them.
+        y: true labels (B,); not read where there are targets.
+        target: target classes (B,) under a targeted goal, else None.
     """
-    if goal is Goal.TARGETED:
-        return predicted == y
-    return (predicted != y) & (predicted != NOT_FINITE) & (predicted < classes)
+    if target is not None:
+        return answers == target
+    return (answers != y) & (answers != NOT_FINITE) & (answers < model.classes)
 
 
 def chunks(asked: Mask, size: int) -> Iterator[Rows]:

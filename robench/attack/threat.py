@@ -14,7 +14,7 @@ from robench.plan.knowledge import in_order
 from robench.plan.radius import WHOLE, radius
 from robench.plan.spec import KNOWN
 from robench.randomness import Randomness
-from robench.types import Images, Mask
+from robench.types import Images, Labels, Mask
 
 
 class Goal(StrEnum):
@@ -22,6 +22,16 @@ class Goal(StrEnum):
 
     UNTARGETED = "untargeted"
     TARGETED = "targeted"
+
+
+def targets_of(y: Labels, classes: int) -> Labels:
+    """Return the target class of each image under a targeted goal: the one after its true class."""
+    return (y + 1) % classes
+
+
+def targets_under(goal: Goal, y: Labels, classes: int) -> Labels | None:
+    """Return the target classes (B,) of images with labels y (B,); None where the goal is untargeted."""
+    return targets_of(y, classes) if goal is Goal.TARGETED else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

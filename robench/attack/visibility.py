@@ -19,19 +19,8 @@ from robench.attack.threat import ThreatModel
 from robench.errors import ConfigError
 from robench.model.interface import GradientSource, Model
 from robench.model.noise import current_draw, draw
-from robench.plan.knowledge import denied
 from robench.plan.spec import RANDOMNESS, TEMPLATE
 from robench.types import Images, Outputs
-
-
-def check_knowledge(attack: Attack, threat: ThreatModel, *, label: str) -> None:
-    """Refuse an attack that needs more than the threat grants.
-
-    Raises:
-        ConfigError: it needs the weights, or it cannot be stopped at a budget.
-    """
-    if denial := denied(attack.info, threat.knowledge, threat.budget):
-        raise ConfigError(where=label, expected=denial.expected, got=denial.got, do=denial.do)
 
 
 def needs_stand_in(model: Model, gradient_source: str, attack: Attack, threat: ThreatModel) -> bool:

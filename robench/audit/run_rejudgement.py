@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 
-from robench.attack.craft import Crafted, targets_under
+from robench.attack.craft import Crafted
+from robench.attack.questions import reached
+from robench.attack.threat import targets_under
 from robench.errors import StorageError
-from robench.judge.verdict import Verdict, classify, judge, reached
+from robench.judge.verdict import Verdict, classify, judge
 from robench.model.batch_identity import batch_of
-from robench.model.fitting_batches import fitting_batches
 from robench.plurals import counted
 from robench.randomness import seed_from
 from robench.record.schema import LATER_COLUMNS, Record, Status
@@ -255,7 +256,7 @@ def _again(unit: Unit, result: Crafted, batch_size: int) -> tuple[list[str], lis
         return verdict, classify(model, coarse, batch_size=size)
 
     with batch_of(data.indices):  # a model that draws a template per batch draws the run's own
-        verdict, answers = fitting_batches(model, len(y)).do(judge_both, most=batch_size)
+        verdict, answers = model.fitting_batches(len(y)).do(judge_both, most=batch_size)
     hit = reached(model, answers, y, target_classes)
     statuses = [str(verdict.status[i]) for i in back.tolist()]
     return statuses, hit.cpu()[back].tolist()

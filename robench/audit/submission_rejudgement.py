@@ -9,9 +9,8 @@ from pathlib import Path
 
 import torch
 
-from robench.attack.craft import targets_under
 from robench.attack.norms import norm_named
-from robench.attack.threat import Goal, ThreatModel
+from robench.attack.threat import Goal, ThreatModel, targets_under
 from robench.audit.run_rejudgement import TOLERANCE
 from robench.audit.verify import read_plan
 from robench.data.images import ImageSet

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from robench.faces import face
 
 if TYPE_CHECKING:
+    from robench.attack.questions import reached as reached
     from robench.judge.answer_probes import RANDOM as RANDOM
     from robench.judge.certification import Certificate as Certificate
     from robench.judge.certification import certify as certify
@@ -17,6 +18,5 @@ if TYPE_CHECKING:
     from robench.judge.verdict import fresh_outcomes as fresh_outcomes
     from robench.judge.verdict import judge as judge
     from robench.judge.verdict import landing as landing
-    from robench.judge.verdict import reached as reached
 
 __getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -75,6 +75,22 @@ def first_answers(model: Model, x: Images) -> FirstAnswers | None:
     return FirstAnswers(ask(x, 0), ask(x, 1), ask(x[:1], 0), ask(x.flip(0), 0).flip(0))
 
 
+def changes_input(model: Model, x: Images, most: int) -> tuple[Finding, ...]:
+    """Return the finding if the network writes into its images (B, C, H, W), given `most` of them at once."""
+    parts = [x] if model.coupling is Coupling.JOINT else torch.split(x, most)
+    networks = networks_under_test(model.net)
+    count = max((sum(map(network.overwritten, parts)) for network in networks), default=0)
+    if not count:
+        return ()
+    return (
+        Finding(
+            code="changes-input",
+            evidence=f"the network wrote into {count} of the {counted(len(x), 'image')} it was given",
+            remedy="It is given copies here, so no number suffers; elsewhere it may change data of others",
+        ),
+    )
+
+
 def random_output(model: Model, x: Images, outputs: Outputs, first: FirstAnswers | None) -> Finding | None:
     """Return the finding if an answer is another one when the model is asked again.
 
@@ -87,8 +103,8 @@ def random_output(model: Model, x: Images, outputs: Outputs, first: FirstAnswers
         outputs: its answers to them.
         first: what it answers before it was ever asked.
     """
-    images = counted(len(x), "image")
     if bool((different := differences(outputs, answers(model, x))).any()):
+        images = counted(len(x), "image")
         evidence = f"{int(different.sum())} of {images} got another answer when asked again"
         return Finding(code=RANDOM, evidence=evidence, remedy=EXPECTATION)
     if first and bool((different := differences(first.one, first.other)).any()):
@@ -98,6 +114,7 @@ def random_output(model: Model, x: Images, outputs: Outputs, first: FirstAnswers
     if model.coupling is Coupling.JOINT:
         return None
     if first and bool((different := differences(first.one, outputs)).any()):
+        images = counted(len(x), "image")
         evidence = f"{int(different.sum())} of {images} got another answer when asked first than later"
         return Finding(code=RANDOM, evidence=evidence, remedy=CALLED_BEFORE)
     blends = (x + x.flip(0)) / 2
@@ -156,8 +173,3 @@ def answers(model: Model, x: Images) -> Outputs:
 def differences(first: Tensor, second: Tensor) -> Tensor:
     """Tell per image whether two answers (B, K) differ by more than rounding; masked classes are alike."""
     return beyond_rounding(first, second, tolerance=ROUNDING)
-
-
-def largest_score(outputs: Outputs) -> Tensor:
-    """Return the largest size of a score that is not masked by infinity."""
-    return outputs.abs().masked_fill(~outputs.isfinite(), 0.0).amax()

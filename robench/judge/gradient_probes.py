@@ -11,14 +11,12 @@ from itertools import pairwise
 import torch
 
 from robench.attack.losses import cross_entropy
+from robench.judge.output_probes import MANY
 from robench.judge.unbounded_ascent import standing_anywhere
 from robench.model.interface import Coupling, GradientSource, Model
 from robench.plurals import counted
 from robench.record.schema import Finding
-from robench.types import Images, Labels, Outputs, PerSample
-
-MANY = 0.1
-"""Share of images from which a defect counts."""
+from robench.types import Images, Labels, PerSample
 
 DISTANCE = 1e-3
 """Length of a short step, in units of the box."""
@@ -46,17 +44,14 @@ UNSTABLE = 0.1
 """Mean relative change of the loss, at random points as near as `DISTANCE`, that counts."""
 
 
-def gradient_defect(model: Model, x: Images, y: Labels, outputs: Outputs) -> Finding | None:
+def gradient_defect(model: Model, x: Images, y: Labels) -> Finding | None:
     """Return the first thing that is wrong with the way to a model's gradient.
 
     Args:
         model: in evaluation mode.
         x: images (B, C, H, W) it gets right.
         y: their labels (B,).
-        outputs: what its first gradient source answers to them, (B, columns).
     """
-    if defect := _saturated(model, outputs, y):
-        return defect
     if model.coupling is Coupling.JOINT:
         return None
     return _wrong_gradient(model, x, y) or _unstable(model, x, y) or _unreachable(model, x, y)
@@ -79,20 +74,6 @@ def _no_gradient(count: int) -> Finding:
         code="no-gradient",
         evidence=f"the gradient is exactly zero for all {counted(count, 'image')} asked about",
         remedy="Attack through a surrogate (BPDA), or use score- and decision-based attacks",
-    )
-
-
-def _saturated(model: Model, outputs: Outputs, y: Labels) -> Finding | None:
-    """Find confidence so high that the loss is exactly zero: p_y rounds to 1."""
-    source = next(iter(model.sources.values()))
-    losses = cross_entropy(outputs[:, : model.classes], y, source.output)
-    share = float((losses < 1e-30).float().mean())
-    if share < MANY:
-        return None
-    return Finding(
-        code="saturated-output",
-        evidence=f"the loss is zero to the last digit for {share:.0%} of the images it gets right",
-        remedy="Use a loss without exponentials (margin, DLR), or divide the logits by a temperature",
     )
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
-from robench.attack.norms import L2, LINF, per_image
-from robench.attack.questions import reaches_goal
+from robench.attack.norms import L2, LINF
+from robench.attack.questions import reached
 from robench.attack.threat import Goal, ThreatModel
 from robench.errors import JobError
 from robench.model.evaluation import evaluation_mode
@@ -49,10 +48,10 @@ def landing(x: Images, x_adv: Images, threat: ThreatModel) -> Landing:
     """Return the points at which proposals x_adv (B, C, H, W) on x are judged."""
     x_adv = x_adv.detach().to(x.dtype)
     finite = torch.isfinite(x_adv.flatten(1)).all(dim=1)
-    raw = torch.where(per_image(finite, x), x_adv, x)
+    raw = torch.where(finite[:, None, None, None], x_adv, x)
     outside, point = ~threat.admits(x, raw), raw
     if bool(outside.any()):
-        point = torch.where(per_image(outside, x), threat.project(x, raw), raw)
+        point = torch.where(outside[:, None, None, None], threat.project(x, raw), raw)
     return Landing(point=point, raw=raw, outside=outside, finite=finite)
 
 
@@ -109,20 +108,6 @@ def classify(model: Model, x: Images, *, batch_size: int) -> Labels:
                 )
             parts.append(predictions(outputs, model.output))
     return torch.cat(parts)
-
-
-def reached(model: Model, answers: Tensor, y: Labels, target: Labels | None) -> Tensor:
-    """Tell which answers (..., B) are what the attacker wants; see `robench.attack.questions.reaches_goal`.
-
-    Args:
-        model: who answered.
-        answers: classes (..., B).
-        y: true labels (B,).
-        target: target classes (B,) under a targeted goal, else None.
-    """
-    if target is None:
-        return reaches_goal(answers, y, Goal.UNTARGETED, classes=model.classes)
-    return reaches_goal(answers, target, Goal.TARGETED, classes=model.classes)
 
 
 def fresh_outcomes(
@@ -194,6 +179,8 @@ def judge(
             where="attack", expected=f"images of shape {tuple(x.shape)}", got=str(tuple(x_adv.shape))
         )
     place = landing(x, x_adv, threat)
+    delta = place.point.double() - x.double()
+    linf, l2, distance = LINF.size(delta), L2.size(delta), threat.norm.size(delta)
     adversarial = classify(model, place.point, batch_size=batch_size)
     if clean is None:
         # The clean evaluation proposes the images themselves: one pass serves both columns.
@@ -201,7 +188,6 @@ def judge(
         clean = adversarial if same else classify(model, x, batch_size=batch_size)
     goal = target if threat.goal is Goal.TARGETED else None
     status = _statuses(clean, adversarial, y, reached(model, adversarial, y, goal))
-    delta = place.point.double() - x.double()
     findings = (
         _inadmissible(x, place, threat),
         _not_finite_proposals(place),
@@ -212,9 +198,9 @@ def judge(
         clean=clean,
         adversarial=adversarial,
         status=status,
-        linf=LINF.size(delta),
-        l2=L2.size(delta),
-        distance=threat.norm.size(delta),
+        linf=linf,
+        l2=l2,
+        distance=distance,
         landing=place,
         findings=tuple(finding for finding in findings if finding),
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from types import CodeType, FunctionType
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
+from robench.model.tested_network import networks_under_test
 from robench.model.winograd import applies, suits
 
 
@@ -61,12 +63,23 @@ did.
 """
 
 
+_NEW_BITS_OF: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+"""Answers by network: a key is made for every unit, and what networks are made of does not change."""
+
+
+def version_of_copies(net: nn.Module) -> int:
+    """Return `NEW_BITS` where a newer copy of a network may be attacked, else 1."""
+    if net not in _NEW_BITS_OF:
+        _NEW_BITS_OF[net] = round_otherwise([door.module for door in networks_under_test(net)])
+    return NEW_BITS if _NEW_BITS_OF[net] else 1
+
+
 def methods_for(networks: Sequence[nn.Module]) -> list[CopyMethod]:
     """Return the methods that do something to networks, fastest first."""
     parts = [part for network in networks for part in network.modules()]
     fold = any(type(part) is nn.BatchNorm2d for part in parts)
     last = any(isinstance(part, nn.Conv2d | nn.ConvTranspose2d) for part in parts)
-    winograd, views = any(map(applies, parts)), last and _asks_for_views(parts)
+    views, winograd = last and _asks_for_views(parts), any(map(applies, parts))
     return [
         one
         for one in COPY_METHODS
@@ -81,7 +94,7 @@ def round_otherwise(networks: Sequence[nn.Module]) -> bool:
     """Tell whether there is a copy of these networks whose bits are not those of copies of version 1."""
     parts = [part for network in networks for part in network.modules()]
     # Whatever device they are on: keys do not tell devices.
-    return any(map(suits, parts)) or any(method.views for method in methods_for(networks))
+    return any(method.views for method in methods_for(networks)) or any(map(suits, parts))
 
 
 def _asks_for_views(parts: Iterable[nn.Module]) -> bool:

@@ -7,11 +7,10 @@ from contextlib import contextmanager, nullcontext
 
 from torch import nn
 
-from robench.model.float32 import float32_proper
-from robench.model.global_state import kept_torch_state
 from robench.model.modes import switch_to_evaluation
 from robench.model.network_state import NetworkState
 from robench.model.tested_network import AS_SET, networks_under_test
+from robench.model.torch_state import float32_proper, kept_torch_state
 from robench.randomness import kept_global_randomness
 
 

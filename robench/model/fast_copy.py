@@ -19,12 +19,11 @@ from robench.model.compiled_copy import CompiledCopy
 from robench.model.copied_views import CopiedViews
 from robench.model.copy_methods import CopyMethod
 from robench.model.evaluation import evaluation_mode
-from robench.model.folded_pair import FoldedPair, PooledPair
-from robench.model.global_state import kept_torch_state
 from robench.model.layer_pairs import hooked, one_place, pairs, plain, poolable
 from robench.model.modes import switch_to_evaluation
 from robench.model.network_state import NetworkState
-from robench.model.watched_pair import Watch, WatchedPair
+from robench.model.torch_state import kept_torch_state
+from robench.model.watched_pair import FoldedPair, PooledPair, Watch, WatchedPair
 from robench.model.winograd import Convolution, LoneWinograd, Room, WinogradConvolution, applies
 from robench.randomness import borrowed_global_randomness
 

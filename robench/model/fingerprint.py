@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robench.model.closures import closure_values, names_in
-from robench.model.object_parts import is_of_library, object_parts
+from robench.model.module_search import closure_values, is_of_library, names_in
+from robench.model.object_parts import object_parts
 
 _MANGLED = re.compile(rb"___torch_mangle_\d+\.?")
 _KNOWN = ("torch.", "torchvision.", "robench.", "model_zoo.", "defenses.", "attacks.")

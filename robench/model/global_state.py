@@ -15,29 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from robench.model.float32 import kept_float32
+from robench.model.torch_state import kept_float32, kept_torch_state
 from robench.randomness import kept_global_randomness
-
-
-@contextmanager
-def kept_torch_state() -> Iterator[None]:
-    """Restore after the block what a forward pass might switch: grad mode, default type and device, folder.
-
-    It takes a few microseconds, for every pass of a user's network goes through it.
-    """
-    gradients, dtype, folder = torch.is_grad_enabled(), torch.get_default_dtype(), _folder()
-    device = _device()
-    try:
-        yield
-    finally:
-        if torch.is_grad_enabled() is not gradients:
-            torch.set_grad_enabled(gradients)
-        if torch.get_default_dtype() is not dtype:
-            torch.set_default_dtype(dtype)
-        if _device() is not device:
-            torch.set_default_device(None if device is None else device.device)
-        if folder is not None and _folder() != folder:
-            os.chdir(folder)
 
 
 @contextmanager
@@ -103,18 +82,6 @@ def _determinism() -> tuple[bool, bool]:
     """Return whether torch takes deterministic algorithms alone, and whether it only warns of others."""
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     return torch.are_deterministic_algorithms_enabled(), warn_only
-
-
-def _device() -> Any:
-    """Return torch's mode of a default device; None where none was set, which is the CPU."""
-    return getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
-
-
-def _folder() -> str | None:
-    try:
-        return os.getcwd()
-    except OSError:  # it was removed: there is nothing to come back to
-        return None
 
 
 def _signals() -> dict[int, Any]:

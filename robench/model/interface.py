@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from robench.errors import ConfigError, InputError, nearest
 from robench.model.fingerprint import network_digest
+from robench.model.out_of_memory import FittingBatches
 from robench.model.tested_network import TestedNetwork
 from robench.types import Images, Labels, Outputs
 
@@ -212,6 +213,11 @@ class Model:
         for tensor in (*self.net.parameters(), *self.net.buffers()):
             return tensor.device
         return torch.device("cpu")
+
+    def fitting_batches(self, images: int) -> FittingBatches:
+        """Return the batches in which works about so many images are done; that of a joint model is whole."""
+        whole = f"a joint batch of {images} images" if self.coupling is Coupling.JOINT else ""
+        return FittingBatches(images=images, where=f"model {self.name!r}", whole=whole)
 
     def source(self, name: str) -> GradientSource:
         """Return the gradient source of that name.

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
-from types import FunctionType, MethodType, SimpleNamespace
+from types import CodeType, FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from robench.model.closures import closure_values, names_in
-from robench.model.object_parts import is_of_library
 
 _MOST_VALUES, _MOST_ENTRIES = 10_000, 1_000
 """How many values are looked at in all, and how many entries of one container."""
@@ -99,6 +97,24 @@ def _function_parts(function: FunctionType) -> list[Any]:
     return values
 
 
+def closure_values(function: FunctionType) -> list[Any]:
+    """Return the values of a function's closure; None and cells that hold nothing yet are left out."""
+    return [cell.cell_contents for cell in function.__closure__ or () if _has_value(cell)]
+
+
+def _has_value(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # the cell is empty
+        return False
+
+
+def names_in(code: CodeType) -> set[str]:
+    """Return the names of globals and attributes in a piece of code and in the functions inside it."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return set(code.co_names).union(*map(names_in, inner))
+
+
 def _object_parts(value: Any) -> list[Any]:
     call: Callable[..., Any] | None = getattr(type(value), "__call__", None)  # noqa: B004 - its code is looked at
     values = [*getattr(value, "__dict__", {}).values()]
@@ -108,6 +124,12 @@ def _object_parts(value: Any) -> list[Any]:
             hides = slot.startswith("__") and not slot.endswith("__")
             values.append(getattr(value, f"_{base.__name__.lstrip('_')}{slot}" if hides else slot, None))
     return [*values, call] if isinstance(call, FunctionType) else values
+
+
+def is_of_library(module: object) -> bool:
+    """Tell whether a module's name is one of Python's library, or of numpy."""
+    package = str(module).partition(".")[0]
+    return package in sys.stdlib_module_names or package == "numpy"
 
 
 def _is_users(module: str) -> bool:

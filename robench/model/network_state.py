@@ -47,9 +47,9 @@ class NetworkState:
         self._attributes: list[tuple[str, nn.Module, dict[str, Any], dict[str, dict[Any, Any]]]] = []
         self._tensors: dict[str, _TensorState] = {}
         self._scripts: list[tuple[nn.Module, bool | None]] = []
+        parts = all_modules(net)
         self._plain = PlainState()
         ids: set[int] = set()
-        parts = all_modules(net)
         self.parts = tuple(parts.values())
         for name, part in parts.items():
             prefix = f"{name}." if name else ""
@@ -101,9 +101,9 @@ class NetworkState:
                 part.__dict__.pop("training", None)
             elif part.training is not training:
                 part.train(training)
-        self._plain.restore()
         for state in (*self._tensors.values(), *self._inside):
             _put_back(state)
+        self._plain.restore()
 
 
 def _tensor_state(tensor: Tensor) -> _TensorState:

@@ -10,7 +10,6 @@ import copyreg
 import functools
 import inspect
 import random
-import sys
 from array import array
 from types import (
     BuiltinFunctionType,
@@ -24,6 +23,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch.distributions.utils import lazy_property
+
+from robench.model.module_search import is_of_library
 
 _OURS = ("robench.", "model_zoo.", "defenses.", "attacks.")
 _OPAQUE = {
@@ -74,12 +75,6 @@ def _numpy_generator_parts(value: np.random.Generator | np.random.BitGenerator) 
     entropy = getattr(source.seed_seq, "entropy", None)
     is_from_machine = isinstance(entropy, int) and entropy >= _LARGEST_SEED
     return (type(source).__name__, None if is_from_machine else source.state)
-
-
-def is_of_library(module: object) -> bool:
-    """Tell whether a module's name is one of Python's library, or of numpy."""
-    package = str(module).partition(".")[0]
-    return package in sys.stdlib_module_names or package == "numpy"
 
 
 def _is_opaque(value: Any, kind: type) -> bool:

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
+import torch
+
 from robench.errors import JobError
 from robench.model.another_way import stray_of
 from robench.model.copied_views import REFUSAL
@@ -22,14 +24,17 @@ from robench.model.evaluation import evaluation_mode
 from robench.model.fast_copy import prepared_copy
 from robench.model.interface import Coupling, GradientSource, Model
 from robench.model.network_state import NetworkState
-from robench.model.proof import PROOF_IMAGES, Answer, ask, difference
+from robench.model.proof import PROOF_IMAGES, Original, difference
 from robench.model.tested_network import TestedNetwork, networks_under_test
-from robench.types import Images
+from robench.types import Images, Mask
 
 VERSION = 1
 """Goes into every key but those of bounds: before it, networks were rewritten in place, with no proof."""
 
 AS_IT_IS = "as it is"
+
+CONFIRMED = 8
+"""Points of every crafting at which a prepared copy is compared with the network once more."""
 
 
 class _Copies:
@@ -106,14 +111,31 @@ class PreparedModel:
             originals[0].answer(sources[0])
         return AS_IT_IS
 
-    def confirm(self, name: str, x: Images, sources: Sequence[GradientSource]) -> bool:
-        """Prove a copy again, at points x (B, C, H, W) that an attack found; return whether it stood.
+    def confirm(
+        self, name: str, x: Images, sources: Sequence[GradientSource], *, claimed: Mask | None = None
+    ) -> bool:
+        """Look back at an attack on a copy; return whether the copy stands, else why not is in `reasons`.
 
-        One that fails is discarded, and why is kept in `reasons`.
+        No pass of it may have left the way that was proven, and it is proven again at points of the attack.
+
+        Args:
+            name: of the copy; the network as it is stands.
+            x: the points (B, C, H, W) that an attack found.
+            sources: what is differentiated.
+            claimed: which (B,) are said to be adversarial: a few are asked about, these first. None: all.
         """
         method = next((one for one in (COMPILED, *COPY_METHODS) if one.name == name), None)
         if method is None:
             return True
+        copies = self._copies.get(name)
+        if copies and copies.stray:  # the attack caught the error, and may have given up for it
+            self.rule_out(name, f"in a pass of the attack, {copies.stray}")
+            return False
+        if claimed is not None:
+            finite = torch.isfinite(x.flatten(1)).all(dim=1)
+            order = claimed.logical_and(finite).to(torch.int8).argsort(descending=True, stable=True)
+            first = order[:CONFIRMED]
+            x = x[first].where(finite[first, None, None, None], 0)
         originals = self._originals(x)
         for source in sources:
             if doubt := self._compare_all(method, source, originals):
@@ -125,10 +147,6 @@ class PreparedModel:
         """Discard a copy: the present crafting uses it no more. Keep why."""
         self.reasons[name] = reason
         self._copies.pop(name, None)
-
-    def stray(self, name: str) -> str:
-        """Return how a pass of a copy left the way that was proven; empty if none did."""
-        return self._copies[name].stray if name in self._copies else ""
 
     @contextmanager
     def using(self, name: str) -> Iterator[None]:
@@ -160,7 +178,7 @@ class PreparedModel:
         """
         self._self_changing = (self._self_changing or set()) | set(map(_own_name, names))
 
-    def _originals(self, x: Images) -> list[_Original]:
+    def _originals(self, x: Images) -> list[Original]:
         """Return what is asked: some images together, and one alone, which some layers compute otherwise.
 
         Broken images leave the batch, so that the last is asked about alone; a joint batch stays whole. One
@@ -168,9 +186,9 @@ class PreparedModel:
         """
         together = x[:PROOF_IMAGES]
         if len(x) > 1 and self.model.coupling is not Coupling.JOINT:
-            parts = [_Original(self, together, without_gradient=False)]
-            return [*parts, _Original(self, x[:1], without_gradient=True)]
-        return [_Original(self, together, without_gradient=True)]
+            parts = [Original(self.model, together, False, self.note_changes)]
+            return [*parts, Original(self.model, x[:1], True, self.note_changes)]
+        return [Original(self.model, together, True, self.note_changes)]
 
     def _copy_places(self) -> set[str]:
         """Return the names under which copies are put into the network: these are no changes of it."""
@@ -192,7 +210,7 @@ class PreparedModel:
         self,
         method: CopyMethod,
         sources: Sequence[GradientSource],
-        originals: Sequence[_Original],
+        originals: Sequence[Original],
         digest: bytes,
     ) -> str:
         """Return why a copy is not used for some images; empty if it is there and proven for every source.
@@ -211,7 +229,7 @@ class PreparedModel:
                 return doubt
         return self._make(method)
 
-    def _compare_all(self, method: CopyMethod, source: GradientSource, originals: Sequence[_Original]) -> str:
+    def _compare_all(self, method: CopyMethod, source: GradientSource, originals: Sequence[Original]) -> str:
         """Compare a copy with the network; return how they first differ, and discard the copy; else empty."""
         for original in originals:
             if doubt := self._compare(method, source, original):
@@ -228,7 +246,7 @@ class PreparedModel:
                 return f"it could not be made: {_first_line(error)}"
         return ""
 
-    def _compare(self, method: CopyMethod, source: GradientSource, original: _Original) -> str:
+    def _compare(self, method: CopyMethod, source: GradientSource, original: Original) -> str:
         """Return how a copy differs from the network, or why it cannot be asked; empty if they agree."""
         if doubt := self._make(method):
             return doubt
@@ -262,32 +280,6 @@ class PreparedModels:
         if id(model.net) not in self._known:
             self._known[id(model.net)] = PreparedModel(model, eager=self.eager, compiled=self.compiled)
         return self._known[id(model.net)]
-
-
-class _Original:
-    """The network itself, asked about some images once for each gradient source."""
-
-    def __init__(self, prepared: PreparedModel, x: Images, *, without_gradient: bool) -> None:
-        self._prepared, self.x, self._without_gradient = prepared, x, without_gradient
-        self._answers: dict[str, Answer | None] = {}
-
-    def question(self, source: GradientSource) -> Answer:
-        """Ask whoever answers now, the network or a copy of it."""
-        return ask(self._prepared.model, source, self.x, without_gradient=self._without_gradient)
-
-    def answer(self, source: GradientSource) -> Answer | None:
-        """Return the original's answer; None where it raises, which the attack itself will meet and tell."""
-        if source.name not in self._answers:
-            model = self._prepared.model
-            try:
-                with evaluation_mode(model.net) as state:
-                    answer: Answer | None = self.question(source)
-                    changes = state.changes()
-            except Exception:  # noqa: BLE001 - the attack meets the same and is recorded as failed with it
-                answer, changes = None, set()
-            self._prepared.note_changes(changes)
-            self._answers[source.name] = answer
-        return self._answers[source.name]
 
 
 def _own_name(name: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from robench.model.fitting_batches import fitting_batches
+from robench.model.evaluation import evaluation_mode
 from robench.model.interface import GradientSource, Model
 from robench.model.rounding import beyond_rounding
 from robench.randomness import borrowed_global_randomness
@@ -69,7 +70,7 @@ def ask(model: Model, source: GradientSource, x: Images, *, without_gradient: bo
             gradient=torch.cat([part.gradient for part in parts]),
         )
 
-    return fitting_batches(model, len(x)).do(at_once, most=max(len(x), 1))
+    return model.fitting_batches(len(x)).do(at_once, most=max(len(x), 1))
 
 
 def _ask(model: Model, source: GradientSource, x: Images, first: int, without_gradient: bool) -> Answer:
@@ -95,6 +96,41 @@ def _cotangent(like: Outputs, first: int) -> Tensor:
     start = 1 + first * like[:1].numel()
     steps = torch.arange(start, start + like.numel(), device=like.device, dtype=torch.float64)
     return (2 * (steps * 0.6180339887498949 % 1) - 1).to(like.dtype).view(like.shape)
+
+
+@dataclass(slots=True)
+class Original:
+    """The network itself, asked about some images once for each gradient source.
+
+    Args:
+        model: the model.
+        x: the images (B, C, H, W).
+        without_gradient: see `ask`.
+        note_changes: called with the names of weights and buffers that it changes itself when it is asked.
+    """
+
+    model: Model
+    x: Images
+    without_gradient: bool
+    note_changes: Callable[[set[str]], None]
+    _answers: dict[str, Answer | None] = field(default_factory=dict)
+
+    def question(self, source: GradientSource) -> Answer:
+        """Ask whoever answers now, the network or a copy of it."""
+        return ask(self.model, source, self.x, without_gradient=self.without_gradient)
+
+    def answer(self, source: GradientSource) -> Answer | None:
+        """Return the original's answer; None where it raises, which the attack itself will meet and tell."""
+        if source.name not in self._answers:
+            try:
+                with evaluation_mode(self.model.net) as state:
+                    answer: Answer | None = self.question(source)
+                    changes = state.changes()
+            except Exception:  # noqa: BLE001 - the attack meets the same and is recorded as failed with it
+                answer, changes = None, set()
+            self.note_changes(changes)
+            self._answers[source.name] = answer
+        return self._answers[source.name]
 
 
 def difference(original: Answer, other: Answer) -> str:

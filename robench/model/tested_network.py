@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from robench.errors import InputError
-from robench.model.global_state import kept_torch_state
 from robench.model.out_of_memory import is_out_of_memory
+from robench.model.torch_state import kept_torch_state
 from robench.plan.spec import PRECISIONS
 from robench.types import Images, Outputs
 
@@ -54,8 +54,8 @@ class TestedNetwork(nn.Module):
             other outputs are left out.
         kind: what an output is (`robench.model.OutputKind`), so that probabilities left over by a class map
             are normalised again.
-        precision: `float32`, computed as such (`robench.model.float32`), or `as_set`: as torch's flags say,
-            so that a GPU may use TF32.
+        precision: `float32`, computed as such (`robench.model.torch_state`), or `as_set`: as torch's flags
+            say, so that a GPU may use TF32.
 
     Attributes:
         module: the network, or the copy that answers in its place.

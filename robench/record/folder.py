@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -121,6 +122,11 @@ class RunFolder:
     def error(self, key: str) -> Path:
         """Return the path of a failure's account."""
         return self.root / "errors" / f"{_plain(key)}.json"
+
+    def forget_error(self, key: str) -> None:
+        """Delete the account of a failed unit or job, where there is one: it was done since."""
+        with contextlib.suppress(OSError):
+            self.error(key).unlink()
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file of the run's own, such as `config.yaml`.

@@ -31,13 +31,15 @@ def packed_columns(columns: Columns) -> dict[str, Any]:
 
     storage = stored_of(columns)
     whole = storage.whole() if storage and storage.again else columns
+    lists = {name: list_of(columns, name) for name in KINDS}
+    draws = columns.draws
     data: dict[str, Any] = {"status": pack_status(columns.array("status"))}
     for name, kind in KINDS.items():
-        own = list_of(columns, name)
+        own = lists[name]
         if name in RARE_COLUMNS and not (whole.array(name) if own is None else np.array(own)).any():
             continue
         data[name] = pack_numbers(whole.array(name) if own is None else own, kind)
-    if columns.draws:
+    if draws:
         data["stood"] = pack_draws(columns.array("stood"))
     return {name: data[name] for name in NAMES if name in data}
 

@@ -157,11 +157,6 @@ class Store(PlannedFolder):
             account = {**account, "plan": digest}
         write_atomic(path, json.dumps(account, indent=1, default=str) + "\n")
 
-    def forget_error(self, key: str) -> None:
-        """Delete the account of a failed unit or job, where there is one: it was done since."""
-        with contextlib.suppress(OSError):
-            self.error(key).unlink()
-
     def read_error(self, key: str) -> dict[str, Any]:
         """Return the account of a failed unit or job; {} where there is none that can be read."""
         try:

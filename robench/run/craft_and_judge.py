@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
-from robench.attack.craft import Crafted, CraftSettings, craft, targets_under
-from robench.attack.threat import ThreatModel
-from robench.judge.answer_probes import RANDOM
+from robench.attack.craft import Crafted, CraftSettings, craft
+from robench.attack.threat import ThreatModel, targets_under
 from robench.judge.findings import ledger_findings, told_of_users_code
 from robench.judge.probes import probe
 from robench.judge.verdict import Verdict, fresh_outcomes, judge, with_count_as_proposed
 from robench.model.batch_identity import batch_of
-from robench.model.fitting_batches import fitting_batches
-from robench.model.interface import Model
 from robench.model.prepared import PreparedModels
 from robench.randomness import borrowed_global_randomness, seed_from
 from robench.record.schema import Finding, Record
 from robench.run.jobs import Crafting, Unit
-from robench.run.records import record_of
+from robench.run.records import asked_again, record_of
 from robench.run.settings import Settings
 from robench.run.shards import Shard
 from robench.types import Labels
@@ -66,11 +64,6 @@ def craft_unit(
     return replace(result, x_adv=result.x_adv.cpu(), ledger=result.ledger.cpu())
 
 
-def asked_again(model: Model, codes: Collection[str]) -> bool:
-    """Tell whether the judge asks again under fresh noise: the model is random, or was found to be."""
-    return model.random or RANDOM in codes
-
-
 def judge_unit(
     unit: Unit,
     crafted: Crafted | None,
@@ -95,16 +88,23 @@ def judge_unit(
     Raises:
         JobError: memory does not suffice for one image, or for a joint batch; or as `judge` does.
     """
-    model, indices = unit.target.model, unit.shard.data.indices
+    model = unit.target.model
     x, y = (part.to(model.device) for part in unit.shard.data.batch(slice(None)))
+    batches = model.fitting_batches(len(x))
     threat = unit.crafting.threat if unit.crafting else NO_ATTACK
     target_classes = targets_under(threat.goal, y, model.classes)
     x_adv = crafted.x_adv.to(model.device) if crafted else x
-    seed = seed_from(settings.seed, "judge", unit.shard.digest)
+
+    @contextmanager
+    def same_chance() -> Iterator[int]:
+        # A network that draws from the global generators, or anew for a batch, gives the same verdict again.
+        with batch_of(unit.shard.data.indices):
+            seed = seed_from(settings.seed, "judge", unit.shard.digest)
+            with borrowed_global_randomness(seed):
+                yield seed
 
     def judge_proposals(size: int) -> Verdict:
-        # Seeded, so that a network that draws from the global generators gives the same verdict again.
-        with batch_of(indices), borrowed_global_randomness(seed):
+        with same_chance():
             verdict = judge(
                 model,
                 x,
@@ -120,11 +120,11 @@ def judge_unit(
         return verdict
 
     def probe_model(size: int) -> tuple[Finding, ...]:
-        with batch_of(indices), borrowed_global_randomness(seed):
+        with same_chance():
             return probe(model, x, y, most=size)
 
     def ask_under_fresh_noise(size: int) -> list[str]:
-        with batch_of(indices):
+        with same_chance() as seed:
             return fresh_outcomes(
                 model,
                 verdict.landing.point,
@@ -136,7 +136,6 @@ def judge_unit(
                 batch_size=size,
             )
 
-    batches = fitting_batches(model, len(x))
     verdict = batches.do(judge_proposals, most=settings.batch_size)
     findings = verdict.findings
     if crafted is None:

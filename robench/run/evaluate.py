@@ -12,12 +12,12 @@ import torch
 from robench.attack.craft import Crafted
 from robench.model.prepared import PreparedModels
 from robench.record.schema import Record
-from robench.run.craft_and_judge import asked_again, craft_unit, judge_unit
-from robench.run.heartbeat import Heartbeat
+from robench.run.craft_and_judge import craft_unit, judge_unit
 from robench.run.jobs import Crafting, Job, Unit
 from robench.run.keeper import Keeper, failure_text, last_line
 from robench.run.keys import record_key
-from robench.run.progress import QUIET, AccuracySoFar, Finished, Reporter
+from robench.run.progress import QUIET, AccuracySoFar, Finished, Heartbeat, Reporter
+from robench.run.records import asked_again
 from robench.run.settings import Settings
 from robench.run.shards import Shard
 from robench.run.work import Work
@@ -191,8 +191,8 @@ def _craft_and_keep(crafting: Crafting, job: Job, context: Context) -> Crafted |
             on_passes=context.heartbeat.on_passes,
         )
     if result is not None:
-        context.ran_short(result.micro_batch, name)
         context.keeper.keep_crafted(job.key, result)
+        context.ran_short(result.micro_batch, name)
     return result
 
 
@@ -210,7 +210,7 @@ def _judge_and_keep(
         else:
             record = judge_unit(unit, result, context.settings, clean=clean, known=codes)
     if record is not None:
+        context.keeper.keep_record(record)
         if result is None or record.provenance.micro_batch != result.micro_batch:
             context.ran_short(record.provenance.micro_batch, name)
-        context.keeper.keep_record(record)
     return record

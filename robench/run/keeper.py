@@ -179,10 +179,13 @@ class FolderKeeper:
             micro_batch=micro_batch,
         )
 
-    def _write(self, path: Path, content: bytes) -> None:
+    def _write(self, path: Path, tensors: dict[str, torch.Tensor], notes: dict[str, str]) -> None:
+        from safetensors.torch import save
+
         if path.is_dir():
             self.store.set_aside(path, "a folder in place of a file")
-        write_atomic(path, content)
+        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        write_atomic(path, sealed_tensors(save(tensors, unsealed_notes(notes))))
 
     def keep_crafted(self, key: str, crafted: Crafted) -> None:
         """Write crafted images and the attack's ledger.
@@ -190,17 +193,14 @@ class FolderKeeper:
         Raises:
             StorageError: the disk refused.
         """
-        from safetensors.torch import save
-
-        columns: dict[str, torch.Tensor] = {name: getattr(crafted.ledger, name) for name in _COLUMNS}
-        tensors = {name: tensor.contiguous() for name, tensor in columns.items()}
-        tensors["x_adv"] = crafted.x_adv.contiguous()
+        tensors: dict[str, torch.Tensor] = {name: getattr(crafted.ledger, name) for name in _COLUMNS}
+        tensors["x_adv"] = crafted.x_adv
         notes = {"seconds": f"{crafted.seconds:.6f}"}
         if crafted.engine:
             notes |= {"engine": crafted.engine, "not_used": json.dumps(dict(crafted.not_used))}
         if crafted.micro_batch:
             notes["micro_batch"] = str(crafted.micro_batch)
-        self._write(self.store.adv(key), sealed_tensors(save(tensors, unsealed_notes(notes))))
+        self._write(self.store.adv(key), tensors, notes)
         self.store.forget_error(key)
 
     def keep_images(self, digest: str, data: ImageSet) -> None:
@@ -213,8 +213,6 @@ class FolderKeeper:
         Raises:
             StorageError: the disk refused.
         """
-        from safetensors.torch import save
-
         path = self.store.images(digest)
         try:
             if check_tensors(path):
@@ -224,8 +222,7 @@ class FolderKeeper:
         images = data.images
         if images.dtype != torch.uint8:
             images = (images.to(torch.float32) * 255).round().to(torch.uint8)
-        tensors = {"images": images.contiguous(), "index": data.indices.contiguous()}
-        self._write(path, sealed_tensors(save(tensors, unsealed_notes())))
+        self._write(path, {"images": images, "index": data.indices}, {})
 
     def has_geometry(self, key: str) -> bool:
         """Tell whether a geometry is kept; a half-written or foreign file counts as missing."""

@@ -7,9 +7,6 @@ changes something, so that the keys of all else stay what they were.
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakKeyDictionary
-
-from torch import nn
 
 from robench.attack.protocol import Attack
 from robench.attack.threat import ThreatModel
@@ -18,17 +15,18 @@ from robench.judge.findings import VERSION as FINDINGS
 from robench.judge.probes import VERSION as PROBES
 from robench.judge.verdict import VERSION as JUDGE
 from robench.machine import versions
-from robench.model.copy_methods import NEW_BITS, round_otherwise
-from robench.model.interface import Model
+from robench.model.copy_methods import version_of_copies
 from robench.model.prepared import VERSION as ENGINE
-from robench.model.tested_network import networks_under_test
 from robench.plan.spec import SCHEMA, content_hash
 from robench.recipe import identity_of
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.shards import Shard
 
 OWN_ATTACKS = "0.1.0"
-"""Stands for every version of our own attacks, so that a new version of robench keeps what was measured."""
+"""Stands for every version of our own attacks, so that a new version of robench keeps what was measured.
+
+They say by `revision` when their images change.
+"""
 
 CLEAN = "clean"
 """Label of the evaluation without any attack."""
@@ -55,7 +53,8 @@ def crafting_key(
         drop: whether images are left alone once broken.
         seed: of all chance.
     """
-    spec = attack_spec("", attack)
+    spec, copies = attack_spec("", attack), version_of_copies(attacked.model.net)
+    library = str(spec["library"])
     return content_hash(
         {
             "schema": SCHEMA,
@@ -64,27 +63,15 @@ def crafting_key(
             "source": attacked.fingerprint,
             "gradient_source": gradient_source,
             "attack": spec,
-            "library_version": _library_version(str(spec["library"])),
+            "library_version": OWN_ATTACKS if library == "robench" else versions().get(library, "robench"),
             "threat": threat.spec(),
             "shard": shard.digest,
             "seed": seed,
             "drop": drop,
             **({"noise": "unseen"} if hides_noise(attacked.model, threat) else {}),
-            **_copies(attacked.model),
+            **({"copies": copies} if copies > 1 else {}),
         }
     )
-
-
-_ROUNDS_OTHERWISE: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
-"""Answers by network: a key is made for every unit, and what networks are made of does not change."""
-
-
-def _copies(model: Model) -> dict[str, int]:
-    """Return what marks images for which a newer copy of a network was attacked; nothing for most."""
-    if model.net not in _ROUNDS_OTHERWISE:
-        networks = [door.module for door in networks_under_test(model.net)]
-        _ROUNDS_OTHERWISE[model.net] = round_otherwise(networks)
-    return {"copies": NEW_BITS} if _ROUNDS_OTHERWISE[model.net] else {}
 
 
 def record_key(
@@ -126,11 +113,6 @@ def record_key(
             **({"draws": draws} if target.model.random else {}),
         }
     )
-
-
-def _library_version(library: str) -> str:
-    """Return what a key says of a library: our own attacks say by `revision` when their images change."""
-    return OWN_ATTACKS if library == "robench" else versions().get(library, "robench")
 
 
 def attack_spec(label: str, attack: Attack | None) -> dict[str, Any]:

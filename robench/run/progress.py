@@ -1,8 +1,9 @@
-"""Who is told how a run goes, and how accurate a model is so far. No torch here."""
+"""Who is told how a run goes: what is at work, how long, and how accurate a model is. No torch here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -140,3 +141,37 @@ class Quiet(Reporter):
 
 QUIET = Quiet()
 """What is told where nobody wants to know."""
+
+EVERY = 2.0
+"""Seconds between two signs; whoever shows them may show fewer."""
+
+
+@dataclass(slots=True)
+class Heartbeat:
+    """Counts the passes of the unit in work, and tells of them now and then.
+
+    Args:
+        reporter: who is told.
+        clock: seconds, from any start.
+    """
+
+    reporter: Reporter
+    clock: Callable[[], float] = time.monotonic
+    _title: str = ""
+    _began: float = 0.0
+    _spoke: float = 0.0
+    _passes: int = field(default=0)
+
+    def begin(self, title: str) -> None:
+        """Tell which unit is worked on from now."""
+        self._title, self._passes = title, 0
+        self._began = self._spoke = self.clock()
+        self.reporter.begin(title)
+
+    def on_passes(self, count: int) -> None:
+        """Note that so many more passes were made, each on one image."""
+        self._passes += count
+        now = self.clock()
+        if now - self._spoke >= EVERY:
+            self._spoke = now
+            self.reporter.alive(self._title, now - self._began, self._passes)

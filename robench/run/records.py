@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from typing import Any
 
 from robench.attack.craft import Crafted
 from robench.attack.ledger import Ledger
 from robench.attack.norms import L2, LINF
+from robench.judge.answer_probes import RANDOM
 from robench.judge.verdict import Verdict
 from robench.machine import hardware, versions
-from robench.model.interface import Coupling
+from robench.model.interface import Coupling, Model
 from robench.record.parts import (
     Provenance,
     RecordedAttack,
@@ -25,6 +27,11 @@ from robench.run.jobs import Unit
 from robench.run.keys import CLEAN, attack_spec
 from robench.run.settings import Settings
 from robench.types import Images
+
+
+def asked_again(model: Model, codes: Collection[str]) -> bool:
+    """Tell whether a record has draws of fresh noise: the model is random, or was found to be."""
+    return model.random or RANDOM in codes
 
 
 def record_of(
@@ -50,21 +57,22 @@ def record_of(
         micro_batch: most images judged at once after memory ran out with more; 0 where it never did.
     """
     crafting = unit.crafting
+    target, source, dataset = _target(unit.target), _source(unit, crafted), _dataset(unit)
+    provenance = _provenance(unit, crafted, settings, micro_batch)
+    attack = attack_spec(crafting.label, crafting.attack) if crafting else attack_spec(CLEAN, None)
+    threat = {**crafting.threat.spec(), "eps_text": crafting.board.eps_text} if crafting else {}
+    columns = _columns(unit, crafted, verdict, draw_outcomes)
     return Record(
         key=unit.key,
-        target=RecordedTarget.read(_target(unit.target)),
-        source=RecordedSource.read(_source(unit, crafted)),
-        attack=RecordedAttack.read(
-            attack_spec(crafting.label, crafting.attack) if crafting else attack_spec(CLEAN, None)
-        ),
-        threat=RecordedThreat.read(
-            {**crafting.threat.spec(), "eps_text": crafting.board.eps_text} if crafting else {}
-        ),
-        dataset=RecordedDataset.read(_dataset(unit)),
+        target=RecordedTarget.read(target),
+        source=RecordedSource.read(source),
+        attack=RecordedAttack.read(attack),
+        threat=RecordedThreat.read(threat),
+        dataset=RecordedDataset.read(dataset),
         seed=settings.seed,
-        columns=_columns(unit, crafted, verdict, draw_outcomes),
+        columns=columns,
         findings=findings,
-        provenance=Provenance.read(_provenance(unit, crafted, settings, micro_batch)),
+        provenance=Provenance.read(provenance),
     )
 
 

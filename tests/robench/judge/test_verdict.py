@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from robench.attack.norms import L2, LINF
+from robench.attack.questions import reached
 from robench.attack.threat import Goal, ThreatModel
 from robench.errors import JobError
-from robench.judge.verdict import fresh_outcomes, judge, reached, with_count_as_proposed
+from robench.judge.verdict import fresh_outcomes, judge, with_count_as_proposed
 from robench.model.interface import Coupling, Model, OutputKind
 from robench.record.schema import Status
 

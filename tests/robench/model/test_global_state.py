@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from robench.model.global_state import kept_global_state, kept_torch_state
+from robench.model.global_state import kept_global_state
+from robench.model.torch_state import kept_torch_state
 
 
 def state():

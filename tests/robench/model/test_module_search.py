@@ -9,7 +9,7 @@ from torch import nn
 
 from robench.model.evaluation import evaluation_mode
 from robench.model.function_network import FunctionNetwork
-from robench.model.module_search import all_modules, modules_within
+from robench.model.module_search import all_modules, closure_values, modules_within
 
 
 class Pipe:
@@ -127,3 +127,19 @@ def test_the_search_ends():
 
 def test_the_code_of_libraries_is_not_searched():
     assert list(modules_within([torch.relu, nn.functional.dropout, functools.wraps, nn.ReLU])) == []
+
+
+def made(value):
+    def inner():
+        return value, later, nothing
+
+    nothing = None
+    if value == "full":
+        later = "late"
+    return inner
+
+
+def test_values_are_returned_without_none_and_empty_cells():
+    assert sorted(closure_values(made("full"))) == ["full", "late"]
+    assert closure_values(made("short")) == ["short"]
+    assert closure_values(made) == []

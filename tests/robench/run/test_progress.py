@@ -1,5 +1,4 @@
-from robench.run.heartbeat import EVERY, Heartbeat
-from robench.run.progress import Quiet
+from robench.run.progress import EVERY, Heartbeat, Quiet
 
 
 class Ear(Quiet):

@@ -4,7 +4,6 @@ import pytest
 from torch import nn
 
 from robench.errors import JobError
-from robench.model.fitting_batches import fitting_batches
 from robench.model.interface import Coupling, Model
 
 
@@ -23,7 +22,7 @@ def scarce(sizes, most):
 @pytest.mark.thorough
 def test_independent_images_are_halved_until_they_fit():
     sizes = []
-    batches = fitting_batches(Model(name="m", net=nn.Flatten(), classes=2), 20)
+    batches = Model(name="m", net=nn.Flatten(), classes=2).fitting_batches(20)
     assert batches.do(scarce(sizes, 3), most=12) == 3
     assert (sizes, batches.smallest) == ([12, 6, 3], 3)
 
@@ -33,5 +32,5 @@ def test_a_joint_batch_is_tried_once_and_the_message_says_how_large_it_is():
     sizes = []
     model = Model(name="m", net=nn.Flatten(), classes=2, coupling=Coupling.JOINT)
     with pytest.raises(JobError, match=r"'m'.*a joint batch of 20 images, which cannot be split"):
-        fitting_batches(model, 20).do(scarce(sizes, 3), most=12)
+        model.fitting_batches(20).do(scarce(sizes, 3), most=12)
     assert sizes == [12]
