@@ -51,7 +51,7 @@ def answer(board: Board, lost: int = 0) -> Answer:
     if board.norm and not _attacked(board):  # their order is that of the clean accuracy
         sound = sorted(sound, key=_proven, reverse=True)
     best = sound[0] if sound else None
-    figure, about = _headline(board, best, ranked=len(contenders), count=len(present))
+    figure, about = _headline(board, best, contenders=len(contenders), count=len(present))
     sentences = [
         *(_about_best(board, best, sound) if best else ()),
         *(_lost(board, lost, len(present))),
@@ -88,17 +88,17 @@ def _by_size(board: Board) -> bool:
     return math.isinf(board.eps) and any(median_of(row, board.norm) is not None for row in board.rows)
 
 
-def _headline(board: Board, best: Row | None, *, ranked: int, count: int) -> tuple[str, str]:
+def _headline(board: Board, best: Row | None, *, contenders: int, count: int) -> tuple[str, str]:
     """Return the number and what it is of; who is first of those with a rank is not the best of all."""
     if best is None:
         return NOTHING, "no number can be believed yet"
     name = best.model
     if count > 1 and best.rank is None:
         name += f", the first of {count}, not ranked"
-    elif 1 < ranked < count:
-        name += f", the best of {ranked} with a rank"
+    elif 1 < contenders < count:
+        name += f", the best of {contenders} with a rank"
     elif count > 1:
-        name += f", the best of {count}" if ranked == count else f", the only one of {count} with a rank"
+        name += f", the best of {count}" if contenders == count else f", the only one of {count} with a rank"
     if not board.norm:
         return _percent(best.clean), f"right: {name}"
     if _by_size(board):

@@ -93,6 +93,6 @@ def details(trial: InferenceTrial) -> str:
     """Its details are plain data, and keep those of the model behind it."""
     facts = dict(trial.plain.details)
     json.dumps(to_json(facts), allow_nan=False)
-    lost = [name for name in undefended().details if name not in facts]
-    require(not lost, f"those of the model behind it are gone: {', '.join(lost)}")
+    absent = [name for name in undefended().details if name not in facts]
+    require(not absent, f"those of the model behind it are gone: {', '.join(absent)}")
     return "" if facts != dict(undefended().details) else "a run adds the defense to them"

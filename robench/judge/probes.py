@@ -43,7 +43,8 @@ def probe(model: Model, x: Images, y: Labels, *, most: int = IMAGES) -> tuple[Fi
     Returns:
         `changes-input` if it writes into its images, and at most one more: `random-output`,
         `batch-dependence`, `not-a-distribution`, `label-only`, `undeclared-simplex`, `exploding-output`,
-        `flat-output`, `saturated-output`, `no-gradient`, `wrong-gradient`, `unstable-predictions` or `unreachable`.
+        `flat-output`, `saturated-output`, `no-gradient`, `wrong-gradient`, `unstable-predictions` or
+        `unreachable`.
     """
     whole = x
     if model.coupling is not Coupling.JOINT:

@@ -133,15 +133,15 @@ def test_a_model_measured_on_the_same_images_under_another_threat_is_on_no_other
 def test_attacks_of_a_file_of_their_own_cost_others_no_rank(tmp_path):
     usual = entry(tmp_path, "usual", [("a", 1), ("b", 2)], attacks=("attack-0",))
     own = entry(tmp_path, "own", [("c", 3), ("d", 4), ("e", 5)], attacks=("attack-0", "attack-1"))
-    renamed = tuple(
+    foreign = tuple(
         changed(r, attack={"name": "mine.py:cheater"}) if r.attack.label == "attack-1" else r
         for r in own.records
     )
-    (board,) = boards_of(boards_of_many_runs((*usual.records, *renamed)))
+    (board,) = boards_of(boards_of_many_runs((*usual.records, *foreign)))
     assert not [row.model for row in board.rows if row.partial]
     (board,) = boards_of(boards_of_many_runs((*usual.records, *own.records)))
     assert {row.model for row in board.rows if row.partial} == {"a", "b"}
-    alone = [r for r in renamed if r.attack.label != "attack-0"]
+    alone = [r for r in foreign if r.attack.label != "attack-0"]
     (board,) = boards_of(boards_of_many_runs((*usual.records, *alone)))
     assert {row.model for row in board.rows if row.partial} == {"c", "d", "e"}
     (board,) = boards_of(boards_of_many_runs(alone))
