@@ -35,7 +35,8 @@ def locate(name: str) -> Path:
     if name not in suites():
         if path.is_file():
             return path
-        do = f"{nearest(name, suites())} A file's name ends in .yaml"
+        near = nearest(name, suites())
+        do = f"{near}{'' if near.endswith('?') else '.'} A file's name ends in .yaml"
         raise ConfigError(expected="a configuration file or the name of a suite", got=repr(name), do=do)
     return SUITES / f"{name}.yaml"
 

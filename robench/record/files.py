@@ -7,6 +7,7 @@ regular files of a size that can be meant: whoever unpacks a run folder does not
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -128,8 +129,15 @@ def _written(path: Path, content: str | bytes | BinaryIO | Iterable[bytes]) -> I
             where=str(path),
             expected="to write the file",
             got=error.strerror or str(error),
-            do="Free some space or choose another folder with --out, then run the same command again",
+            do=other_place(error),
         ) from error
+
+
+def other_place(error: OSError) -> str:
+    """Say what to do where a file or folder could not be made: free space, or choose another place."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "Free some space or choose another folder, then run the same command again"
+    return "Choose a folder that can be made and written to (--out, -o), then run the same command again"
 
 
 @contextlib.contextmanager

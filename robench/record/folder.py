@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from robench.errors import ConfigError, StorageError
-from robench.record.files import read_json, sweep, write_atomic
+from robench.record.files import other_place, read_json, sweep, write_atomic
 from robench.record.journal import JOURNAL, KEY
 
 PARTS = ("units", "adv", "data", "geometry", "models", "errors")
@@ -63,7 +63,9 @@ class RunFolder:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 got = error.strerror or str(error)
-                raise StorageError(where=str(folder), expected="to make the folder", got=got) from error
+                raise StorageError(
+                    where=str(folder), expected="to make the folder", got=got, do=other_place(error)
+                ) from error
             sweep(folder)
         sweep(self.root)
         lock = self.root / ".lock"

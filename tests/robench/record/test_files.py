@@ -14,6 +14,7 @@ from robench.record import files
 from robench.record.files import (
     copy_atomic,
     open_regular,
+    other_place,
     read_json,
     read_regular,
     read_text,
@@ -240,3 +241,11 @@ def test_only_leftovers_of_writers_are_swept_and_only_old_ones(tmp_path):
     assert sweep(tmp_path) == 0  # an hour
     assert sweep(tmp_path, older_than=60 * 10) == 2
     assert listing(tmp_path) == [".a.0.robench-tmp", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [(errno.ENOSPC, "Free some space"), (errno.ENOENT, "Choose a folder that can be made")],
+)
+def test_what_to_do_depends_on_what_the_disk_said(code, advice):
+    assert other_place(OSError(code, "x")).startswith(advice)
