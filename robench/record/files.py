@@ -136,7 +136,7 @@ def _written(path: Path, content: str | bytes | BinaryIO | Iterable[bytes]) -> I
 def other_place(error: OSError) -> str:
     """Say what to do where a file or folder could not be made: free space, or choose another place."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return "Free some space or choose another folder, then run the same command again"
+        return "Free some space or choose another folder (--out), then run the same command again"
     return "Choose a folder that can be made and written to (--out, -o), then run the same command again"
 
 
