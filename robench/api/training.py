@@ -17,6 +17,7 @@ from robench.model.trained import BeforeTraining, output_count
 from robench.model.user_defenses import check_stage, defense_from, defense_of
 from robench.plan.spec import Choice
 from robench.randomness import seed_from
+from robench.run.radius_checks import warn_of_wide_training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,6 +108,7 @@ def train(
     if not any(parameter.requires_grad for parameter in net.parameters()):
         do = "Call `net.requires_grad_(True)`" if any(True for _ in net.parameters()) else ""
         raise InputError(where="train", expected="a network with weights to train", got="none", do=do)
+    warn_of_wide_training(recipe, data.shape)
     context = TrainingContext(
         seed=seed_from(seed, "train"),
         device=device or str(device_of(net)),

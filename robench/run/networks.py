@@ -25,6 +25,7 @@ from robench.plurals import counted
 from robench.randomness import seed_from
 from robench.record.training_history import robust_overfitting, write_history
 from robench.run.progress import Reporter
+from robench.run.radius_checks import warn_of_wide_training
 from robench.run.settings import Environment
 from robench.run.training_folder import STATE, WEIGHTS, abandon, begin, model_card, refuse_changed
 
@@ -114,6 +115,7 @@ class Networks:
             for spec, _ in to_train:
                 refuse_changed(spec, self.weights(spec).parent, self._identity(spec))
         for spec, train in to_train:
+            warn_of_wide_training(self._defense(train), self.shape)
             where = f"{spec.where or self.plan.name}, training data of {spec.name!r}"
             check_coverage(self.load(train.data), where=where)
 
