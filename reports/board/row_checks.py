@@ -13,10 +13,12 @@ from reports.board.samples import Samples
 from reports.board.shares import right as correct
 from robench.plurals import counted
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, above_chance, wilson
+from robench.record.training_history import UNCHANGED, unchanged_text
 
 FEW_IMAGES = "too-few-images"
 LOW_CLEAN = "low-clean"
 BELOW_CARD = "below-card"
+UNCHANGED_WEIGHTS = "unchanged-weights"
 WEAK_ONLY = "weak-attacks-only"
 FAILED_JOBS = "failed-jobs"
 SHARD_SIZE = "shard-size"
@@ -51,6 +53,7 @@ def row_checks(samples: Samples, target: str) -> Iterator[Doubt]:
             remedy="Evaluate more images",
         )
     yield from _failed_jobs(samples, target, name)
+    yield from _unchanged(samples, target, name)
     yield from _low_clean(samples, target, name)
     yield from _shard_size(samples, target, name)
     white = samples.white_box(target)
@@ -79,6 +82,21 @@ def _failed_jobs(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
             count=len(titles),
             evidence=f"{len(titles)} of its jobs failed: {'; '.join(first)}{more}",
             remedy="The row lacks them: see why in the folder `errors`, mend it, and run the same again",
+            unlifted=True,
+        )
+
+
+def _unchanged(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
+    """Tell of weights that their training left as they were: the row is of a network nobody trained."""
+    told = (r.target.details.get(UNCHANGED) for r in samples.everything(target))
+    if unchanged := next((number for number in told if type(number) is int and number > 0), 0):
+        yield Doubt(
+            model=name,
+            code=UNCHANGED_WEIGHTS,
+            count=1,
+            evidence=unchanged_text(unchanged),
+            remedy="Train the network that is given, in place; look at the optimiser's parameters and at the "
+            "learning rate",
             unlifted=True,
         )
 

@@ -17,6 +17,7 @@ from robench.model.trained import BeforeTraining, output_count
 from robench.model.user_defenses import check_stage, defense_from, defense_of
 from robench.plan.spec import Choice
 from robench.randomness import seed_from
+from robench.record.training_history import unchanged_text
 from robench.run.radius_checks import warn_of_wide_training
 
 if TYPE_CHECKING:
@@ -119,8 +120,9 @@ def train(
     before = BeforeTraining.of(net, columns)
     history = recipe(net, data if recipe.info.uses_unlabelled else data.labelled(), context=context)
     before.check(net, where=name, count=lambda: output_count(net, data.batch(slice(0, 2))[0]))
-    doubt = before.doubt(net, recipe)
-    return Training(network=net, defense=name, history=tuple(history), doubts=(doubt,) if doubt else ())
+    unchanged = before.unchanged(net, recipe)
+    doubts = (unchanged_text(unchanged),) if unchanged else ()
+    return Training(network=net, defense=name, history=tuple(history), doubts=doubts)
 
 
 def _recipe(defense: str | Defense | Callable[..., Any], options: dict[str, Any]) -> Defense:

@@ -23,7 +23,7 @@ from robench.plan.data_root import located
 from robench.plan.spec import SCHEMA, DataSpec, ModelSpec, Plan, TrainSpec, content_hash, to_json
 from robench.plurals import counted
 from robench.randomness import seed_from
-from robench.record.training_history import robust_overfitting, write_history
+from robench.record.training_history import UNCHANGED, robust_overfitting, unchanged_text, write_history
 from robench.run.progress import Reporter
 from robench.run.radius_checks import warn_of_wide_training
 from robench.run.settings import Environment
@@ -212,11 +212,22 @@ class Networks:
             if self._to_train(spec) and not self.trains:
                 self.reporter.stage(f"{spec.name}: would be trained")
             elif self._to_train(spec):
-                facts["checkpoint"] = self._train(spec, spec.train, module)
+                facts["checkpoint"], unchanged = self._train(spec, spec.train, module)
+                remarks |= {UNCHANGED: unchanged} if unchanged else {}
             else:
-                self.reporter.stage(f"{spec.name}: weights found, not trained again")
-                facts["checkpoint"] = self.builder.load(module, self.weights(spec), sha256=None)
+                facts["checkpoint"], unchanged = self._found(spec, spec.train, module)
+                remarks |= {UNCHANGED: unchanged} if unchanged else {}
         return Network(module, facts, remarks)
+
+    def _found(self, spec: ModelSpec, train: TrainSpec, module: Any) -> tuple[str, int]:
+        """Load the weights of an earlier training; return what `_train` does."""
+        before, told = BeforeTraining.of(module), dict[str, Any]()
+        digest = self.builder.load(module, self.weights(spec), sha256=None, remarks=told.update)
+        # An older card does not tell it, and another version of torch may draw other first weights.
+        unchanged = int(told.get(UNCHANGED, 0)) or before.unchanged(module, self._defense(train))
+        doubt = f"; {unchanged_text(unchanged)}" if unchanged else ""
+        self.reporter.stage(f"{spec.name}: weights found, not trained again{doubt}")
+        return digest, unchanged
 
     def _progress(self, name: str, *, goes_on: bool) -> Callable[[dict[str, float]], None]:
         """Return what a training tells its rows; of one that goes on the first says after which epoch."""
@@ -231,8 +242,12 @@ class Networks:
 
         return tell
 
-    def _train(self, spec: ModelSpec, train: TrainSpec, module: Any) -> str:
-        """Train a network, write its weights and their card, and return the hash of the file."""
+    def _train(self, spec: ModelSpec, train: TrainSpec, module: Any) -> tuple[str, int]:
+        """Train a network, and write its weights and their card.
+
+        Returns:
+            The hash of the file, and how many parameters there are if the training changed none, else 0.
+        """
         identity, path = self._identity(spec), self.weights(spec)
         defense = self._defense(train)
         data = self.load(train.data)
@@ -270,6 +285,7 @@ class Networks:
         before.check(module, where=f"training {spec.name}", count=count)
         if history and not file.is_file():  # robench's own defenses write it after every epoch
             write_history(file, history)
+        unchanged = before.unchanged(module, defense)
         card = partial(
             model_card,
             plan=self.plan,
@@ -279,6 +295,7 @@ class Networks:
             data=data,
             parameters=sum(parameter.numel() for parameter in module.parameters()),
             rows=history,
+            unchanged=unchanged,
         )
         if last:
             weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
@@ -287,9 +304,9 @@ class Networks:
             module.load_state_dict(weights)
         digest = self.builder.save(module, path, card=card(kind="chosen"))
         state.unlink(missing_ok=True)
-        for doubt in filter(None, (robust_overfitting(history), before.doubt(module, defense))):
+        for doubt in filter(None, (robust_overfitting(history), unchanged and unchanged_text(unchanged))):
             self.reporter.finding(f"{spec.name}: {doubt}")
-        return digest
+        return digest, unchanged
 
     def _before(
         self, module: Any, data: ImageSet, train: TrainSpec

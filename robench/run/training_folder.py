@@ -18,7 +18,7 @@ from robench.model.defense import Defense
 from robench.plan.spec import ModelSpec, Plan, content_hash, to_json
 from robench.recipe import options_of
 from robench.record.files import read_json, sweep, write_atomic
-from robench.record.training_history import Row, chosen_row, robust_overfitting
+from robench.record.training_history import UNCHANGED, Row, chosen_row, robust_overfitting, unchanged_text
 
 if TYPE_CHECKING:
     from robench.data.images import ImageSet
@@ -105,6 +105,7 @@ def model_card(
     parameters: int,
     rows: Sequence[Row],
     kind: Literal["chosen", "last"],
+    unchanged: int = 0,
 ) -> dict[str, Any]:
     """Return a card; whoever writes the weights adds the file's name and SHA-256.
 
@@ -117,10 +118,12 @@ def model_card(
         parameters: numbers in the network that are trained or could be.
         rows: its history.
         kind: which of the two checkpoints.
+        unchanged: number of its parameters if the training changed none; else 0, and the card does not
+            speak of it.
     """
     assert spec.train is not None  # it was trained
     row = (chosen_row(rows) if kind == "chosen" else rows[-1]) if rows else None
-    doubt = robust_overfitting(rows)
+    findings = [robust_overfitting(rows), unchanged_text(unchanged) if unchanged else ""]
     return {
         "name": spec.name,
         "plan": plan.name,
@@ -129,7 +132,8 @@ def model_card(
         "epoch": None if row is None else row.get("epoch"),
         "epochs": len(rows),
         "held_out": _held_out(row, options_of(defense)),
-        "findings": [doubt] if doubt else [],
+        "findings": [finding for finding in findings if finding],
+        **({UNCHANGED: unchanged} if unchanged else {}),
         "architecture": to_json(spec.architecture),
         "buffer": spec.buffer,
         "normalize": to_json(spec.normalize),

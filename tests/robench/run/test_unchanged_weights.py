@@ -1,0 +1,88 @@
+"""A training that changed nothing puts its network in doubt, on the card and on the board."""
+
+import pytest
+from typer.testing import CliRunner
+
+from reports.board.leaderboard import boards
+from robench.cli import app
+from robench.plan.yaml_reader import read_text
+from robench.record.store import Store
+
+CODE = """
+import torch
+
+def idle(network, images, epochs=1):
+    pass
+
+def shift(network, images):
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.01)
+"""
+PLAN = """
+name: mine
+dataset: {name: digits, limit: 8}
+models:
+  - {name: net, architecture: digits_cnn, train: {defense: "mine.py:idle", data: {limit: 20}}}
+threats:
+  - {norm: Linf, eps: 0.1, attacks: [fgsm]}
+"""
+TEXT = "the training changed none of 8 parameters"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run a plan in an empty folder, and return what is on the screen and the codes of the row's doubts."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(CODE)
+
+    def call(plan=PLAN, name="mine"):
+        (tmp_path / f"{name}.yaml").write_text(plan)
+        words = ["run", f"{name}.yaml", "--trust-code", "--workers", "0", "--device", "cpu"]
+        outcome = CliRunner().invoke(app, [*words, "-o", name])
+        assert outcome.exit_code == 0, outcome.output
+        (board,) = boards(Store(tmp_path / name).read_records())
+        evidence = {doubt.code: doubt.evidence for doubt in board.doubts if doubt.unlifted}
+        return outcome.output, evidence
+
+    return call
+
+
+def card_of(folder):
+    (path,) = folder.glob("models/*/weights.card.yaml")
+    return path, read_text(path.read_text(), source="card").data
+
+
+def test_the_card_and_the_row_say_it_of_new_found_and_given_weights(run, tmp_path):
+    screen, evidence = run()
+    assert f"net: {TEXT}" in screen
+    assert evidence["unchanged-weights"] == TEXT
+    path, card = card_of(tmp_path / "mine")
+    assert (card["findings"], card["unchanged_parameters"]) == ([TEXT], 8)
+    page = (tmp_path / "mine" / "cards" / "net.md").read_text()
+    (line,) = (line for line in page.splitlines() if line.startswith("- **unchanged-weights**"))
+    assert f": {TEXT}." in line
+
+    fingerprints = {record.target.fingerprint for record in Store(tmp_path / "mine").read_records()}
+    older = path.read_text().replace(f"- {TEXT}\n", "").replace("unchanged_parameters: 8\n", "")
+    for text in (path.read_text(), older):
+        path.write_text(text)
+        for unit in (tmp_path / "mine" / "units").iterdir():
+            unit.unlink()
+        assert run()[1]["unchanged-weights"] == TEXT
+    assert {record.target.fingerprint for record in Store(tmp_path / "mine").read_records()} == fingerprints
+
+    path.write_text(older + "unchanged_parameters: 8\n")
+    weights = path.with_name("weights.safetensors").relative_to(tmp_path)
+    given = PLAN.replace('train: {defense: "mine.py:idle", data: {limit: 20}}', f"checkpoint: {weights}")
+    assert run(given, "given")[1]["unchanged-weights"] == TEXT
+
+
+@pytest.mark.parametrize("defense", ['"mine.py:shift"', '{"mine.py:idle": {epochs: 0}}'])
+def test_nothing_is_said_where_weights_change_or_are_not_meant_to(run, tmp_path, defense):
+    _, evidence = run(PLAN.replace('"mine.py:idle"', defense))
+    assert "unchanged-weights" not in evidence
+    assert "unchanged_parameters" not in card_of(tmp_path / "mine")[1]
+    assert all(
+        "unchanged_parameters" not in r.target.details for r in Store(tmp_path / "mine").read_records()
+    )
