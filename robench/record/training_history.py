@@ -90,6 +90,12 @@ def robust_overfitting(rows: Sequence[Row]) -> str:
     )
 
 
+def seconds_of(rows: Sequence[Row]) -> float | None:
+    """Return what all epochs took, None if any of them was not measured or there are none."""
+    seconds = [row["seconds"] for row in rows if "seconds" in row]
+    return sum(seconds) if rows and len(seconds) == len(rows) else None
+
+
 def unchanged_text(parameters: int) -> str:
     """Say that a training changed none of so many parameters.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +24,13 @@ from robench.plan.data_root import located
 from robench.plan.spec import SCHEMA, DataSpec, ModelSpec, Plan, TrainSpec, content_hash, to_json
 from robench.plurals import counted
 from robench.randomness import seed_from
-from robench.record.training_history import UNCHANGED, robust_overfitting, unchanged_text, write_history
+from robench.record.training_history import (
+    UNCHANGED,
+    robust_overfitting,
+    seconds_of,
+    unchanged_text,
+    write_history,
+)
 from robench.run.progress import Reporter
 from robench.run.radius_checks import warn_of_wide_training
 from robench.run.settings import Environment
@@ -260,16 +267,18 @@ class Networks:
             abandon(path.parent, spec.name)
         begin(path.parent, identity)
         state, file, last = path.parent / STATE, path.parent / "history.csv", dict[str, Any]()
+        goes_on = state.is_file()
         context = TrainingContext(
             seed=seed_from(self.plan.seed, "train"),
             device=self.environment.device,
             state=state,
             identity=identity,
-            progress=self._progress(spec.name, goes_on=state.is_file()),
+            progress=self._progress(spec.name, goes_on=goes_on),
             history=file,
             last=last.update,
         )
         before, count = self._before(module, data, train)
+        start = time.perf_counter()
         try:
             history = defense(module, data, context=context)
         except RobenchError:
@@ -282,6 +291,9 @@ class Networks:
                 raise JobError(where=where, expected="memory for a step", got=got, do=do) from error
             text = "".join(traceback.format_exception(error)).strip()
             raise JobError(where=where, expected="weights", got=text) from error
+        seconds = seconds_of(history)
+        if seconds is None and not goes_on:  # a training of a user's file need not measure its epochs
+            seconds = time.perf_counter() - start
         before.check(module, where=f"training {spec.name}", count=count)
         if history and not file.is_file():  # robench's own defenses write it after every epoch
             write_history(file, history)
@@ -295,6 +307,7 @@ class Networks:
             data=data,
             parameters=sum(parameter.numel() for parameter in module.parameters()),
             rows=history,
+            seconds=seconds,
             unchanged=unchanged,
         )
         if last:

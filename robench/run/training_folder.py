@@ -105,6 +105,7 @@ def model_card(
     parameters: int,
     rows: Sequence[Row],
     kind: Literal["chosen", "last"],
+    seconds: float | None = None,
     unchanged: int = 0,
 ) -> dict[str, Any]:
     """Return a card; whoever writes the weights adds the file's name and SHA-256.
@@ -118,6 +119,7 @@ def model_card(
         parameters: numbers in the network that are trained or could be.
         rows: its history.
         kind: which of the two checkpoints.
+        seconds: what the training took; None where nobody measured it.
         unchanged: number of its parameters if the training changed none; else 0, and the card does not
             speak of it.
     """
@@ -148,7 +150,7 @@ def model_card(
             "digest": data.digest(),
         },
         "seed": plan.seed,
-        "seconds": round(sum(row.get("seconds", 0.0) for row in rows), 3),
+        "seconds": None if seconds is None else round(seconds, 3),
         "history": "history.csv",
         "versions": versions(),
     }

@@ -1,4 +1,6 @@
-"""A training that changed nothing puts its network in doubt, on the card and on the board."""
+"""What is said of a training of one's own: that it changed nothing, and how long it took."""
+
+import csv
 
 import pytest
 from typer.testing import CliRunner
@@ -18,6 +20,15 @@ def shift(network, images):
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.01)
+"""
+TIMED = """
+import time, torch
+
+def timed(network, images, *, progress):
+    time.sleep(0.05)
+    with torch.no_grad():
+        next(network.parameters()).add_(0.01)
+    progress({"epoch": 1} | ({"seconds": float("SECONDS")} if "SECONDS" else {}))
 """
 PLAN = """
 name: mine
@@ -86,3 +97,13 @@ def test_nothing_is_said_where_weights_change_or_are_not_meant_to(run, tmp_path,
     assert all(
         "unchanged_parameters" not in r.target.details for r in Store(tmp_path / "mine").read_records()
     )
+
+
+@pytest.mark.parametrize(("told", "seconds"), [("", None), ("0.25", 0.25)])
+def test_the_card_says_how_long_a_function_took_and_never_0(run, tmp_path, told, seconds):
+    (tmp_path / "mine.py").write_text(TIMED.replace("SECONDS", told))
+    run(PLAN.replace("idle", "timed"))
+    path, card = card_of(tmp_path / "mine")
+    assert card["seconds"] >= 0.05 if seconds is None else card["seconds"] == seconds
+    (row,) = csv.DictReader(path.with_name("history.csv").read_text().splitlines())
+    assert row["seconds"] == told
