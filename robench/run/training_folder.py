@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from robench.errors import ConfigError, StorageError
+from robench.intake.user_code import is_reference, short_name
 from robench.machine import versions
 from robench.model.defense import Defense
 from robench.plan.spec import ModelSpec, Plan, content_hash, to_json
@@ -136,13 +137,13 @@ def model_card(
         "held_out": _held_out(row, options_of(defense)),
         "findings": [finding for finding in findings if finding],
         **({UNCHANGED: unchanged} if unchanged else {}),
-        "architecture": to_json(spec.architecture),
+        "architecture": _without_folders(to_json(spec.architecture)),
         "buffer": spec.buffer,
         "normalize": to_json(spec.normalize),
         "parameters": parameters,
         "shape": identity["shape"],
         "classes": identity["classes"],
-        "defense": {"name": spec.train.defense.name, "options": options_of(defense)},
+        "defense": _without_folders({"name": spec.train.defense.name, "options": options_of(defense)}),
         "data": {
             "title": data.name,
             **to_json(spec.train.data),
@@ -154,6 +155,13 @@ def model_card(
         "history": "history.csv",
         "versions": versions(),
     }
+
+
+def _without_folders(choice: Any) -> Any:
+    """Return a choice as a card says it: a user's file without its folders, for a card may be published."""
+    if isinstance(choice, dict) and is_reference(name := str(choice.get("name") or "")):
+        return choice | {"name": short_name(name)}
+    return choice
 
 
 def _interrupted(models: Path, name: str) -> list[Path]:

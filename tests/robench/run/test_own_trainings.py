@@ -16,6 +16,9 @@ import torch
 def idle(network, images, epochs=1):
     pass
 
+def make():
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+
 def shift(network, images):
     with torch.no_grad():
         for parameter in network.parameters():
@@ -107,3 +110,16 @@ def test_the_card_says_how_long_a_function_took_and_never_0(run, tmp_path, told,
     assert card["seconds"] >= 0.05 if seconds is None else card["seconds"] == seconds
     (row,) = csv.DictReader(path.with_name("history.csv").read_text().splitlines())
     assert row["seconds"] == told
+
+
+def test_cards_name_files_of_code_without_their_folders(run, tmp_path):
+    plan = PLAN.replace('"mine.py:idle"', f'"{tmp_path}/mine.py:shift"')
+    run(plan.replace("architecture: digits_cnn", f'architecture: "{tmp_path}/mine.py:make"'))
+    path, card = card_of(tmp_path / "mine")
+    assert (card["defense"]["name"], card["architecture"]["name"]) == ("mine.py:shift", "mine.py:make")
+    # Cards of earlier versions have the whole path.
+    path.write_text(path.read_text().replace("mine.py:shift", f"{tmp_path}/mine.py:shift"))
+    CliRunner().invoke(app, ["report", "mine"])
+    page = (tmp_path / "mine" / "cards" / "net.md").read_text()
+    assert "| defense | mine.py:shift |" in page
+    assert str(tmp_path) not in page
