@@ -38,10 +38,10 @@ def remarks_of(checkpoint: Path) -> dict[str, Any]:
     weights whose training changed none, how many there are. What it does not state is left out.
     """
     card = _card(checkpoint)
-    unchanged = card.get(UNCHANGED)
+    unchanged_count = card.get(UNCHANGED)
     facts = {
         "checkpoint_card": _stated(card),
-        UNCHANGED: unchanged if type(unchanged) is int and 0 < unchanged < _MOST else 0,
+        UNCHANGED: unchanged_count if type(unchanged_count) is int and 0 < unchanged_count < _MOST else 0,
     }
     return {name: value for name, value in facts.items() if value}
 

@@ -92,13 +92,13 @@ def _failed_jobs(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
 
 def _unchanged(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     """Tell of weights that their training left as they were: the row is of a network nobody trained."""
-    told = (r.target.details.get(UNCHANGED) for r in samples.everything(target))
-    if unchanged := next((number for number in told if type(number) is int and number > 0), 0):
+    counts = (r.target.details.get(UNCHANGED) for r in samples.everything(target))
+    if unchanged_count := next((number for number in counts if type(number) is int and number > 0), 0):
         yield Doubt(
             model=name,
             code=UNCHANGED_WEIGHTS,
             count=1,
-            evidence=unchanged_text(unchanged),
+            evidence=unchanged_text(unchanged_count),
             remedy="Train the network that is given, in place; look at the optimiser's parameters and at the "
             "learning rate",
             unlifted=True,

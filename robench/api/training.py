@@ -58,8 +58,8 @@ class Training:
         names = list(dict.fromkeys(name for row in self.history for name in row))
         rows = [[f"{row[name]:.4g}" if name in row else "" for name in names] for row in self.history]
         doubts = "".join(f"; doubt: {doubt}" for doubt in self.doubts)
-        kept = f"; {self._kept()}" if len(self.history) > 1 else ""
-        return html.table(f"{self.defense} of {type(self.network).__name__}{kept}{doubts}", names, rows)
+        epoch = f"; {self._kept()}" if len(self.history) > 1 else ""
+        return html.table(f"{self.defense} of {type(self.network).__name__}{epoch}{doubts}", names, rows)
 
     def _kept(self) -> str:
         """Return which epoch's weights the network has, such as `epoch 4 of 6 kept`."""
@@ -128,8 +128,8 @@ def train(
     before = BeforeTraining.of(net, columns)
     history = recipe(net, data if recipe.info.uses_unlabelled else data.labelled(), context=context)
     before.check(net, where=name, count=lambda: output_count(net, data.batch(slice(0, 2))[0]))
-    unchanged = before.unchanged(net, recipe)
-    doubts = (unchanged_text(unchanged),) if unchanged else ()
+    unchanged_count = before.unchanged(net, recipe)
+    doubts = (unchanged_text(unchanged_count),) if unchanged_count else ()
     return Training(network=net, defense=name, history=tuple(history), doubts=doubts)
 
 

@@ -216,25 +216,27 @@ class Networks:
         if spec.train is not None:
             name = spec.train.defense.name
             facts["training"] = short_name(name) if is_reference(name) else name
+            unchanged_count = 0
             if self._to_train(spec) and not self.trains:
                 self.reporter.stage(f"{spec.name}: would be trained")
             elif self._to_train(spec):
-                facts["checkpoint"], unchanged = self._train(spec, spec.train, module)
-                remarks |= {UNCHANGED: unchanged} if unchanged else {}
+                facts["checkpoint"], unchanged_count = self._train(spec, spec.train, module)
             else:
-                facts["checkpoint"], unchanged = self._found(spec, spec.train, module)
-                remarks |= {UNCHANGED: unchanged} if unchanged else {}
+                facts["checkpoint"], unchanged_count = self._found(spec, spec.train, module)
+            remarks |= {UNCHANGED: unchanged_count} if unchanged_count else {}
         return Network(module, facts, remarks)
 
     def _found(self, spec: ModelSpec, train: TrainSpec, module: Any) -> tuple[str, int]:
         """Load the weights of an earlier training; return what `_train` does."""
-        before, told = BeforeTraining.of(module), dict[str, Any]()
-        digest = self.builder.load(module, self.weights(spec), sha256=None, remarks=told.update)
+        before, card_remarks = BeforeTraining.of(module), dict[str, Any]()
+        digest = self.builder.load(module, self.weights(spec), sha256=None, remarks=card_remarks.update)
         # An older card does not tell it, and another version of torch may draw other first weights.
-        unchanged = int(told.get(UNCHANGED, 0)) or before.unchanged(module, self._defense(train))
-        doubt = f"; {unchanged_text(unchanged)}" if unchanged else ""
+        unchanged_count = int(card_remarks.get(UNCHANGED, 0)) or before.unchanged(
+            module, self._defense(train)
+        )
+        doubt = f"; {unchanged_text(unchanged_count)}" if unchanged_count else ""
         self.reporter.stage(f"{spec.name}: weights found, not trained again{doubt}")
-        return digest, unchanged
+        return digest, unchanged_count
 
     def _progress(self, name: str, *, goes_on: bool) -> Callable[[dict[str, float]], None]:
         """Return what a training tells its rows; of one that goes on the first says after which epoch."""
@@ -297,7 +299,7 @@ class Networks:
         before.check(module, where=f"training {spec.name}", count=count)
         if history and not file.is_file():  # robench's own defenses write it after every epoch
             write_history(file, history)
-        unchanged = before.unchanged(module, defense)
+        unchanged_count = before.unchanged(module, defense)
         card = partial(
             model_card,
             plan=self.plan,
@@ -308,7 +310,7 @@ class Networks:
             parameters=sum(parameter.numel() for parameter in module.parameters()),
             rows=history,
             seconds=seconds,
-            unchanged=unchanged,
+            unchanged=unchanged_count,
         )
         if last:
             weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
@@ -317,9 +319,10 @@ class Networks:
             module.load_state_dict(weights)
         digest = self.builder.save(module, path, card=card(kind="chosen"))
         state.unlink(missing_ok=True)
-        for doubt in filter(None, (robust_overfitting(history), unchanged and unchanged_text(unchanged))):
+        no_change = unchanged_text(unchanged_count) if unchanged_count else ""
+        for doubt in filter(None, (robust_overfitting(history), no_change)):
             self.reporter.finding(f"{spec.name}: {doubt}")
-        return digest, unchanged
+        return digest, unchanged_count
 
     def _before(
         self, module: Any, data: ImageSet, train: TrainSpec

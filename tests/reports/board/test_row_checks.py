@@ -39,9 +39,9 @@ def test_fewer_than_a_hundred_images_are_said_and_do_not_doubt_the_number():
 
 
 def test_chance_is_one_in_as_many_classes_as_there_are():
-    untrained = {"training": "none", "architecture": "small_cnn"}
-    assert given(12, **untrained).unlifted == ("low-clean",)
-    assert given(13, **untrained).unlifted == ()
+    zoo = {"training": "none", "architecture": "small_cnn"}
+    assert given(12, **zoo).unlifted == ("low-clean",)
+    assert given(13, **zoo).unlifted == ()
 
 
 def test_a_board_of_one_step_attacks_and_controls_proves_nothing():

@@ -88,8 +88,8 @@ def test_the_card_and_the_row_say_it_of_new_found_and_given_weights(run, tmp_pat
 
     path.write_text(older + "unchanged_parameters: 8\n")
     weights = path.with_name("weights.safetensors").relative_to(tmp_path)
-    given = PLAN.replace('train: {defense: "mine.py:idle", data: {limit: 20}}', f"checkpoint: {weights}")
-    assert run(given, "given")[1]["unchanged-weights"] == TEXT
+    other_plan = PLAN.replace('train: {defense: "mine.py:idle", data: {limit: 20}}', f"checkpoint: {weights}")
+    assert run(other_plan, "given")[1]["unchanged-weights"] == TEXT
 
 
 @pytest.mark.parametrize("defense", ['"mine.py:shift"', '{"mine.py:idle": {epochs: 0}}'])
