@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.natural import CleanLoss
-from defenses.option_checks import at_least_one, one_of, positive
+from defenses.option_checks import at_least_one, one_of, positive, within_box
 from defenses.papers import TRAMER_ENSEMBLE
 from defenses.training.inner_attack import InnerAttack, model_of
 from defenses.training.options import TrainingOptions, milestones_and_gamma
@@ -37,7 +37,7 @@ class Ensemble(TrainingOptions):
     `defenses.training.options.TrainingOptions`.
 
     Attributes:
-        eps: radius of the ball, in input units; above 0.
+        eps: radius of the ball, in input units; above 0, under Linf at most 1.
         norm: `Linf` or `L2`.
         others: number of static networks, at least 1.
         other_epochs: epochs that each of them is trained, at least 1.
@@ -68,6 +68,7 @@ class Ensemble(TrainingOptions):
         positive(eps=self.eps)
         at_least_one(others=self.others, other_epochs=self.other_epochs)
         one_of("norm", self.norm, ("Linf", "L2"))
+        within_box(self.norm, eps=self.eps)
 
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext

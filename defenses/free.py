@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from defenses.option_checks import at_least_one, one_of, positive
+from defenses.option_checks import at_least_one, one_of, positive, within_box
 from defenses.papers import SHAFAHI_FREE
 from defenses.training.inner_attack import InnerAttack, model_of, pgd
 from defenses.training.options import TrainingOptions
@@ -33,11 +33,11 @@ class Free(TrainingOptions):
     `defenses.training.options.TrainingOptions`.
 
     Attributes:
-        eps: radius of the ball, in input units; above 0.
+        eps: radius of the ball, in input units; above 0, under Linf at most 1.
         norm: `Linf` or `L2`.
         replays: the paper's m, at least 1.
-        step_size: how far the perturbation moves per step, in input units, above 0; by default eps
-            (Algorithm 1, line 10).
+        step_size: how far the perturbation moves per step, in input units, above 0, under Linf at most 1; by
+            default eps (Algorithm 1, line 10).
         steps: of PGD on the held-out part, at least 1.
 
     Raises:
@@ -66,6 +66,8 @@ class Free(TrainingOptions):
         positive(eps=self.eps, step_size=self.step_size)
         at_least_one(replays=self.replays, steps=self.steps)
         one_of("norm", self.norm, ("Linf", "L2"))
+        within_box(self.norm, eps=self.eps)
+        within_box(self.norm, noun="step", step_size=self.step_size)
 
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from defenses.option_checks import one_of, positive, require
+from defenses.option_checks import one_of, positive, require, within_box
 from defenses.papers import GOWAL_IBP
 from defenses.training.options import TrainingOptions
 from robench.model.defense import DefenseInfo, TrainingContext
@@ -33,7 +33,7 @@ class IBPTraining(TrainingOptions):
     the bounds certify at `eps`. Certificates come from `bounds:` of a threat, not from here.
 
     Attributes:
-        eps: radius of the ball (Linf), in units of pixels in [0, 1]; above 0.
+        eps: radius of the ball (Linf), in units of pixels in [0, 1]; above 0, at most 1.
         bound: `ibp` or `crown_ibp`; the latter needs ReLU between affine layers, and K times the passes.
         natural_epochs: epochs on clean images alone, at least 0.
         ramp_epochs: epochs after these during which radius, kappa and beta move.
@@ -70,6 +70,7 @@ class IBPTraining(TrainingOptions):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, fraction * self.epochs)
         positive(eps=self.eps)
+        within_box("Linf", eps=self.eps)
         one_of("bound", self.bound, ("ibp", "crown_ibp"))
         natural, ramp = self.natural_epochs or 0.0, self.ramp_epochs or 0.0
         require(natural >= 0, "natural_epochs", "at least 0", natural)

@@ -51,3 +51,20 @@ def positive(**options: float | None) -> None:
     """
     for name, value in options.items():
         require(value is None or 0 < value < math.inf, name, "a positive number", value)
+
+
+def within_box(norm: str, *, noun: str = "radius", **options: float | None) -> None:
+    """Refuse an Linf length that is wider than all pixel values together, as one meant in 255ths is.
+
+    Args:
+        norm: of the lengths; only `Linf` is looked at, for under others the widest depends on the images.
+        noun: what they are.
+        options: names and values; None stands for a default.
+
+    Raises:
+        ConfigError: names the first option that is too large.
+    """
+    for name, value in options.items():
+        do = f"Pixels live in [0, 1]: write {value:g}/255" if value is not None else ""
+        is_within = norm != "Linf" or value is None or value <= 1
+        require(is_within, name, f"an Linf {noun} of at most 1", value, do)

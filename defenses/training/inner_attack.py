@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from defenses.option_checks import at_least_one, one_of, positive, require
+from defenses.option_checks import at_least_one, one_of, positive, require, within_box
 from defenses.training.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -30,9 +30,10 @@ class AttackOptions(TrainingOptions):
     """What the inner attack may do, beside the options of `defenses.training.options.TrainingOptions`.
 
     Attributes:
-        eps: radius of the ball, in units of pixels in [0, 1]; above 0.
+        eps: radius of the ball, in units of pixels in [0, 1]; above 0, under Linf at most 1.
         norm: `Linf` or `L2`.
-        step_size: length of a step, above 0; by default 2.5 times the current radius over `steps`.
+        step_size: length of a step, above 0, under Linf at most 1; by default 2.5 times the current radius
+            over `steps`.
         steps: steps of the inner attack, at least 1, and of the PGD attack on the held-out part.
         warmup_epochs: the radius grows linearly from 0 to `eps` during so many epochs. At a large radius
             (MNIST, 0.3) a fresh network attacked at full strength from the first step often stays at chance
@@ -63,6 +64,8 @@ class AttackOptions(TrainingOptions):
         expected = f"from 0 to epochs ({self.epochs})"
         require(0 <= self.warmup_epochs <= self.epochs, "warmup_epochs", expected, self.warmup_epochs)
         one_of("norm", self.norm, ("Linf", "L2"))
+        within_box(self.norm, eps=self.eps)
+        within_box(self.norm, noun="step", step_size=self.step_size)
         one_of("attack_mode", self.attack_mode, ("eval", "train"))
         one_of("attack_precision", self.attack_precision, ("float32", "bfloat16"))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from defenses.option_checks import at_least_one, one_of, positive, require
+from defenses.option_checks import at_least_one, one_of, positive, require, within_box
 from robench.errors import ConfigError
 from robench.plan.spec import LATER
 
@@ -52,7 +52,7 @@ class TrainingOptions:
         monitor_eps: radius of a PGD attack on the held-out part after every epoch, for the history. None: the
             defense's own attack; a defense that knows of none has no robust accuracy then. It only watches:
             checkpoints are chosen as `keep` says.
-        monitor_norm: norm of that radius.
+        monitor_norm: norm of that radius; under Linf it is at most 1.
         monitor_steps: steps of that attack.
         precision: of the passes through networks while learning, those of the inner attack included:
             `float32`, or `bfloat16` where autocast allows it. Weights, optimiser, losses and the looks at the
@@ -127,6 +127,7 @@ class TrainingOptions:
         one_of("monitor_norm", self.monitor_norm, ("Linf", "L2"))
         at_least_one(monitor_steps=self.monitor_steps)
         positive(monitor_eps=self.monitor_eps)
+        within_box(self.monitor_norm, monitor_eps=self.monitor_eps)
         if self.monitor_eps is not None:
             require(self.validation > 0, "validation", "a held-out part to attack", 0, "Or drop monitor_eps")
 

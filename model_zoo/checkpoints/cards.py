@@ -9,6 +9,10 @@ from typing import Any
 
 from robench.errors import ConfigError
 from robench.plan.spec import to_json
+from robench.record.training_history import UNCHANGED
+
+_MOST = 10**9
+"""More parameters than any network has; a larger number is no count."""
 
 
 def card_path(checkpoint: Path) -> Path:
@@ -27,12 +31,23 @@ def described(checkpoint: Path) -> str:
     return ", ".join([str(architecture), *(f"{name} {value}" for name, value in facts.items())])
 
 
-def stated(checkpoint: Path) -> dict[str, Any]:
-    """Return the accuracy that the card beside a checkpoint states, with the images it was measured on.
+def remarks_of(checkpoint: Path) -> dict[str, Any]:
+    """Return what the card beside a checkpoint says that a reader of results must know.
 
-    Empty where there is no card, or where it states none of both.
+    `checkpoint_card`: the accuracy it states, with the images it was measured on; `unchanged_parameters`: of
+    weights whose training changed none, how many there are. What it does not state is left out.
     """
     card = _card(checkpoint)
+    unchanged_count = card.get(UNCHANGED)
+    facts = {
+        "checkpoint_card": _stated(card),
+        UNCHANGED: unchanged_count if type(unchanged_count) is int and 0 < unchanged_count < _MOST else 0,
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _stated(card: dict[str, Any]) -> dict[str, Any]:
+    """Return the accuracy that a card states, with its images; empty where it states none of both."""
     test, data = card.get("held_out"), card.get("data")
     if not isinstance(test, dict):
         return {}

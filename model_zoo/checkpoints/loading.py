@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from model_zoo.checkpoints import beside_tensors, untrusted_weights
-from model_zoo.checkpoints.cards import stated
+from model_zoo.checkpoints.cards import remarks_of
 from model_zoo.checkpoints.chosen_part import select
 from model_zoo.checkpoints.fits import Network, Selection
 from model_zoo.checkpoints.fitting import best_fit
@@ -51,7 +51,7 @@ def load(
         layouts: accept the names of published checkpoints too; what that drops or fills in, and which of
             several sets of weights was taken, is logged as a warning. Otherwise only the network's own names.
         remarks: is told the same, as plain data: `checkpoint_key`, `checkpoint_notes`, and what the card
-            beside the file says of the accuracy, `checkpoint_card`.
+            beside the file says (`model_zoo.checkpoints.cards.remarks_of`).
 
     Returns:
         The SHA-256 of the file.
@@ -88,8 +88,8 @@ def load(
     for note in notes:
         _LOG.warning("%s: %s", where, note)
     if remarks is not None:
-        facts = {"checkpoint_key": selection.key, "checkpoint_notes": notes, "checkpoint_card": stated(path)}
-        remarks({name: value for name, value in facts.items() if value})
+        facts = {"checkpoint_key": selection.key, "checkpoint_notes": notes}
+        remarks({name: value for name, value in facts.items() if value} | remarks_of(path))
     return digest
 
 

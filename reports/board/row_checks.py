@@ -15,10 +15,12 @@ from robench.plurals import counted
 from robench.record.column_encoding import ROBUST
 from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, above_chance, wilson
+from robench.record.training_history import UNCHANGED, unchanged_text
 
 FEW_IMAGES = "too-few-images"
 LOW_CLEAN = "low-clean"
 BELOW_CARD = "below-card"
+UNCHANGED_WEIGHTS = "unchanged-weights"
 WEAK_ONLY = "weak-attacks-only"
 FAILED_JOBS = "failed-jobs"
 SHARD_SIZE = "shard-size"
@@ -34,6 +36,10 @@ _REMEDY = "Look at labels off by one, at preprocessing, at whether the right wei
 _NORMALIZE = (
     "Look first for a forgotten `normalize`, or one unlike that of the training, and for a network that "
     "wants pixels from 0 to 255; then for labels off by one"
+)
+_TRAINED = (
+    "The training may have failed: look at its loss and accuracy by epoch, at the learning rate, and at the "
+    "radius of an adversarial one; then at labels off by one"
 )
 
 
@@ -54,6 +60,7 @@ def row_checks(samples: Samples, target: str) -> Iterator[Doubt]:
             remedy="Evaluate more images",
         )
     yield from _failed_jobs(samples, target, name)
+    yield from _unchanged(samples, target, name)
     yield from _low_clean(samples, target, name)
     yield from _shard_size(samples, target, name)
     yield from _class_map(samples, target, name)
@@ -92,38 +99,58 @@ def _failed_jobs(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
         )
 
 
+def _unchanged(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
+    """Tell of weights that their training left as they were: the row is of a network nobody trained."""
+    counts = (r.target.details.get(UNCHANGED) for r in samples.everything(target))
+    if unchanged_count := next((number for number in counts if type(number) is int and number > 0), 0):
+        yield Doubt(
+            model=name,
+            code=UNCHANGED_WEIGHTS,
+            count=1,
+            evidence=unchanged_text(unchanged_count),
+            remedy="Train the network that is given, in place; look at the optimiser's parameters and at the "
+            "learning rate",
+            unlifted=True,
+        )
+
+
 def _low_clean(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
-    """Compare the clean accuracy with chance, and that of weights from a file with what their card says."""
+    """Compare the clean accuracy with chance, and that of weights from a file with what their card says.
+
+    An architecture of the zoo that nobody trained is known to guess: it is held to chance only where it does
+    worse than that.
+    """
     records = samples.untouched(target)
     classes = max((len(r.dataset.classes) for r in records), default=0)
     right, n = sum(int(correct(r).sum()) for r in records), sum(len(r.columns) for r in records)
     if not n or not classes:
         return
     details = records[0].target.details
-    # A factory of the user's file brings weights that were trained elsewhere, as a checkpoint does.
-    own = details.get("training") == "none" and ".py:" in str(details.get("architecture", ""))
-    from_file = own or details.get("training") == "checkpoint"
+    training = str(details.get("training", ""))
+    # A factory of the user's file brings weights that were trained elsewhere, as a checkpoint does, and so
+    # does a network of the running program, of which no training is known.
+    own = training == "none" and ".py:" in str(details.get("architecture", ""))
+    from_file = own or training in {"", "checkpoint"}
+    remedy = _NORMALIZE if from_file else _REMEDY if training == "none" else _TRAINED
     count = f"{right} of {n} clean images are classified right"
     chance = f"chance is 1 in {classes}"
     if right * classes <= n:
-        yield _doubt(name, LOW_CLEAN, f"{count}, and {chance}", from_user=from_file)
+        yield _doubt(name, LOW_CLEAN, f"{count}, and {chance}", remedy)
     elif (
-        from_file
+        remedy != _REMEDY
         and 2 * right * classes < n * (1 + classes)
         and (p := above_chance(right, n, classes)) >= SIGNIFICANCE
     ):
-        yield _doubt(
-            name, LOW_CLEAN, f"{count}, and {chance}: no more than luck gives, p {p:.2f}", from_user=True
-        )
+        yield _doubt(name, LOW_CLEAN, f"{count}, and {chance}: no more than luck gives, p {p:.2f}", remedy)
     elif from_file and (card := _card(details)):
         accuracy, images, low = card
         high = wilson(right, n)[1]
         both = f"{count}; the card beside the weights says {100 * accuracy:.1f} % of {images}"
         if high < accuracy / 2:
-            yield _doubt(name, LOW_CLEAN, f"{both}, more than twice as many", from_user=True)
+            yield _doubt(name, LOW_CLEAN, f"{both}, more than twice as many", remedy)
         elif high < low - _FAR:
             apart = f"even the ends of both intervals are {100 * (low - high):.0f} points apart"
-            yield _doubt(name, BELOW_CARD, f"{both}: {apart}", from_user=True)
+            yield _doubt(name, BELOW_CARD, f"{both}: {apart}", remedy)
 
 
 def _card(details: Mapping[str, Any]) -> tuple[float, int, float] | None:
@@ -137,8 +164,7 @@ def _card(details: Mapping[str, Any]) -> tuple[float, int, float] | None:
     return accuracy, images, wilson(round(accuracy * images), images)[0]
 
 
-def _doubt(name: str, code: str, evidence: str, *, from_user: bool) -> Doubt:
-    remedy = _NORMALIZE if from_user else _REMEDY
+def _doubt(name: str, code: str, evidence: str, remedy: str) -> Doubt:
     return Doubt(model=name, code=code, count=1, evidence=evidence, remedy=remedy, unlifted=True)
 
 

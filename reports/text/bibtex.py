@@ -12,6 +12,7 @@ from reports.board.named_plugins import NamedPlugin, named_plugins
 from reports.board.run_folder import Readable
 from reports.text.bibliography import Entry, read_entries
 from reports.text.escape import visible
+from reports.text.facts import without_folders
 from robench.errors import ConfigError, StorageError
 from robench.intake.user_code import is_reference
 from robench.recipe import Info
@@ -82,7 +83,7 @@ def _text(records: Sequence[Record], plans: Sequence[dict[str, Any]]) -> str:
     entries = {software.key: software}
     comments, leftovers = [], []
     for use in named_plugins(records, plans):
-        what = visible(f"{use.kind.removesuffix('s')} {use.name}")
+        what = visible(f"{use.kind.removesuffix('s')} {without_folders(use.name)}")
         try:
             own = read_entries(use.info.bibtex) if use.info else []
         except ConfigError as error:

@@ -41,6 +41,7 @@ _HEADLINES = {
     "too-few-images": "too few images for a rank",
     "transfer-failure": "the attack fooled what it differentiates, and not the model",
     "unbounded-survives": "an attack without a limit leaves images standing: the attack fails",
+    "unchanged-weights": "its training changed nothing",
     "unconfirmed": "images that an attack saw broken are right when asked again",
     "undeclared-simplex": "it hands out probabilities as if they were scores, which flattens the loss",
     "unreachable": "images stand although every pixel may become anything: attacks cannot find their way",

@@ -59,7 +59,9 @@ def training_facts(done: Training) -> tuple[Fact, ...]:
         part = card.get(group)
         if isinstance(part, dict):
             options = part.get("options")
-            facts[group if group == "defense" else prefix + "set"] = part.get("name") or part.get("title")
+            facts[group if group == "defense" else prefix + "set"] = without_folders(
+                part.get("name") or part.get("title")
+            )
             facts |= {f"{prefix}{name}": value for name, value in part.items() if name in _SHOWN}
             facts |= options if isinstance(options, dict) and group == "defense" else {}
     names = ("epoch", "epochs", "parameters", "seed", "seconds", "findings", "sha256")

@@ -17,6 +17,8 @@ from robench.model.trained import BeforeTraining, output_count
 from robench.model.user_defenses import check_stage, defense_from, defense_of
 from robench.plan.spec import Choice
 from robench.randomness import seed_from
+from robench.record.training_history import chosen_row, unchanged_text
+from robench.run.radius_checks import warn_of_wide_training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,16 +47,24 @@ class Training:
         return pd.DataFrame(list(self.history))
 
     def __repr__(self) -> str:
-        """Return one line: method, network, epochs and the last row."""
-        last = ", ".join(f"{k} {v:.4g}" for k, v in (self.history[-1] if self.history else {}).items())
+        """Return one line: method, network, the epoch whose weights the network has, and its row."""
+        row = chosen_row(self.history) or {}
+        values = [f"{k} {v:.4g}" for k, v in row.items() if k not in {"epoch", "best"}]
+        numbers = ", ".join([self._kept(), *values])
         doubts = "".join(f"; doubt: {doubt}" for doubt in self.doubts)
-        return f"Training({self.defense} of {type(self.network).__name__}; {last}{doubts})"
+        return f"Training({self.defense} of {type(self.network).__name__}; {numbers}{doubts})"
 
     def _repr_html_(self) -> str:
         names = list(dict.fromkeys(name for row in self.history for name in row))
         rows = [[f"{row[name]:.4g}" if name in row else "" for name in names] for row in self.history]
         doubts = "".join(f"; doubt: {doubt}" for doubt in self.doubts)
-        return html.table(f"{self.defense} of {type(self.network).__name__}{doubts}", names, rows)
+        epoch = f"; {self._kept()}" if len(self.history) > 1 else ""
+        return html.table(f"{self.defense} of {type(self.network).__name__}{epoch}{doubts}", names, rows)
+
+    def _kept(self) -> str:
+        """Return which epoch's weights the network has, such as `epoch 4 of 6 kept`."""
+        epoch = f"epoch {(chosen_row(self.history) or {}).get('epoch', 1):.4g}"
+        return f"{epoch} of {len(self.history)} kept" if len(self.history) > 1 else epoch
 
 
 def train(
@@ -107,6 +117,7 @@ def train(
     if not any(parameter.requires_grad for parameter in net.parameters()):
         do = "Call `net.requires_grad_(True)`" if any(True for _ in net.parameters()) else ""
         raise InputError(where="train", expected="a network with weights to train", got="none", do=do)
+    warn_of_wide_training(recipe, data.shape)
     context = TrainingContext(
         seed=seed_from(seed, "train"),
         device=device or str(device_of(net)),
@@ -117,8 +128,9 @@ def train(
     before = BeforeTraining.of(net, columns)
     history = recipe(net, data if recipe.info.uses_unlabelled else data.labelled(), context=context)
     before.check(net, where=name, count=lambda: output_count(net, data.batch(slice(0, 2))[0]))
-    doubt = before.doubt(net, recipe)
-    return Training(network=net, defense=name, history=tuple(history), doubts=(doubt,) if doubt else ())
+    unchanged_count = before.unchanged(net, recipe)
+    doubts = (unchanged_text(unchanged_count),) if unchanged_count else ()
+    return Training(network=net, defense=name, history=tuple(history), doubts=doubts)
 
 
 def _recipe(defense: str | Defense | Callable[..., Any], options: dict[str, Any]) -> Defense:

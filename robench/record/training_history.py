@@ -1,5 +1,7 @@
 """The history of a training, one row per epoch: kept as CSV, summed up, and read for robust overfitting.
 
+What is said of a training that changed nothing stands here too.
+
 Columns, empty where something was not measured::
 
     epoch, stage                  counted from 1; `stage` only where there are several
@@ -24,10 +26,14 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from robench.plurals import counted
 from robench.record.files import write_atomic
 from robench.record.statistics import wilson
 
 Row = Mapping[str, float]
+
+UNCHANGED = "unchanged_parameters"
+"""Of a training that changed none: their number, on the card of its weights and in the model's details."""
 
 COLUMNS = (
     "epoch", "stage", "loss", "learning_rate", "train_accuracy", "train_robust_accuracy",
@@ -82,6 +88,22 @@ def robust_overfitting(rows: Sequence[Row]) -> str:
         f"withstand the attack after epoch {last['epoch']:.0f}, {100 * best[name]:.1f} % after epoch "
         f"{best['epoch']:.0f}"
     )
+
+
+def seconds_of(rows: Sequence[Row]) -> float | None:
+    """Return what all epochs took, None if any of them was not measured or there are none."""
+    seconds = [row["seconds"] for row in rows if "seconds" in row]
+    return sum(seconds) if rows and len(seconds) == len(rows) else None
+
+
+def unchanged_text(parameters: int) -> str:
+    """Say that a training changed none of so many parameters.
+
+    Example:
+        >>> unchanged_text(10)
+        'the training changed none of 10 parameters'
+    """
+    return f"the training changed none of {counted(parameters, 'parameter')}"
 
 
 def _last_stage(rows: Sequence[Row]) -> list[Row]:

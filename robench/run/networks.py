@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,8 +24,15 @@ from robench.plan.data_root import located
 from robench.plan.spec import SCHEMA, DataSpec, ModelSpec, Plan, TrainSpec, content_hash, to_json
 from robench.plurals import counted
 from robench.randomness import seed_from
-from robench.record.training_history import robust_overfitting, write_history
+from robench.record.training_history import (
+    UNCHANGED,
+    robust_overfitting,
+    seconds_of,
+    unchanged_text,
+    write_history,
+)
 from robench.run.progress import Reporter
+from robench.run.radius_checks import warn_of_wide_training
 from robench.run.settings import Environment
 from robench.run.training_folder import STATE, WEIGHTS, abandon, begin, model_card, refuse_changed
 
@@ -114,6 +122,7 @@ class Networks:
             for spec, _ in to_train:
                 refuse_changed(spec, self.weights(spec).parent, self._identity(spec))
         for spec, train in to_train:
+            warn_of_wide_training(self._defense(train), self.shape)
             where = f"{spec.where or self.plan.name}, training data of {spec.name!r}"
             check_coverage(self.load(train.data), where=where)
 
@@ -207,14 +216,27 @@ class Networks:
         if spec.train is not None:
             name = spec.train.defense.name
             facts["training"] = short_name(name) if is_reference(name) else name
+            unchanged_count = 0
             if self._to_train(spec) and not self.trains:
                 self.reporter.stage(f"{spec.name}: would be trained")
             elif self._to_train(spec):
-                facts["checkpoint"] = self._train(spec, spec.train, module)
+                facts["checkpoint"], unchanged_count = self._train(spec, spec.train, module)
             else:
-                self.reporter.stage(f"{spec.name}: weights found, not trained again")
-                facts["checkpoint"] = self.builder.load(module, self.weights(spec), sha256=None)
+                facts["checkpoint"], unchanged_count = self._found(spec, spec.train, module)
+            remarks |= {UNCHANGED: unchanged_count} if unchanged_count else {}
         return Network(module, facts, remarks)
+
+    def _found(self, spec: ModelSpec, train: TrainSpec, module: Any) -> tuple[str, int]:
+        """Load the weights of an earlier training; return what `_train` does."""
+        before, card_remarks = BeforeTraining.of(module), dict[str, Any]()
+        digest = self.builder.load(module, self.weights(spec), sha256=None, remarks=card_remarks.update)
+        # An older card does not tell it, and another version of torch may draw other first weights.
+        unchanged_count = int(card_remarks.get(UNCHANGED, 0)) or before.unchanged(
+            module, self._defense(train)
+        )
+        doubt = f"; {unchanged_text(unchanged_count)}" if unchanged_count else ""
+        self.reporter.stage(f"{spec.name}: weights found, not trained again{doubt}")
+        return digest, unchanged_count
 
     def _progress(self, name: str, *, goes_on: bool) -> Callable[[dict[str, float]], None]:
         """Return what a training tells its rows; of one that goes on the first says after which epoch."""
@@ -229,8 +251,12 @@ class Networks:
 
         return tell
 
-    def _train(self, spec: ModelSpec, train: TrainSpec, module: Any) -> str:
-        """Train a network, write its weights and their card, and return the hash of the file."""
+    def _train(self, spec: ModelSpec, train: TrainSpec, module: Any) -> tuple[str, int]:
+        """Train a network, and write its weights and their card.
+
+        Returns:
+            The hash of the file, and how many parameters there are if the training changed none, else 0.
+        """
         identity, path = self._identity(spec), self.weights(spec)
         defense = self._defense(train)
         data = self.load(train.data)
@@ -243,16 +269,18 @@ class Networks:
             abandon(path.parent, spec.name)
         begin(path.parent, identity)
         state, file, last = path.parent / STATE, path.parent / "history.csv", dict[str, Any]()
+        goes_on = state.is_file()
         context = TrainingContext(
             seed=seed_from(self.plan.seed, "train"),
             device=self.environment.device,
             state=state,
             identity=identity,
-            progress=self._progress(spec.name, goes_on=state.is_file()),
+            progress=self._progress(spec.name, goes_on=goes_on),
             history=file,
             last=last.update,
         )
         before, count = self._before(module, data, train)
+        start = time.perf_counter()
         try:
             history = defense(module, data, context=context)
         except RobenchError:
@@ -265,9 +293,13 @@ class Networks:
                 raise JobError(where=where, expected="memory for a step", got=got, do=do) from error
             text = "".join(traceback.format_exception(error)).strip()
             raise JobError(where=where, expected="weights", got=text) from error
+        seconds = seconds_of(history)
+        if seconds is None and not goes_on:  # a training of a user's file need not measure its epochs
+            seconds = time.perf_counter() - start
         before.check(module, where=f"training {spec.name}", count=count)
         if history and not file.is_file():  # robench's own defenses write it after every epoch
             write_history(file, history)
+        unchanged_count = before.unchanged(module, defense)
         card = partial(
             model_card,
             plan=self.plan,
@@ -277,6 +309,8 @@ class Networks:
             data=data,
             parameters=sum(parameter.numel() for parameter in module.parameters()),
             rows=history,
+            seconds=seconds,
+            unchanged=unchanged_count,
         )
         if last:
             weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
@@ -285,9 +319,10 @@ class Networks:
             module.load_state_dict(weights)
         digest = self.builder.save(module, path, card=card(kind="chosen"))
         state.unlink(missing_ok=True)
-        for doubt in filter(None, (robust_overfitting(history), before.doubt(module, defense))):
+        no_change = unchanged_text(unchanged_count) if unchanged_count else ""
+        for doubt in filter(None, (robust_overfitting(history), no_change)):
             self.reporter.finding(f"{spec.name}: {doubt}")
-        return digest
+        return digest, unchanged_count
 
     def _before(
         self, module: Any, data: ImageSet, train: TrainSpec

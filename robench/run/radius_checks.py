@@ -1,10 +1,11 @@
-"""Radii that limit nothing: every image lies within them."""
+"""Radii that limit nothing, of threats and of trainings: every image lies within them."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from robench.plan.spec import ThreatSpec
 
@@ -22,15 +23,33 @@ def warn_of_wide_radii(threats: Sequence[ThreatSpec], shape: tuple[int, int, int
         shape: of an image, (C, H, W).
     """
     for threat in threats:
-        if threat.norm not in _POWERS or threat.eps == math.inf:
-            continue
-        widest = math.prod(shape) ** _POWERS[threat.norm]
-        if threat.eps >= widest:
-            _LOG.warning(
-                "%s radius %s: no two of these images are further apart than %g, so it limits nothing. "
-                "Write %g/255 if pixels from 0 to 255 were meant, or inf for the smallest perturbation",
-                threat.norm,
-                threat.eps_text,
-                widest,
-                threat.eps,
-            )
+        _warn(threat.norm, threat.eps, threat.eps_text, shape, ", or inf for the smallest perturbation")
+
+
+def warn_of_wide_training(defense: Any, shape: tuple[int, int, int]) -> None:
+    """Say which radii that a training attacks within are at least as wide as all images together.
+
+    Args:
+        defense: the recipe; its options `eps` and `monitor_eps`, with their norms, are looked at.
+        shape: of an image, (C, H, W).
+    """
+    for prefix in ("", "monitor_"):
+        eps, norm = getattr(defense, f"{prefix}eps", None), getattr(defense, f"{prefix}norm", None)
+        if isinstance(eps, int | float) and isinstance(norm, str):
+            _warn(norm, eps, f"{eps:g} of the training", shape)
+
+
+def _warn(norm: str, eps: float, text: str, shape: tuple[int, int, int], other: str = "") -> None:
+    if norm not in _POWERS or eps == math.inf:
+        return
+    widest = math.prod(shape) ** _POWERS[norm]
+    if eps >= widest:
+        _LOG.warning(
+            "%s radius %s: no two of these images are further apart than %g, so it limits nothing. "
+            "Write %g/255 if pixels from 0 to 255 were meant%s",
+            norm,
+            text,
+            widest,
+            eps,
+            other,
+        )

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from robench.errors import ConfigError, StorageError
+from robench.intake.user_code import is_reference, short_name
 from robench.machine import versions
 from robench.model.defense import Defense
 from robench.plan.spec import ModelSpec, Plan, content_hash, to_json
 from robench.recipe import options_of
 from robench.record.files import read_json, sweep, write_atomic
-from robench.record.training_history import Row, chosen_row, robust_overfitting
+from robench.record.training_history import UNCHANGED, Row, chosen_row, robust_overfitting, unchanged_text
 
 if TYPE_CHECKING:
     from robench.data.images import ImageSet
@@ -105,6 +106,8 @@ def model_card(
     parameters: int,
     rows: Sequence[Row],
     kind: Literal["chosen", "last"],
+    seconds: float | None = None,
+    unchanged: int = 0,
 ) -> dict[str, Any]:
     """Return a card; whoever writes the weights adds the file's name and SHA-256.
 
@@ -117,10 +120,13 @@ def model_card(
         parameters: numbers in the network that are trained or could be.
         rows: its history.
         kind: which of the two checkpoints.
+        seconds: what the training took; None where nobody measured it.
+        unchanged: number of its parameters if the training changed none; else 0, and the card does not
+            speak of it.
     """
     assert spec.train is not None  # it was trained
     row = (chosen_row(rows) if kind == "chosen" else rows[-1]) if rows else None
-    doubt = robust_overfitting(rows)
+    findings = [robust_overfitting(rows), unchanged_text(unchanged) if unchanged else ""]
     return {
         "name": spec.name,
         "plan": plan.name,
@@ -129,14 +135,15 @@ def model_card(
         "epoch": None if row is None else row.get("epoch"),
         "epochs": len(rows),
         "held_out": _held_out(row, options_of(defense)),
-        "findings": [doubt] if doubt else [],
-        "architecture": to_json(spec.architecture),
+        "findings": [finding for finding in findings if finding],
+        **({UNCHANGED: unchanged} if unchanged else {}),
+        "architecture": _without_folders(to_json(spec.architecture)),
         "buffer": spec.buffer,
         "normalize": to_json(spec.normalize),
         "parameters": parameters,
         "shape": identity["shape"],
         "classes": identity["classes"],
-        "defense": {"name": spec.train.defense.name, "options": options_of(defense)},
+        "defense": _without_folders({"name": spec.train.defense.name, "options": options_of(defense)}),
         "data": {
             "title": data.name,
             **to_json(spec.train.data),
@@ -144,10 +151,17 @@ def model_card(
             "digest": data.digest(),
         },
         "seed": plan.seed,
-        "seconds": round(sum(row.get("seconds", 0.0) for row in rows), 3),
+        "seconds": None if seconds is None else round(seconds, 3),
         "history": "history.csv",
         "versions": versions(),
     }
+
+
+def _without_folders(choice: Any) -> Any:
+    """Return a choice as a card says it: a user's file without its folders, for a card may be published."""
+    if isinstance(choice, dict) and is_reference(name := str(choice.get("name") or "")):
+        return choice | {"name": short_name(name)}
+    return choice
 
 
 def _interrupted(models: Path, name: str) -> list[Path]:

@@ -82,6 +82,38 @@ def test_attack_options_that_mean_nothing_are_refused(options, match):
         PGDTraining(epochs=2, **options)
 
 
+def trainings():
+    """Return the training defenses there are, by name."""
+    every = {name: plugins.find("defenses", name) for name in plugins.names("defenses")}
+    return {name: kind for name, kind in every.items() if kind.info.stage == "training"}
+
+
+IN_255THS = [
+    (name, option)
+    for name, kind in trainings().items()
+    for option in ("eps", "monitor_eps", "step_size")
+    if option in describe(kind)
+]
+
+
+@pytest.mark.parametrize(("name", "option"), IN_255THS)
+def test_no_training_takes_an_linf_length_that_was_meant_in_255ths(name, option):
+    kind, others = plugins.find("defenses", name), {"epochs": 20}
+    others |= {"eps": 0.1} if "eps" in describe(kind) else {}
+    match = rf"{option}.*an Linf (radius|step) of at most 1, got 8\.0\. Pixels live in \[0, 1\]: write 8/255"
+    with pytest.raises(ConfigError, match=match):
+        build(kind, {**others, option: 8}, where="test")
+    build(kind, {**others, option: 1}, where="test")
+    norm = "monitor_norm" if option == "monitor_eps" else "norm"
+    if norm in describe(kind):
+        build(kind, {**others, norm: "L2", option: 8}, where="test")
+
+
+def test_every_training_with_a_radius_is_looked_at():
+    assert {name for name, option in IN_255THS if option == "monitor_eps"} == set(trainings())
+    assert len([name for name, option in IN_255THS if option == "eps"]) >= 10
+
+
 def test_recipes_are_built_from_plain_options():
     options = {"epochs": 3, "eps": "8/255", "schedule": "multistep", "milestones": [1, 2]}
     recipe = build(PGDTraining, options, where="suite.yaml:3")

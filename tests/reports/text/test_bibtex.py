@@ -54,7 +54,9 @@ def test_untrained_networks_and_linear_heads_have_nothing_to_cite():
 
 
 def test_what_is_not_installed_is_named():
-    example = other(record("net", "fgsm", [R]), attack="gone.attack:Gone", architecture="nets.py:make")
+    example = other(
+        record("net", "fgsm", [R]), attack="gone.attack:Gone", architecture="/home/me/nets.py:make"
+    )
     text = BibTeX().render([example])
     assert "% attack gone.attack:Gone: not found, no such plugin is installed here" in text
     assert "% model nets.py:make: no entry, code of a file" in text

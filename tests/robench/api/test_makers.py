@@ -40,7 +40,8 @@ def test_training_is_in_place_learns_and_repeats(images):
     torch.manual_seed(5)
     robench.train(again, images.batch(slice(None)), "natural", **options)
     assert torch.equal(net[1].weight, again[1].weight)
-    assert repr(training).startswith("Training(natural of Sequential; epoch 6")
+    best = [row["epoch"] for row in training.history if row["best"]][-1]
+    assert repr(training).startswith(f"Training(natural of Sequential; epoch {best:.0f} of 6 kept, loss")
     assert "<table>" in training._repr_html_()
 
 
@@ -97,6 +98,18 @@ def test_what_a_function_raises_is_told_with_its_line(images):
         f"expected weights, got KeyError: 'nope' (at {__file__}, line {line})."
     )
     assert isinstance(refusal.value.__cause__, KeyError)
+
+
+def peaked(network, images):
+    with torch.no_grad():
+        network[1].weight.fill_(2)
+    return [{"epoch": 1, "loss": 0.5, "best": 1}, {"epoch": 2, "loss": 0.25, "best": 0}]
+
+
+def test_the_line_of_a_training_is_of_the_epoch_whose_weights_are_kept(images):
+    training = robench.train(network(), images, peaked)
+    assert repr(training) == "Training(peaked of Sequential; epoch 1 of 2 kept, loss 0.5)"
+    assert "; epoch 1 of 2 kept" in training._repr_html_()
 
 
 def idle(network, images, epochs=1):

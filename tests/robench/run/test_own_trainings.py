@@ -1,0 +1,125 @@
+"""What is said of a training of one's own: that it changed nothing, and how long it took."""
+
+import csv
+
+import pytest
+from typer.testing import CliRunner
+
+from reports.board.leaderboard import boards
+from robench.cli import app
+from robench.plan.yaml_reader import read_text
+from robench.record.store import Store
+
+CODE = """
+import torch
+
+def idle(network, images, epochs=1):
+    pass
+
+def make():
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+
+def shift(network, images):
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.01)
+"""
+TIMED = """
+import time, torch
+
+def timed(network, images, *, progress):
+    time.sleep(0.05)
+    with torch.no_grad():
+        next(network.parameters()).add_(0.01)
+    progress({"epoch": 1} | ({"seconds": float("SECONDS")} if "SECONDS" else {}))
+"""
+PLAN = """
+name: mine
+dataset: {name: digits, limit: 8}
+models:
+  - {name: net, architecture: digits_cnn, train: {defense: "mine.py:idle", data: {limit: 20}}}
+threats:
+  - {norm: Linf, eps: 0.1, attacks: [fgsm]}
+"""
+TEXT = "the training changed none of 8 parameters"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run a plan in an empty folder, and return what is on the screen and the codes of the row's doubts."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(CODE)
+
+    def call(plan=PLAN, name="mine"):
+        (tmp_path / f"{name}.yaml").write_text(plan)
+        words = ["run", f"{name}.yaml", "--trust-code", "--workers", "0", "--device", "cpu"]
+        outcome = CliRunner().invoke(app, [*words, "-o", name])
+        assert outcome.exit_code == 0, outcome.output
+        (board,) = boards(Store(tmp_path / name).read_records())
+        evidence = {doubt.code: doubt.evidence for doubt in board.doubts if doubt.unlifted}
+        return outcome.output, evidence
+
+    return call
+
+
+def card_of(folder):
+    (path,) = folder.glob("models/*/weights.card.yaml")
+    return path, read_text(path.read_text(), source="card").data
+
+
+def test_the_card_and_the_row_say_it_of_new_found_and_given_weights(run, tmp_path):
+    screen, evidence = run()
+    assert f"net: {TEXT}" in screen
+    assert evidence["unchanged-weights"] == TEXT
+    path, card = card_of(tmp_path / "mine")
+    assert (card["findings"], card["unchanged_parameters"]) == ([TEXT], 8)
+    page = (tmp_path / "mine" / "cards" / "net.md").read_text()
+    (line,) = (line for line in page.splitlines() if line.startswith("- **unchanged-weights**"))
+    assert f": {TEXT}." in line
+
+    fingerprints = {record.target.fingerprint for record in Store(tmp_path / "mine").read_records()}
+    older = path.read_text().replace(f"- {TEXT}\n", "").replace("unchanged_parameters: 8\n", "")
+    for text in (path.read_text(), older):
+        path.write_text(text)
+        for unit in (tmp_path / "mine" / "units").iterdir():
+            unit.unlink()
+        assert run()[1]["unchanged-weights"] == TEXT
+    assert {record.target.fingerprint for record in Store(tmp_path / "mine").read_records()} == fingerprints
+
+    path.write_text(older + "unchanged_parameters: 8\n")
+    weights = path.with_name("weights.safetensors").relative_to(tmp_path)
+    other_plan = PLAN.replace('train: {defense: "mine.py:idle", data: {limit: 20}}', f"checkpoint: {weights}")
+    assert run(other_plan, "given")[1]["unchanged-weights"] == TEXT
+
+
+@pytest.mark.parametrize("defense", ['"mine.py:shift"', '{"mine.py:idle": {epochs: 0}}'])
+def test_nothing_is_said_where_weights_change_or_are_not_meant_to(run, tmp_path, defense):
+    _, evidence = run(PLAN.replace('"mine.py:idle"', defense))
+    assert "unchanged-weights" not in evidence
+    assert "unchanged_parameters" not in card_of(tmp_path / "mine")[1]
+    assert all(
+        "unchanged_parameters" not in r.target.details for r in Store(tmp_path / "mine").read_records()
+    )
+
+
+@pytest.mark.parametrize(("told", "seconds"), [("", None), ("0.25", 0.25)])
+def test_the_card_says_how_long_a_function_took_and_never_0(run, tmp_path, told, seconds):
+    (tmp_path / "mine.py").write_text(TIMED.replace("SECONDS", told))
+    run(PLAN.replace("idle", "timed"))
+    path, card = card_of(tmp_path / "mine")
+    assert card["seconds"] >= 0.05 if seconds is None else card["seconds"] == seconds
+    (row,) = csv.DictReader(path.with_name("history.csv").read_text().splitlines())
+    assert row["seconds"] == told
+
+
+def test_cards_name_files_of_code_without_their_folders(run, tmp_path):
+    plan = PLAN.replace('"mine.py:idle"', f'"{tmp_path}/mine.py:shift"')
+    run(plan.replace("architecture: digits_cnn", f'architecture: "{tmp_path}/mine.py:make"'))
+    path, card = card_of(tmp_path / "mine")
+    assert (card["defense"]["name"], card["architecture"]["name"]) == ("mine.py:shift", "mine.py:make")
+    # Cards of earlier versions have the whole path.
+    path.write_text(path.read_text().replace("mine.py:shift", f"{tmp_path}/mine.py:shift"))
+    CliRunner().invoke(app, ["report", "mine"])
+    page = (tmp_path / "mine" / "cards" / "net.md").read_text()
+    assert "| defense | mine.py:shift |" in page
+    assert str(tmp_path) not in page
