@@ -34,9 +34,11 @@ _FAR = 0.1
 """How far below its card, beyond both intervals, a clean accuracy must be to be doubted."""
 _REMEDY = "Look at labels off by one, at preprocessing, at whether the right weights were loaded"
 _NORMALIZE = (
-    "Look first for a forgotten `normalize`, or one unlike that of the training, and for a network that "
-    "wants pixels from 0 to 255; then for labels off by one"
+    "a forgotten `normalize`, or one unlike that of the training, and for a network that wants pixels from 0 "
+    "to 255"
 )
+_UNLOADED = "weights that were never loaded (no checkpoint was given)"
+_LABELS = "labels off by one"
 _TRAINED = (
     "The training may have failed: look at its loss and accuracy by epoch, at the learning rate, and at the "
     "radius of an adversarial one; then at labels off by one"
@@ -131,7 +133,12 @@ def _low_clean(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
     # does a network of the running program, of which no training is known.
     own = training == "none" and ".py:" in str(details.get("architecture", ""))
     from_file = own or training in {"", "checkpoint"}
-    remedy = _NORMALIZE if from_file else _REMEDY if training == "none" else _TRAINED
+    remedy = _REMEDY if training == "none" else _TRAINED
+    if from_file:
+        suspects = [*([_UNLOADED] if own else []), _NORMALIZE]
+        # Whoever guesses is right sometimes: who hardly ever is knows the classes by other numbers.
+        suspects.insert(0 if right * classes * 4 <= n else len(suspects), _LABELS)
+        remedy = f"Look first for {'; then for '.join(suspects)}"
     count = f"{right} of {n} clean images are classified right"
     chance = f"chance is 1 in {classes}"
     if right * classes <= n:

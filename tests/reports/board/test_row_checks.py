@@ -144,3 +144,16 @@ def test_a_class_map_is_told_and_doubts_nothing():
     assert (row.findings, row.unlifted, row.rank) == (("class-map",), (), 1)
     (doubt,) = boards(records)[0].doubts
     assert doubt.evidence == "3 outputs count, and what any other wins is no error"
+
+
+def test_the_likeliest_cause_is_named_first():
+    def remedy(right, **details):
+        (board,) = boards(of_file(right, **details))
+        return next(doubt.remedy for doubt in board.doubts if doubt.code == "low-clean")
+
+    assert remedy(10).startswith("Look first for a forgotten `normalize`")
+    assert remedy(10).endswith("; then for labels off by one")
+    assert remedy(0).startswith("Look first for labels off by one; then for a forgotten")
+    assert remedy(10, training="none", architecture="net.py:make").startswith(
+        "Look first for weights that were never"
+    )
