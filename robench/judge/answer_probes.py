@@ -27,7 +27,10 @@ IMAGES = 64
 ROUNDING = 1e-3
 """Largest difference of scores that another batch may make by rounding, by how far the scores are apart."""
 
-EXPECTATION = "Attack the expectation over the randomness (EOT), and draw it by `robench.model.noise`"
+EXPECTATION = (
+    "If it is not meant to be random, look for batch-norm or dropout that stay in training mode; else attack "
+    "the expectation over the randomness (EOT), and draw it by `robench.model.noise`"
+)
 CALLED_BEFORE = "Call the network once before it is measured, so that what it draws or makes then is fixed"
 
 RANDOM = "random-output"
