@@ -28,7 +28,10 @@ MORE_STEPS = "more-steps-weaker"
 LARGER = "larger-radius-weaker"
 LIBRARY = "library-weaker"
 
-MISLED = "Its gradients mislead: attack through other gradient sources, or without gradients"
+MISLED = (
+    "Its gradients or the loss mislead: try another loss first (`apgd` with `margin` or `dlr`), then other "
+    "gradient sources, or none"
+)
 BROKEN = "The attack is broken: look at its loss, step size and gradients"
 ASTRAY = "Another step size or more steps; or the gradients mislead after the first step"
 RESTLESS = "The attack does not converge: choose a smaller or a falling step size"

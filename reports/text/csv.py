@@ -47,6 +47,8 @@ CELL_COLUMNS = (
 )  # fmt: skip
 RANDOM_COLUMNS = ("draws", "one_draw", "one_draw_low", "one_draw_high")
 """Of random models only; where there is none the files are without them."""
+DEFENSE_COLUMNS = ("inference",)
+"""Of models with a defense in front; where there is none the file is without it."""
 OWN_SIZES = ("median_own",)
 """Of boards under another norm than L2 and Linf only."""
 CERTIFIED_COLUMNS = ("certified", "certified_low", "certified_high", "gap", "gap_low", "gap_high")
@@ -102,11 +104,13 @@ class BoardFacts:
     Attributes:
         board: the board.
         trainings: how each model was trained, by shown name.
+        inference: the inference-time defenses in front of each model that has any, the outermost first.
         attacks: what an attack is, by its shown label.
     """
 
     board: Board
     trainings: dict[str, str]
+    inference: dict[str, str]
     attacks: dict[str, RecordedAttack]
 
 
@@ -114,11 +118,14 @@ def board_facts(every: Sequence[Samples]) -> list[BoardFacts]:
     """Return the boards of some records with the facts that a line of CSV adds."""
     facts = []
     for board, samples in zip(boards_of(every), every, strict=True):
-        trainings: dict[str, str] = {}
+        trainings, inference = dict[str, str](), dict[str, str]()
         for record in (*samples.clean, *samples.attacked):
-            trainings.setdefault(samples.names[model_of(record.target)], record.target.detail("training"))
+            name = samples.names[model_of(record.target)]
+            if name not in trainings and (defenses := _defenses(record.target.details.get("inference"))):
+                inference[name] = defenses
+            trainings.setdefault(name, record.target.detail("training"))
         attacks = {samples.labels[attack_of(record)]: record.attack for record in samples.attacked}
-        facts.append(BoardFacts(board, trainings, attacks))
+        facts.append(BoardFacts(board, trainings, inference, attacks))
     return facts
 
 
@@ -129,6 +136,7 @@ def leaderboard_lines(facts: Sequence[BoardFacts]) -> Lines:
     random = any(one.board.random for one in facts)
     own = has_own_sizes(facts)
     bounds = list(dict.fromkeys(label for one in facts for label in one.board.certificates))
+    defended = any(one.inference for one in facts)
     lines = [
         [
             *_board(one.board),
@@ -138,6 +146,7 @@ def leaderboard_lines(facts: Sequence[BoardFacts]) -> Lines:
             *(_one_draw(row) if random else ()),
             *((row.median_own,) if own else ()),
             *(_certified(row, bounds) if bounds else ()),
+            *((one.inference.get(row.model),) if defended else ()),
         ]
         for one in facts
         for row in one.board.rows
@@ -147,7 +156,7 @@ def leaderboard_lines(facts: Sequence[BoardFacts]) -> Lines:
         *(OWN_SIZES if own else ()),
         *(CERTIFIED_COLUMNS if bounds else ()),
     ]
-    more += share_columns("certified", bounds)
+    more += [*share_columns("certified", bounds), *(DEFENSE_COLUMNS if defended else ())]
     return [*BOARD_COLUMNS, *THREAT_COLUMNS, *ROW_COLUMNS, *names, *more], lines
 
 
@@ -235,6 +244,13 @@ def _row(row: Row, trainings: dict[str, str]) -> list[Any]:
         row.joint, _over(row.worst_case or row.clean)[0], *_over(row.clean)[1:], *_over(row.worst_case)[1:],
         "; ".join(row.missing),
     ]  # fmt: skip
+
+
+def _defenses(entries: Any) -> str:
+    """Return the names of inference-time defenses as a model's details list them."""
+    if not isinstance(entries, list | tuple):
+        return ""
+    return "; ".join(str(entry.get("defense", "?")) for entry in entries if isinstance(entry, dict))
 
 
 def _one_draw(result: Row | Measurement) -> list[Any]:

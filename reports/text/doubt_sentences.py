@@ -11,7 +11,7 @@ from reports.board.board_types import Board, Doubt
 _HEADLINES = {
     "batch-dependence": "its answers depend on the rest of the batch",
     "below-card": "it is far less accurate than its card says",
-    "black-box-stronger": "its gradients mislead",
+    "black-box-stronger": "its gradients or the loss mislead",
     "broken-certificate": "an image that was certified is broken",
     "changes-input": "the network writes into the images it is given",
     "exploding-output": "its scores are too large for small changes to show in them",
@@ -111,7 +111,7 @@ def headline(code: str, evidence: str = "") -> str:
 
 
 def short_sentence(doubt: Doubt) -> str:
-    """Return a doubt as one short sentence, as `its gradients mislead: transferred images break 9 more`."""
+    """Return a doubt as one short sentence, such as `too few images for a rank: 9, and it takes 100`."""
     words = headline(doubt.code, doubt.evidence)
     numbers = _numbers(doubt)
     return f"{words}: {numbers}" if numbers else words

@@ -135,9 +135,7 @@ def _free_folder(plan: Plan, text: str, options: Options) -> Path:
         return folder
     if before == text:
         return folder
-    if options.out is not None:
-        line = f"{folder} holds another evaluation: its records stay, its tables and config.yaml are replaced"
-        typer.echo(one_line(line), err=True)
+    if options.out is not None:  # the run says that it takes the place of another, once it does
         return folder
     from robench.plan.spec import content_hash
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from robench.errors import StorageError
 from robench.plan.spec import content_hash
+from robench.plurals import counted
 from robench.record.files import MOST_TEXT, read_regular
 from robench.record.folder import Fault, RunFolder
 from robench.record.journal import (
@@ -54,6 +55,8 @@ class PlannedFolder(RunFolder):
             journal, keys = read_journal(self.root)
         same = self.plan_digest() == digest and digest in {journal, facts.get("plan")}
         if not same:
+            if self.told and (others := keys or facts.get("units", [])):
+                self.told(_replaced(self.root, len(others)))
             for path in derived_files(self.root):
                 self._remove(path)
             facts, keys = {}, []
@@ -194,3 +197,11 @@ class PlannedFolder(RunFolder):
 
 def _lost_plan(why: str) -> tuple[PlannedRun, list[Fault]]:
     return PlannedRun(fault=why), [Fault("plan.json", f"{why}; what is missing of the run cannot be told")]
+
+
+def _replaced(root: Path, count: int) -> str:
+    """Say that the folder showed another plan until now."""
+    return (
+        f"{root} holds another evaluation: its records stay ({counted(count, 'finished unit')}), its tables "
+        "and config.yaml are replaced; the command that made it shows it again"
+    )

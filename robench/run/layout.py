@@ -122,7 +122,8 @@ def lay_out(
         eager: ask every network as it is, not by a faster copy that was proven equal.
         compiled: try copies that torch compiles before all others.
         failed: models that are not tried again, with the reason.
-        begin: called once the images are there: from then on the folder is that of this plan.
+        begin: called when the folder becomes that of this plan: once the images are there where networks are
+            trained, which takes long, else once the networks are there too.
 
     Raises:
         RobenchError: the plan cannot be run here; nothing was evaluated.
@@ -132,7 +133,8 @@ def lay_out(
     boards = boards_of(plan.threats, trust_code=environment.trust_code)
     workshop = Workshop(plan, store.root / "models", environment, reporter, dict(failed or {}))
     data = workshop.load(plan.data)
-    if begin:
+    trains = any(spec.train for spec in plan.models)
+    if begin and trains:
         begin()
     models = workshop.models(data.shape, len(data.classes))
     keep_tracebacks(store, workshop.failures, workshop.tracebacks)
@@ -141,6 +143,8 @@ def lay_out(
         lambda: Work(models=models, data=data, boards=boards, settings=settings, begin=reporter.model),
         reporter,
     )
+    if begin and not trains:
+        begin()
     for entry in work.models:  # how networks are asked where that is not plain
         for note in {network.note for network in networks_under_test(entry.model.net)} - {""}:
             reporter.stage(f"{entry.model.name}: {note}")

@@ -27,7 +27,8 @@ class ModelsInWorkers:
         leases: who makes models in the run folder.
         stop: how the run is asked to stop.
         reporter: who is told.
-        begin: called once the first worker has the images: from then on the folder is that of this plan.
+        begin: called when the folder becomes that of this plan: once the first worker has the images where
+            networks are trained, which takes long, else once it has the networks too.
     """
 
     crew: Crew
@@ -86,7 +87,8 @@ class ModelsInWorkers:
     def _heard(self, number: int, event: Event, training: bool) -> bool:
         """Take note of an event; return whether a training is under way that should reach its next epoch."""
         first = not self.queue.shard_count
-        if not self._begun and event[0] in ("stage", "model", "ready"):
+        trains = any(spec.train for spec in self.summary.plan.models)
+        if not self._begun and (event[0] == "ready" or (trains and event[0] in ("stage", "model"))):
             self._begun = True
             self.begin()
         match event:

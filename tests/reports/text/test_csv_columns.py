@@ -12,6 +12,7 @@ import pytest
 from reports.board.leaderboard import boards
 from reports.paper.report import Paper
 from reports.text.csv import CSV
+from tests.records import changed
 from tests.reports.html.synthetic import run_folder
 from tests.reports.paper.made import B, M, R, record
 
@@ -101,3 +102,17 @@ def _synthetic(folder):
     from robench.record.store import Store
 
     return Store(run_folder(folder, models=2, images=20)).read_records()
+
+
+def test_defenses_in_front_are_named_where_a_model_has_any(tmp_path):
+    def table(records):
+        (path,) = (p for p in CSV()(records, tmp_path) if p.name == "leaderboard.csv")
+        return read(path.read_text("utf-8"))
+
+    plain, other = record("plain", "clean", [R, R, M]), record("dim", "clean", [R, M, M])
+    details = {"inference": [{"defense": "mine.py:Dim", "factor": 0.9}, {"defense": "Smoothing"}]}
+    assert "inference" not in table([plain])
+    both = table([plain, changed(other, target={"details": details})])
+    assert both.columns[-1] == "inference"
+    names = both.set_index("model").inference.fillna("").to_dict()
+    assert names == {"plain": "", "dim": "mine.py:Dim; Smoothing"}

@@ -25,12 +25,12 @@ FINDINGS = Path(__file__).parents[3] / "docs" / "findings.md"
         (
             "black-box-stronger",
             "images crafted on a -> b break 475 more than those crafted on it (p = 1e-09)",
-            "its gradients mislead: transferred images break 475 more",
+            "its gradients or the loss mislead: transferred images break 475 more",
         ),
         (
             "black-box-stronger",
             "square, without gradients, breaks 12 more than all attacks with them (p = 0.01)",
-            "its gradients mislead: square, which needs none, breaks 12 more",
+            "its gradients or the loss mislead: square, which needs none, breaks 12 more",
         ),
         ("noise-stronger", "noise breaks 9 more than pgd (p = 0.01)",
          "random noise breaks more images than an attack: 9 more than pgd"),
