@@ -54,7 +54,11 @@ IFGSM = "{ifgsm: {steps: 20, step_size: 0.01}}"
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("maker", "attack", "code"),
-    [("plain", IFGSM, ""), ("label_only", IFGSM, "label-only"), ("plain", "fgsm", "weak-attacks-only")],
+    [
+        ("plain", IFGSM, ""),
+        ("label_only", IFGSM, "label-only, low-clean"),
+        ("plain", "fgsm", "weak-attacks-only"),
+    ],
 )
 def test_strict_turns_a_standing_finding_into_exit_code_1(tmp_path, maker, attack, code):
     (tmp_path / "nets.py").write_text(NETS)

@@ -17,7 +17,7 @@ from torch import nn
 
 from defenses.training.training_state import TrainingState, load_state, save_state
 from model_zoo.checkpoints import loading
-from model_zoo.checkpoints.cards import card_path, card_text, described, stated
+from model_zoo.checkpoints.cards import card_path, card_text, described, remarks_of
 from tests.faults.fuzz.data_files import STEPS
 from tests.faults.fuzz.mutations import damaged, programs
 
@@ -185,7 +185,7 @@ def read_card(folder, pair):
     path = folder / "m.safetensors"
     card_path(path).write_bytes(pair[0])
     assert isinstance(described(path), str)
-    assert stated(path).get("accuracy", 0) <= 1
+    assert remarks_of(path).get("checkpoint_card", {}).get("accuracy", 0) <= 1
     (folder / "m.safetensors.sha256").write_bytes(pair[1])
     read_safetensors(folder, SAFE[0])
 

@@ -84,7 +84,7 @@ def test_a_preset_is_its_attacks_and_goes_with_others():
     assert options["apgd-margin"]["loss"] == "margin"
     assert len(limits.bounded) == 4  # and sigma-zero, which plays under L0
     smallest = evaluate(net(), attacks="quick", eps="inf", norm="L2")
-    assert {record.attack.label for record in smallest.records} == {"clean", "fmn", "fab"}
+    assert {record.attack.label for record in smallest.records} == {"clean", "fmn", "fab", "pdpgd"}
     assert "smallest L2 perturbation" in smallest._repr_html_()
     assert "<th>Median L2</th>" in smallest._repr_html_()
 
