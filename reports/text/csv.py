@@ -136,7 +136,7 @@ def leaderboard_lines(facts: Sequence[BoardFacts]) -> Lines:
     random = any(one.board.random for one in facts)
     own = has_own_sizes(facts)
     bounds = list(dict.fromkeys(label for one in facts for label in one.board.certificates))
-    defended = any(one.inference for one in facts)
+    is_defended = any(one.inference for one in facts)
     lines = [
         [
             *_board(one.board),
@@ -146,7 +146,7 @@ def leaderboard_lines(facts: Sequence[BoardFacts]) -> Lines:
             *(_one_draw(row) if random else ()),
             *((row.median_own,) if own else ()),
             *(_certified(row, bounds) if bounds else ()),
-            *((one.inference.get(row.model),) if defended else ()),
+            *((one.inference.get(row.model),) if is_defended else ()),
         ]
         for one in facts
         for row in one.board.rows
@@ -156,7 +156,7 @@ def leaderboard_lines(facts: Sequence[BoardFacts]) -> Lines:
         *(OWN_SIZES if own else ()),
         *(CERTIFIED_COLUMNS if bounds else ()),
     ]
-    more += [*share_columns("certified", bounds), *(DEFENSE_COLUMNS if defended else ())]
+    more += [*share_columns("certified", bounds), *(DEFENSE_COLUMNS if is_defended else ())]
     return [*BOARD_COLUMNS, *THREAT_COLUMNS, *ROW_COLUMNS, *names, *more], lines
 
 
