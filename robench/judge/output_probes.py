@@ -97,9 +97,11 @@ def _undeclared_simplex(source: GradientSource, outputs: Outputs) -> Finding | N
 
 def _flat(source: GradientSource, outputs: Outputs, right: Mask) -> Finding | None:
     """Find scores so close together that cross-entropy aims at all wrong classes alike."""
-    if source.output is OutputKind.SIMPLEX or outputs.shape[1] < 3 or float(right.float().mean()) < 0.5:
+    if outputs.shape[1] < 3 or float(right.float().mean()) < 0.5:
         return None
     scores = outputs[right].double()
+    if source.output is OutputKind.SIMPLEX:  # their logarithms are what the loss is made of
+        scores = scores.clamp_min(1e-30).log()
     leads = scores.amax(dim=1) - (scores.sum(dim=1) - scores.amax(dim=1)) / (scores.shape[1] - 1)
     lead = float(leads.median())
     if not lead < FLAT:

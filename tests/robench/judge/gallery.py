@@ -99,6 +99,10 @@ def broken(net):
     networks = {
         name: (Model(name=name, net=variant, classes=4), code) for name, (variant, code) in changes.items()
     }
+    flat = Through(net, lambda z: (0.01 * z).softmax(1))
+    networks["flat probabilities"] = (
+        Model(name="m", net=flat, classes=4, output=OutputKind.SIMPLEX), "flat-output",
+    )  # fmt: skip
     for kind in (OutputKind.SIMPLEX, OutputKind.LOG_PROBABILITIES):
         networks[f"logits as {kind.value}"] = (
             Model(name="m", net=net, classes=4, output=kind), "not-a-distribution",
