@@ -134,7 +134,8 @@ def _report(folder: Path, *, quiet: bool) -> list[Path]:
     """Write the leaderboard as CSV and Markdown, model cards and the page, then print the leaderboard.
 
     In this order: a reader that closes the pipe early must cost neither the files nor the exit code. Reports
-    that are there already, of these very files and this code, are not made again.
+    that are there already, of these very files and this code, are not made again. What `_tables` has read is
+    taken from the index that it made.
     """
     from robench import plugins
     from robench.cli.console import output
@@ -142,7 +143,7 @@ def _report(folder: Path, *, quiet: bool) -> list[Path]:
     from robench.record.store import Store
 
     memory = MadeReports(folder)
-    records = Store(folder).read_records()
+    records = Store(folder).read_records(index=True)
     formats = (
         ("csv", "markdown", "cards", "html") if records else ("html",)
     )  # failures alone are worth a page
@@ -175,13 +176,13 @@ def _json(tables: dict[str, Any], outcome: Outcome, folder: Path, paths: list[Pa
 
 
 def _tables(folder: Path) -> dict[str, Any]:
-    """Return the boards of a run folder and the spread over seeds as plain JSON data."""
+    """Return the boards of a run folder and the spread over seeds as plain JSON data; read every record."""
     import json
 
     from robench import plugins
     from robench.record.store import Store
 
-    records = Store(folder).read_records()
+    records = Store(folder).read_records(anew=True)
     tables: dict[str, Any] = {"schema": 1, "boards": [], "over_seeds": []}
     if records:
         tables = json.loads(plugins.find("reports", "json")().render(records))

@@ -5,7 +5,8 @@ A row is believed only while the file of its record has the same size, times of 
 inode, in nanoseconds), inode and device as when it was read as a whole and its checksum was right. Whatever
 does not fit is read from its record: other stamps, a record that is not in the index, an index that is
 damaged, cut off or of another version. What that cannot notice is a disk that gives other bytes back than
-were written; docs/scale.md says so, and `robench verify` and `robench run` read every byte.
+were written; docs/scale.md says so, and `robench verify` and `robench run` read every byte. A run that ends
+makes the index of what it has read then, so that the first table after it need not.
 """
 
 from __future__ import annotations
@@ -44,12 +45,13 @@ class Index:
         root: the run folder.
         again: reads the columns of a record.
         planned: what the plan of the folder asks for.
+        anew: believe nothing of an earlier index: every record is read, and the index made of all of them.
 
     Raises:
         OSError: the folder of records cannot be opened.
     """
 
-    def __init__(self, root: Path, again: Again, planned: PlannedRun | None) -> None:
+    def __init__(self, root: Path, again: Again, planned: PlannedRun | None, *, anew: bool = False) -> None:
         self._path = root / INDEX
         self._folder = os.open(root / "units", os.O_RDONLY)
         self._again, self._planned = again, planned
@@ -58,6 +60,8 @@ class Index:
         self._piece = self._row = 0  # where the last record was found: the next one is often behind it
         self._places: dict[str, tuple[int, int]] | None = None
         self._fresh: list[Reading] = []
+        if anew:
+            return
         with contextlib.suppress(DamagedIndexError, PieceError):
             pieces = [Piece(data) for data in pieces_of(self._path)]
             self._pieces, self._used = pieces, [0] * len(pieces)

@@ -197,12 +197,14 @@ class Store(PlannedFolder):
         return noting_failed(records, self._failed_jobs(facts)), faults
 
     @contextlib.contextmanager
-    def _index(self, keys: Sequence[str], plan: PlannedRun | None) -> Iterator[Index | None]:
+    def _index(
+        self, keys: Sequence[str], plan: PlannedRun | None, *, anew: bool = False
+    ) -> Iterator[Index | None]:
         """Give the index of a folder large enough for one, and write it anew in the end if that helps."""
         index = None
         if len(keys) >= FEWEST and os.name == "posix":  # elsewhere the stamps of files say less
             with contextlib.suppress(OSError):
-                index = Index(self.root, self._again, plan)
+                index = Index(self.root, self._again, plan, anew=anew)
         if index is None:
             yield None
             return
@@ -212,8 +214,15 @@ class Store(PlannedFolder):
         finally:
             index.close()
 
-    def read_records(self, keys: Iterable[str] | None = None) -> list[Record]:
+    def read_records(
+        self, keys: Iterable[str] | None = None, *, index: bool = False, anew: bool = False
+    ) -> list[Record]:
         """Return the records of some units, by default of the plan that ran last.
+
+        Args:
+            keys: of the units.
+            index: without keys, take from the index what it knows, as `readable` does.
+            anew: without keys, read every record and make the index of them.
 
         Raises:
             StorageError: one of them is missing, half-written or foreign; names the file.
@@ -221,9 +230,11 @@ class Store(PlannedFolder):
         if keys is not None:
             return [self._light(key) for key in keys]
         plan, facts = self.plan()[0], self.facts()[0]
-        return noting_failed(
-            [self._light(key, plan) for key in self.planned(facts)], self._failed_jobs(facts)
-        )
+        planned = self.planned(facts)
+        has_index = index or anew
+        with self._index(planned, plan, anew=anew) if has_index else contextlib.nullcontext() as lookup:
+            records = [self._light(key, plan, lookup) for key in planned]
+        return noting_failed(records, self._failed_jobs(facts))
 
     def _failed_jobs(self, facts: dict[str, Any]) -> dict[str, list[str]]:
         """Return the titles of the jobs that failed when the plan ran last, by the model that lacks them."""

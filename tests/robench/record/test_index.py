@@ -127,6 +127,24 @@ def test_every_command_that_must_read_everything_does(run, reads):
     assert len(reads) == SHAPE.units
 
 
+def test_the_end_of_a_run_reads_everything_once_and_leaves_the_index(run, reads):
+    plain = Store(run).readable()[0]
+    for _ in range(2):  # an index that is there already is not believed
+        reads.clear()
+        records = Store(run).read_records(anew=True)
+        assert len(reads) == SHAPE.units
+        assert records == plain
+    reads.clear()
+    records = Store(run).read_records(index=True)
+    assert not reads
+    assert records == plain
+    path = Store(run).unit(Store(run).planned()[0])
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(StorageError):
+        Store(run).read_records(anew=True)
+    same(run)
+
+
 @pytest.mark.parametrize("change", ["bit", "cut", "touch", "other", "link", "mode"])
 def test_a_record_that_changed_is_read(run, reads, change):
     own = Store(run)
