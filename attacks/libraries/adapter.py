@@ -21,8 +21,8 @@ from robench.attack.protocol import Attack, AttackInfo, Knowledge
 from robench.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
-    from robench.attack.library_model import Form
     from robench.attack.oracle import Oracle
+    from robench.attack.surrogate_module import Form
     from robench.randomness import Randomness
     from robench.types import Images, Labels
 

@@ -19,8 +19,8 @@ from attacks.shared.options import finite_radius
 from robench.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from robench.attack.library_model import Form
     from robench.attack.oracle import Oracle
+    from robench.attack.surrogate_module import Form
     from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
     from robench.types import Images

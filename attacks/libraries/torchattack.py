@@ -34,8 +34,9 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
         ConfigError: there is a budget.
         JobError: torchattack raised an error of its own.
     """
-    from robench.attack.library_model import SurrogateModule, imported, lent
+    from robench.attack.library_model import imported, lent
     from robench.attack.open_module import OpenModule, unlocked
+    from robench.attack.surrogate_module import SurrogateModule
     from robench.attack.threat import Goal
 
     x, threat = oracle.x, oracle.threat
