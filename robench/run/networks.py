@@ -12,7 +12,6 @@ from typing import Any
 
 from robench import recipe
 from robench.data.images import ImageSet, check_coverage
-from robench.data.loading import load_data
 from robench.errors import CheckpointError, JobError, RobenchError
 from robench.intake.user_code import is_reference, short_name
 from robench.model.builder import Builder
@@ -53,32 +52,6 @@ class Network:
     module: Any
     facts: dict[str, Any]
     remarks: dict[str, Any]
-
-
-@dataclass(slots=True)
-class ImageLoader:
-    """Loads the images of specifications; those asked for last are at hand.
-
-    Args:
-        environment: where data sets lie, and whether they may be downloaded.
-        seed: the plan's.
-    """
-
-    environment: Environment
-    seed: int
-    _last: tuple[str, ImageSet] | None = None
-
-    def __call__(self, spec: DataSpec) -> ImageSet:
-        """Return the images of a specification."""
-        key = content_hash(spec)
-        if self._last is None or self._last[0] != key:
-            root, download = self.environment.data_root, self.environment.download
-            self._last = (key, load_data(spec, root=root, download=download, seed=self.seed))
-        return self._last[1]
-
-    def forget(self) -> None:
-        """Let go of the images that are at hand."""
-        self._last = None
 
 
 @dataclass(slots=True, kw_only=True)
