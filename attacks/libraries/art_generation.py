@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from attacks.gradient.pgd import madry_step
-from attacks.libraries.adapter import Arguments, accepted
+from attacks.libraries.adapter import accepted
+from attacks.libraries.rows import Arguments
 from attacks.shared.options import finite_radius
 from robench.errors import ConfigError, nearest
 
