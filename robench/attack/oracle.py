@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,13 +15,14 @@ from robench.model.interface import GradientSource, predictions
 from robench.types import Images, LabelsOrPairs, Mask, Outputs, PerSample
 
 
-@dataclass(slots=True)
 class Oracle(AttackState):
     """Answers an attacker's questions about one batch of images.
 
     It asks the model (`Questions`) about those that still get passes, and notes every answer (`AttackState`,
     which also says what an oracle is made with).
     """
+
+    __slots__ = ()
 
     def gradient(
         self,
