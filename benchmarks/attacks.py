@@ -20,18 +20,27 @@ from robench.model.interface import Model
 from robench.record.schema import Status
 
 Run = Callable[[], Tensor]
+PEERS = ("torchattacks", "ART", "foolbox")
 
 
-def _ours(model: Model, data: ImageSet, threat: ThreatModel, name: str, **options: Any) -> Run:
+def own_run(
+    model: Model,
+    data: ImageSet,
+    threat: ThreatModel,
+    name: str,
+    *,
+    drop: bool = False,
+    batch_size: int | None = None,
+    **options: Any,
+) -> Run:
+    """Return a run of one of our attacks, as the first on a network: copies are made, and proven.
+
+    Without `drop` it works on every image at every step, as its rivals do.
+    """
     attack = plugins.find("attacks", name)(**options)
     x, y = data.batch(slice(None))
-    settings = CraftSettings(drop=False, batch_size=len(x))
-
-    def run() -> Tensor:
-        # Nothing is dropped: every rival works on every image at every step.
-        return craft(model, attack, x, y, threat=threat, indices=data.indices, settings=settings).x_adv
-
-    return run
+    settings = CraftSettings(drop=drop, batch_size=batch_size or len(x))
+    return lambda: craft(model, attack, x, y, threat=threat, indices=data.indices, settings=settings).x_adv
 
 
 def torchattacks_run(model: Model, data: ImageSet, make: Callable[[Any, Any], Any]) -> Run:
@@ -76,29 +85,59 @@ def foolbox_run(model: Model, data: ImageSet, make: Callable[[Any], Any], eps: f
     return run
 
 
+def pgd_run(library: str, model: Model, data: ImageSet, *, eps: float, step: float, steps: int) -> Run:
+    """Return a run of PGD under Linf with a random start, of `torchattacks`, `ART` or `foolbox`."""
+    if library == "torchattacks":
+        return torchattacks_run(model, data, lambda ta, net: ta.PGD(net, eps=eps, alpha=step, steps=steps))
+    if library == "foolbox":
+        return foolbox_run(model, data, lambda fb: fb.LinfPGD(abs_stepsize=step, steps=steps), eps)
+    return art_run(
+        model,
+        data,
+        lambda art, c: art.ProjectedGradientDescent(
+            c,
+            eps=eps,
+            eps_step=step,
+            max_iter=steps,
+            num_random_init=1,
+            batch_size=len(data),
+            verbose=False,
+        ),
+    )
+
+
+CW: dict[str, Any] = {"c": 10.0, "kappa": 0.0, "steps": 50, "learning_rate": 0.05}
+"""Options of our C&W for `cw_run`."""
+
+
+def cw_run(library: str, model: Model, data: ImageSet) -> Run:
+    """Return a run of C&W L2 with 50 steps, of `torchattacks`, `ART` or `foolbox`."""
+    if library == "torchattacks":
+        return torchattacks_run(model, data, lambda ta, net: ta.CW(net, c=10, kappa=0, steps=50, lr=0.05))
+    if library == "foolbox":
+        return foolbox_run(
+            model,
+            data,
+            lambda fb: fb.L2CarliniWagnerAttack(
+                binary_search_steps=1, steps=50, stepsize=0.05, initial_const=10.0
+            ),
+            None,
+        )
+    return art_run(
+        model,
+        data,
+        lambda art, c: art.CarliniL2Method(
+            c, confidence=0.0, learning_rate=0.05, binary_search_steps=1, max_iter=50, initial_const=10.0,
+            batch_size=len(data), verbose=False,
+        ),
+    )  # fmt: skip
+
+
 def pgd20(model: Model, data: ImageSet, *, eps: float, step_size: float, repeats: int) -> list[str]:
     """Time PGD-20 (random start) of ours and of three peers, and count whom each breaks."""
     threat = ThreatModel(norm=LINF, eps=eps)
-    rivals: dict[str, Run] = {
-        "robench": _ours(model, data, threat, "pgd", steps=20, step_size=step_size),
-        "torchattacks": torchattacks_run(
-            model, data, lambda ta, net: ta.PGD(net, eps=eps, alpha=step_size, steps=20)
-        ),
-        "ART": art_run(
-            model,
-            data,
-            lambda art, c: art.ProjectedGradientDescent(
-                c,
-                eps=eps,
-                eps_step=step_size,
-                max_iter=20,
-                num_random_init=1,
-                batch_size=len(data),
-                verbose=False,
-            ),
-        ),
-        "foolbox": foolbox_run(model, data, lambda fb: fb.LinfPGD(abs_stepsize=step_size, steps=20), eps),
-    }
+    rivals = {"robench": own_run(model, data, threat, "pgd", steps=20, step_size=step_size)}
+    rivals |= {name: pgd_run(name, model, data, eps=eps, step=step_size, steps=20) for name in PEERS}
     return _table(f"PGD-20, {model.name}, {len(data)} images", model, data, threat, rivals, repeats)
 
 
@@ -108,35 +147,8 @@ def cw50(model: Model, data: ImageSet, *, repeats: int) -> list[str]:
     ART spends about 1,300 passes an image on its 50 steps: fewer images and no warm-up keep it bearable.
     """
     threat = ThreatModel(norm=L2, eps=float("inf"))
-    setting = {"c": 10.0, "kappa": 0.0, "steps": 50, "learning_rate": 0.05}
-    rivals: dict[str, Run] = {
-        "robench": _ours(model, data, threat, "cw", **setting),
-        "torchattacks": torchattacks_run(
-            model, data, lambda ta, net: ta.CW(net, c=10, kappa=0, steps=50, lr=0.05)
-        ),
-        "ART": art_run(
-            model,
-            data,
-            lambda art, c: art.CarliniL2Method(
-                c,
-                confidence=0.0,
-                learning_rate=0.05,
-                binary_search_steps=1,
-                max_iter=50,
-                initial_const=10.0,
-                batch_size=len(data),
-                verbose=False,
-            ),
-        ),
-        "foolbox": foolbox_run(
-            model,
-            data,
-            lambda fb: fb.L2CarliniWagnerAttack(
-                binary_search_steps=1, steps=50, stepsize=0.05, initial_const=10.0
-            ),
-            None,
-        ),
-    }
+    rivals = {"robench": own_run(model, data, threat, "cw", **CW)}
+    rivals |= {name: cw_run(name, model, data) for name in PEERS}
     title = f"C&W L2, 50 steps, {model.name}, {len(data)} images"
     return _table(title, model, data, threat, rivals, repeats, warmup=0)
 

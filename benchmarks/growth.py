@@ -20,20 +20,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from benchmarks.attacks import own_run
 from benchmarks.models import network
 from benchmarks.timing import alternate
-from robench import plugins
-from robench.attack.craft import CraftSettings, craft
 from robench.attack.norms import LINF
 from robench.attack.threat import ThreatModel
 from robench.data.images import ImageSet, image_set
 from robench.machine import keep_freed_memory
 from robench.model.interface import Model
-from robench.model.prepared import PreparedModel
 
 Call = Callable[[], object]
 EPS = 1e-4
@@ -77,25 +76,12 @@ def answered_images(net: nn.Module, count: int, side: int, classes: int) -> Imag
     return image_set(pixels, y, name="uniform noise", split="test", classes=classes)
 
 
-def attack_call(name: str, *, count: int, side: int = 32, classes: int = 10, **options: object) -> Call:
+def attack_call(name: str, *, count: int, side: int = 32, classes: int = 10, **options: Any) -> Call:
     """Return a run of an attack on ResNet20 with seeded weights, as the first on a network."""
     net = network("resnet20", (3, side, side), classes).eval()
     data = answered_images(net, count, side, classes)
     model = Model(name="resnet20", net=net, classes=classes)
-    x, y = data.batch(slice(None))
-    attack = plugins.find("attacks", name)(**options)
-    settings = CraftSettings(drop=False, batch_size=64)
-    threat = ThreatModel(norm=LINF, eps=EPS)
-    return lambda: craft(
-        model,
-        attack,
-        x,
-        y,
-        threat=threat,
-        indices=data.indices,
-        settings=settings,
-        prepared=PreparedModel(model),
-    )
+    return own_run(model, data, ThreatModel(norm=LINF, eps=EPS), name, batch_size=64, **options)
 
 
 def graph_call(template: int) -> Call:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
-from benchmarks import attacks
+from benchmarks.attacks import Run, pgd_run
 from benchmarks.timing import alternate
 from robench import plugins
 from robench.attack.craft import CraftSettings, craft
@@ -18,34 +18,19 @@ from robench.model.interface import Model
 from robench.model.prepared import PreparedModel
 from robench.model.tested_network import TestedNetwork
 
-Run = Callable[[], Tensor]
-
 
 def pairs(
     model: Model, data: ImageSet, *, eps: float, step: float, steps: int = 40
 ) -> dict[str, tuple[Run, Run]]:
     """Return the attack of each library alone and by its name here, ready to run."""
+    bare = partial(pgd_run, model=model, data=data, eps=eps, step=step, steps=steps)
     return {
         "torchattacks/PGD": (
-            attacks.torchattacks_run(
-                model, data, lambda ta, net: ta.PGD(net, eps=eps, alpha=step, steps=steps)
-            ),
+            bare("torchattacks"),
             _named(model, data, eps, "torchattacks/PGD", alpha=step, steps=steps),
         ),
         "art/ProjectedGradientDescent": (
-            attacks.art_run(
-                model,
-                data,
-                lambda art, c: art.ProjectedGradientDescent(
-                    c,
-                    eps=eps,
-                    eps_step=step,
-                    max_iter=steps,
-                    num_random_init=1,
-                    batch_size=len(data),
-                    verbose=False,
-                ),
-            ),
+            bare("ART"),
             _named(
                 model,
                 data,
@@ -57,7 +42,7 @@ def pairs(
             ),
         ),
         "foolbox/LinfPGD": (
-            attacks.foolbox_run(model, data, lambda fb: fb.LinfPGD(abs_stepsize=step, steps=steps), eps),
+            bare("foolbox"),
             _named(model, data, eps, "foolbox/LinfPGD", abs_stepsize=step, steps=steps),
         ),
     }

@@ -9,8 +9,9 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
-from attacks.libraries.adapter import Arguments, Library, Row, accepted, in_parts, refuse_other_boxes
+from attacks.libraries.adapter import accepted, in_parts, refuse_other_boxes
 from attacks.libraries.catalogue import LibraryCatalogue
+from attacks.libraries.rows import Arguments, Library, Row
 from attacks.shared import papers
 
 if TYPE_CHECKING:

@@ -12,21 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from attacks.gradient.fgsm import FGSM
 from attacks.gradient.ifgsm import IFGSM
 from attacks.gradient.pgd import PGD, madry_step
-from attacks.libraries.adapter import (
-    CW_OPTIONS,
-    PGD_OPTIONS,
-    STEP_SIZE,
-    STEPS,
-    Arguments,
-    Library,
-    Option,
-    Row,
-    accepted,
-    attack_classes,
-    step_of,
-)
+from attacks.libraries.adapter import accepted, attack_classes, step_of
 from attacks.libraries.art_generation import NORMS, class_named, evade, generate
 from attacks.libraries.catalogue import LibraryCatalogue
+from attacks.libraries.rows import CW_OPTIONS, PGD_OPTIONS, STEP_SIZE, STEPS, Arguments, Library, Option, Row
 from attacks.libraries.table import Entry
 from attacks.minimal.cw import CW
 from attacks.shared import papers

@@ -14,13 +14,14 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from attacks.gradient.pgd import madry_step
-from attacks.libraries.adapter import Arguments, accepted
+from attacks.libraries.adapter import accepted
+from attacks.libraries.rows import Arguments
 from attacks.shared.options import finite_radius
 from robench.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from robench.attack.library_model import Form
     from robench.attack.oracle import Oracle
+    from robench.attack.surrogate_module import Form
     from robench.attack.threat import ThreatModel
     from robench.randomness import Randomness
     from robench.types import Images

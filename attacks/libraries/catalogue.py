@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from attacks.libraries.adapter import Arguments, Library, Option, Row, attack_class
+from attacks.libraries.adapter import attack_class
 from attacks.libraries.docstrings import explained
+from attacks.libraries.rows import Arguments, Library, Option, Row
 from attacks.libraries.table import Entry, Table, read_table, sentence_of
 from robench.attack.protocol import Attack, Knowledge
 from robench.catalogue import AttackFacts

@@ -11,20 +11,9 @@ from typing import TYPE_CHECKING, Any
 from attacks.gradient.fgsm import FGSM
 from attacks.gradient.ifgsm import IFGSM
 from attacks.gradient.pgd import PGD
-from attacks.libraries.adapter import (
-    CW_OPTIONS,
-    PGD_OPTIONS,
-    STEP_SIZE,
-    STEPS,
-    Arguments,
-    Library,
-    Row,
-    accepted,
-    attack_classes,
-    in_parts,
-    step_of,
-)
+from attacks.libraries.adapter import accepted, attack_classes, in_parts, step_of
 from attacks.libraries.catalogue import LibraryCatalogue
+from attacks.libraries.rows import CW_OPTIONS, PGD_OPTIONS, STEP_SIZE, STEPS, Arguments, Library, Row
 from attacks.minimal.cw import CW
 from attacks.shared import papers
 from robench.errors import ConfigError

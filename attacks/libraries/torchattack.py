@@ -9,8 +9,9 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from attacks.libraries.adapter import Arguments, Library, Row, accepted, in_parts
+from attacks.libraries.adapter import accepted, in_parts
 from attacks.libraries.catalogue import LibraryCatalogue
+from attacks.libraries.rows import Arguments, Library, Row
 from attacks.shared import papers
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
         ConfigError: there is a budget.
         JobError: torchattack raised an error of its own.
     """
-    from robench.attack.library_model import SurrogateModule, imported, lent
+    from robench.attack.library_model import imported, lent
     from robench.attack.open_module import OpenModule, unlocked
+    from robench.attack.surrogate_module import SurrogateModule
     from robench.attack.threat import Goal
 
     x, threat = oracle.x, oracle.threat

@@ -10,8 +10,8 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from benchmarks import attacks
-from benchmarks.bars.race import Race, Run, own_run
+from benchmarks.attacks import CW, PEERS, cw_run, own_run, pgd_run
+from benchmarks.bars.race import Race
 from benchmarks.bars.table import Row
 from robench.attack.losses import cross_entropy
 from robench.attack.norms import L2, LINF
@@ -35,31 +35,10 @@ def pgd(
     """Time PGD on images that stay robust, or nearly all: nobody's work ends early."""
     eps, step = radius.eps, radius.step
     threat = ThreatModel(norm=LINF, eps=eps)
-    runs: dict[str, Run] = {
-        "robench": own_run(model, data, threat, "pgd", drop=False, steps=steps, step_size=step),
-    }
-    if "torchattacks" in bars:
-        runs["torchattacks"] = attacks.torchattacks_run(
-            model, data, lambda ta, net: ta.PGD(net, eps=eps, alpha=step, steps=steps)
-        )
-    if "ART" in bars:
-        runs["ART"] = attacks.art_run(
-            model,
-            data,
-            lambda art, c: art.ProjectedGradientDescent(
-                c,
-                eps=eps,
-                eps_step=step,
-                max_iter=steps,
-                num_random_init=1,
-                batch_size=len(data),
-                verbose=False,
-            ),
-        )
-    if "foolbox" in bars:
-        runs["foolbox"] = attacks.foolbox_run(
-            model, data, lambda fb: fb.LinfPGD(abs_stepsize=step, steps=steps), eps
-        )
+    runs = {"robench": own_run(model, data, threat, "pgd", steps=steps, step_size=step)}
+    for peer in PEERS:
+        if peer in bars:
+            runs[peer] = pgd_run(peer, model, data, eps=eps, step=step, steps=steps)
     race = Race(
         work=f"PGD-{steps}, {model.name}", model=model, data=data, threat=threat, runs=runs, repeats=repeats
     )
@@ -70,11 +49,9 @@ def verdict_wanted(model: Model, data: ImageSet, radius: Radius, *, repeats: int
     """Time PGD-20 where only the verdict is wanted: an image that is broken costs us no more passes."""
     eps, step = radius.eps, radius.step
     threat = ThreatModel(norm=LINF, eps=eps)
-    runs: dict[str, Run] = {
+    runs = {
         "robench": own_run(model, data, threat, "pgd", drop=True, steps=20, step_size=step),
-        "torchattacks": attacks.torchattacks_run(
-            model, data, lambda ta, net: ta.PGD(net, eps=eps, alpha=step, steps=20)
-        ),
+        "torchattacks": pgd_run("torchattacks", model, data, eps=eps, step=step, steps=20),
     }
     work = f"PGD-20, verdict wanted, {model.name}"
     race = Race(work=work, model=model, data=data, threat=threat, runs=runs, repeats=repeats)
@@ -85,30 +62,8 @@ def carlini_wagner(model: Model, data: ImageSet, *, repeats: int) -> list[Row]:
     """Time C&W L2 with 50 steps; ART spends about 1,300 passes an image on them."""
     threat = ThreatModel(norm=L2, eps=float("inf"))
     x, y = data.batch(slice(None))
-    runs: dict[str, Run] = {
-        "robench": own_run(
-            model, data, threat, "cw", drop=False, c=10.0, kappa=0.0, steps=50, learning_rate=0.05
-        ),
-        "torchattacks": attacks.torchattacks_run(
-            model, data, lambda ta, net: ta.CW(net, c=10, kappa=0, steps=50, lr=0.05)
-        ),
-        "foolbox": attacks.foolbox_run(
-            model,
-            data,
-            lambda fb: fb.L2CarliniWagnerAttack(
-                binary_search_steps=1, steps=50, stepsize=0.05, initial_const=10.0
-            ),
-            None,
-        ),
-        "ART": attacks.art_run(
-            model,
-            data,
-            lambda art, c: art.CarliniL2Method(
-                c, confidence=0.0, learning_rate=0.05, binary_search_steps=1, max_iter=50, initial_const=10.0,
-                batch_size=len(data), verbose=False,
-            ),
-        ),
-    }  # fmt: skip
+    runs = {"robench": own_run(model, data, threat, "cw", **CW)}
+    runs |= {peer: cw_run(peer, model, data) for peer in PEERS}
     bars = {"torchattacks": 1.5, "foolbox": 1.5, "ART": 15.0}
     if find_spec("adv_lib") is not None:
         adv_lib = import_module("adv_lib.attacks")
@@ -139,7 +94,7 @@ def around_passes(model: Model, data: ImageSet, radius: Radius, *, repeats: int)
         return point
 
     runs = {
-        "robench": own_run(model, data, threat, "pgd", drop=False, steps=20, step_size=step),
+        "robench": own_run(model, data, threat, "pgd", steps=20, step_size=step),
         "bare loop": bare,
     }
     work = f"PGD-20, all that is no pass, {model.name}, `{name}`"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import public_networks
-from benchmarks.bars.race import own_run
+from benchmarks.attacks import own_run
 from benchmarks.bars.table import Row, ratio_row
 from benchmarks.timing import alternate
 from robench.attack.norms import LINF

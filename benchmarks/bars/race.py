@@ -5,23 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.attacks import Run
 from benchmarks.bars.table import Row, ratio_row
 from benchmarks.timing import alternate
-from robench import plugins
-from robench.attack.craft import CraftSettings, craft
 from robench.attack.threat import ThreatModel
 from robench.data.images import ImageSet
 from robench.judge.verdict import judge
 from robench.model.interface import Model
-from robench.model.prepared import PreparedModel
 from robench.record.schema import Status
-
-Run = Callable[[], Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,24 +75,3 @@ class Race:
                 )
             )
         return rows
-
-
-def own_run(
-    model: Model, data: ImageSet, threat: ThreatModel, name: str, *, drop: bool, **options: Any
-) -> Run:
-    """Return a run of one of our attacks, as the first on a network: copies are made, and proven."""
-    attack = plugins.find("attacks", name)(**options)
-    x, y = data.batch(slice(None))
-    settings = CraftSettings(drop=drop, batch_size=len(x))
-    return lambda: (
-        craft(
-            model,
-            attack,
-            x,
-            y,
-            threat=threat,
-            indices=data.indices,
-            settings=settings,
-            prepared=PreparedModel(model),
-        ).x_adv
-    )

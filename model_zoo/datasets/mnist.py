@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -37,114 +37,80 @@ _CLASSES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MNIST:
-    """MNIST: 60,000 and 10,000 handwritten digits of 28x28 pixels."""
+class _IDX:
+    """What the two have in common; the addresses are torchvision's."""
 
-    info: ClassVar[Info] = Info(title="MNIST", paper="LeCun et al. 1998", bibtex=LECUN_MNIST)
+    info: ClassVar[Info]
+    where: ClassVar[str]
+    published: ClassVar[str]
+    classes: ClassVar[Sequence[str] | int]
+    hashes: ClassVar[Mapping[str, str]]
 
     def __call__(self, split: str, *, root: Path | None = None, download: bool = False) -> ImageSet:
         """Return one split: images (N, 1, 28, 28) uint8, in file order.
 
         Args:
             split: `train` or `test`.
-            root: folder that holds `MNIST/raw/`, None for the default cache.
+            root: folder that holds `MNIST/raw/` or `FashionMNIST/raw/`, None for the default cache.
             download: fetch the files with torchvision if they are absent.
 
         Raises:
             InputError: files absent, truncated or not IDX, or a download that failed or was altered.
         """
+        from robench.data.images import image_set
 
-        def fetch() -> None:
-            import torchvision.datasets
+        check_split(split, where=self.where)
+        folder, names = data_root(root) / self.published / "raw", _FILES[split]
+        if not all((folder / file).exists() for file in names):
+            if not download:
+                raise InputError(
+                    where=self.where,
+                    expected=f"the files {names[0]} and {names[1]} in {folder}",
+                    got="none" if not folder.is_dir() else "not both of them",
+                    do="Say where they are with `--data-root DIR`, or allow `--download`",
+                )
+            self._download(split, folder)
+        images, labels = (read_idx(folder / file) for file in names)
+        if images.ndim != 3 or labels.ndim != 1:
+            shapes = f"{images.shape} and {labels.shape}"
+            raise InputError(where=str(folder), expected="IDX images (N, H, W) and labels (N,)", got=shapes)
+        return image_set(
+            images[:, None], labels.astype("int64"), name=self.info.title, split=split, classes=self.classes
+        )
 
-            with fetching("mnist"):
-                torchvision.datasets.MNIST(root=str(data_root(root)), train=split == "train", download=True)
-            hashes = {name: _SHA256[name] for name in _FILES[split]}
-            check_downloads(folder, hashes, algorithm="sha256")
+    def _download(self, split: str, folder: Path) -> None:
+        """Fetch the files of a split, and compare them with the hashes there are of them."""
+        import torchvision.datasets
 
-        folder = data_root(root) / "MNIST" / "raw"
-        source = fetch if download else None
-        return load_idx(split, folder, where="mnist", name="MNIST", classes=10, fetch=source)
+        with fetching(self.where):
+            source = getattr(torchvision.datasets, self.published)
+            source(root=str(folder.parents[1]), train=split == "train", download=True)
+        hashes = {name: self.hashes[name] for name in _FILES[split] if name in self.hashes}
+        check_downloads(folder, hashes, algorithm="sha256")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FashionMNIST:
+class MNIST(_IDX):
+    """MNIST: 60,000 and 10,000 handwritten digits of 28x28 pixels."""
+
+    info: ClassVar[Info] = Info(title="MNIST", paper="LeCun et al. 1998", bibtex=LECUN_MNIST)
+    where: ClassVar[str] = "mnist"
+    published: ClassVar[str] = "MNIST"
+    classes: ClassVar[Sequence[str] | int] = 10
+    hashes: ClassVar[Mapping[str, str]] = _SHA256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FashionMNIST(_IDX):
     """Fashion-MNIST: 60,000 and 10,000 pictures of clothes of 28x28 pixels."""
 
     info: ClassVar[Info] = Info(
         title="Fashion-MNIST", paper="Xiao et al. 2017, arXiv:1708.07747", bibtex=XIAO_FASHION
     )
-
-    def __call__(self, split: str, *, root: Path | None = None, download: bool = False) -> ImageSet:
-        """Return one split: images (N, 1, 28, 28) uint8, in file order.
-
-        Args:
-            split: `train` or `test`.
-            root: folder that holds `FashionMNIST/raw/`, None for the default cache.
-            download: fetch the files with torchvision if they are absent.
-
-        Raises:
-            InputError: files absent, truncated or not IDX, or a download that failed or was altered.
-        """
-
-        def fetch() -> None:
-            import torchvision.datasets
-
-            with fetching("fashion_mnist"):  # torchvision compares the archives with the published MD5
-                torchvision.datasets.FashionMNIST(
-                    root=str(data_root(root)), train=split == "train", download=True
-                )
-
-        return load_idx(
-            split,
-            data_root(root) / "FashionMNIST" / "raw",
-            where="fashion_mnist",
-            name="Fashion-MNIST",
-            classes=_CLASSES,
-            fetch=fetch if download else None,
-        )
-
-
-def load_idx(
-    split: str,
-    folder: Path,
-    *,
-    where: str,
-    name: str,
-    classes: Sequence[str] | int,
-    fetch: Callable[[], None] | None,
-) -> ImageSet:
-    """Return one split of ten classes: images (N, 1, H, W) uint8, in file order.
-
-    Args:
-        split: `train` or `test`.
-        folder: holds the files.
-        where: the data set's plugin, for messages.
-        name: what a table calls the data.
-        classes: class names, or how many.
-        fetch: brings absent files into the folder and checks them; None where that is not allowed.
-
-    Raises:
-        InputError: files absent, truncated or not IDX, or what `fetch` raises.
-    """
-    from robench.data.images import image_set
-
-    check_split(split, where=where)
-    names = _FILES[split]
-    if not all((folder / file).exists() for file in names):
-        if fetch is None:
-            raise InputError(
-                where=where,
-                expected=f"the files {names[0]} and {names[1]} in {folder}",
-                got="none" if not folder.is_dir() else "not both of them",
-                do="Say where they are with `--data-root DIR`, or allow `--download`",
-            )
-        fetch()
-    images, labels = (read_idx(folder / file) for file in names)
-    if images.ndim != 3 or labels.ndim != 1:
-        shapes = f"{images.shape} and {labels.shape}"
-        raise InputError(where=str(folder), expected="IDX images (N, H, W) and labels (N,)", got=shapes)
-    return image_set(images[:, None], labels.astype("int64"), name=name, split=split, classes=classes)
+    where: ClassVar[str] = "fashion_mnist"
+    published: ClassVar[str] = "FashionMNIST"
+    classes: ClassVar[Sequence[str] | int] = _CLASSES
+    hashes: ClassVar[Mapping[str, str]] = {}  # torchvision compares the archives with the published MD5
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:

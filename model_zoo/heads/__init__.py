@@ -1,8 +1,8 @@
 """Output heads: what turns a trained network into a model. No torch at import.
 
 A head over a graph derives from `graph_head.GraphHead`, or `scaled_graph_head.ScaledGraphHead`, and has its
-module in `laplacian_networks`; copy `gll`. A vote over neighbours is made as `neighbours` does it. `linear`
-is the head every network has.
+module in `laplacian_networks`; copy `gll`. One that compares images with a template derives from
+`neighbours.TemplateRecipe`. `linear` is the head every network has.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -13,8 +14,9 @@ from model_zoo.graph.kernel_density import class_log_density
 from model_zoo.heads.graph_network import clean_features, guarded
 from model_zoo.heads.layer_features import LayerFeatures
 from model_zoo.heads.sources import StraightThrough
+from model_zoo.heads.template_network import memory_of
 from robench.data.images import ImageSet
-from robench.model.interface import GradientSource, Memory, Neighbourhood, OutputKind
+from robench.model.interface import GradientSource, Neighbourhood, OutputKind
 from robench.types import Features, Images, Outputs, PerSample
 
 
@@ -141,17 +143,12 @@ def layer_sources(net: DeepKNNNetwork, *, tau: float, output: OutputKind) -> dic
 
 def layer_neighbourhood(net: DeepKNNNetwork, template: ImageSet) -> Neighbourhood:
     """Return what an attacker who knows everything sees: all layers' features, head and template."""
-
-    def memory() -> Memory:
-        images = template.batch(slice(None))[0].to(net.points.device)
-        return Memory(images=images, points=net.points, labels=net.labels)
-
     return Neighbourhood(
         features=net.branches.features,
         classify=net.classify,
         density=net.density,
         linear=None,
-        memory=memory,
+        memory=partial(memory_of, template, net.points, net.labels),
         reach=net.k,
     )
 

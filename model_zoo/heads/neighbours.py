@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,8 +20,90 @@ if TYPE_CHECKING:
     from robench.model.interface import Model
 
 
+class TemplateRecipe:
+    """What a recipe does whose head compares each image with one template by features.
+
+    The options are those of the dataclass that derives from it, in an order of its own.
+    """
+
+    __slots__ = ()
+    name: ClassVar[str]
+    """What the model's details call the head."""
+    template: int | None
+    balanced: bool
+    tau: float
+
+    @property
+    @abstractmethod
+    def reach(self) -> int:
+        """How many neighbours an answer mostly depends on; at most the size of the template."""
+
+    @abstractmethod
+    def network(self) -> Callable[..., TemplateNetwork]:
+        """Return what makes its network, with its own options filled in."""
+
+    def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
+        """Refuse training data no template can be drawn from.
+
+        Raises:
+            InputError: as `__call__`.
+        """
+        self._draw(training_data(), classes=classes, seed=seed)
+
+    def __call__(
+        self,
+        network: nn.Module,
+        *,
+        name: str,
+        classes: int,
+        training_data: Callable[[], ImageSet],
+        seed: int,
+        device: str,
+        details: Mapping[str, Any],
+        output: str = "logits",
+    ) -> Model:
+        """Return the model: rows (B, K) of what its network says; see `heads.Head`.
+
+        Raises:
+            ConfigError: the network's answers are random.
+            InputError: the template is too small, misses a class, or is not from the training split.
+        """
+        from model_zoo.heads.template_network import template_neighbourhood, template_sources
+        from model_zoo.last_layer import branched
+        from robench.model.interface import Model
+
+        del output
+        template = self._draw(training_data(), classes=classes, seed=seed)
+        branches = branched(fixed_network(network, device), template.batch(slice(0, 3))[0].to(device))
+        net = self.network()(branches, template, classes=classes, device=device, reach=self.reach)
+        facts = {"template": len(template), "template_sha256": [template.digest()], **net.facts()}
+        return Model(
+            name=name,
+            net=net,
+            classes=net.classes,
+            output=net.output,
+            sources=template_sources(net, tau=self.tau),
+            details={**details, "head": self.name, **identity_of(self), **facts},
+            neighbourhood=template_neighbourhood(net, template),
+            template=True,
+        )
+
+    def _draw(self, data: ImageSet, *, classes: int, seed: int) -> ImageSet:
+        """Return the template."""
+        from model_zoo.heads.templates import draw_templates
+
+        (template,) = draw_templates(
+            data, self.template, votes=1, balanced=self.balanced, classes=classes, seed=seed
+        )
+        if len(template) < self.reach:
+            do = "Give the template more training images"
+            expected = f"a template of at least {self.reach} images"
+            raise InputError(where="template", expected=expected, got=f"{len(template)}", do=do)
+        return template
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KNN:
+class KNN(TemplateRecipe):
     """The class that most of the k nearest template images have, by distance of features.
 
     Ties go to the class of the nearest image among the tied. The vote is flat: it has no gradient of its own.
@@ -37,6 +120,7 @@ class KNN:
         paper="Cover & Hart 1967; on features: Papernot & McDaniel 2018, arXiv:1803.04765",
         bibtex=COVER_HART + "\n" + PAPERNOT_DEEP_KNN,
     )
+    name: ClassVar[str] = "knn"
     offers: ClassVar[tuple[str, ...]] = ("straight_through", "linear", "kernel")
     k: int = 5
     template: int | None = 500
@@ -50,44 +134,20 @@ class KNN:
         check_template(self.template, self.k, "k")
         check_temperature(self.tau)
 
-    def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
-        """Refuse training data no template can be drawn from.
+    @property
+    def reach(self) -> int:
+        """How many images vote."""
+        return self.k
 
-        Raises:
-            InputError: as `__call__`.
-        """
-        _draw(self, training_data(), self.k, classes=classes, seed=seed)
-
-    def __call__(
-        self,
-        network: nn.Module,
-        *,
-        name: str,
-        classes: int,
-        training_data: Callable[[], ImageSet],
-        seed: int,
-        device: str,
-        details: Mapping[str, Any],
-        output: str = "logits",
-    ) -> Model:
-        """Return the model: votes (B, K) on the simplex; see `heads.Head`.
-
-        Raises:
-            ConfigError: the network's answers are random.
-            InputError: the template is too small, misses a class, or is not from the training split.
-        """
+    def network(self) -> Callable[..., TemplateNetwork]:
+        """Return what makes its network, whose outputs are votes (B, K) on the simplex."""
         from model_zoo.heads.template_network import KNNNetwork
-        from model_zoo.last_layer import branched
 
-        del output
-        template = _draw(self, training_data(), self.k, classes=classes, seed=seed)
-        branches = branched(fixed_network(network, device), template.batch(slice(0, 3))[0].to(device))
-        net = KNNNetwork(branches, template, classes=classes, device=device, reach=self.k)
-        return _model(net, template, self, "knn", name=name, details=details)
+        return KNNNetwork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KernelDensity:
+class KernelDensity(TemplateRecipe):
     """The class of the largest kernel density at an image's features: a soft vote of the whole template.
 
     Scores are log sum of exp(-d^2 / h^2) over the template images of a class, scaled to log probabilities.
@@ -102,6 +162,7 @@ class KernelDensity:
     """
 
     info: ClassVar[Info] = Info(title="kernel density", paper="Nadaraya 1964; Parzen 1962", bibtex=NADARAYA)
+    name: ClassVar[str] = "kernel_density"
     offers: ClassVar[tuple[str, ...]] = ("linear", "exact", "kernel")
     bandwidth: float | None = None
     n: int = 8
@@ -118,56 +179,18 @@ class KernelDensity:
         check_template(self.template, self.n, "n")
         check_temperature(self.tau)
 
-    def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
-        """Refuse training data no template can be drawn from.
+    @property
+    def reach(self) -> int:
+        """Which neighbour's distance says how wide the kernel is."""
+        return self.n
 
-        Raises:
-            InputError: as `__call__`.
-        """
-        _draw(self, training_data(), self.n, classes=classes, seed=seed)
+    def network(self) -> Callable[..., TemplateNetwork]:
+        """Return what makes its network, whose outputs are log probabilities (B, K)."""
+        from functools import partial
 
-    def __call__(
-        self,
-        network: nn.Module,
-        *,
-        name: str,
-        classes: int,
-        training_data: Callable[[], ImageSet],
-        seed: int,
-        device: str,
-        details: Mapping[str, Any],
-        output: str = "logits",
-    ) -> Model:
-        """Return the model: log probabilities (B, K); see `heads.Head`.
-
-        Raises:
-            ConfigError: the network's answers are random.
-            InputError: the template is too small, misses a class, or is not from the training split.
-        """
         from model_zoo.heads.template_network import KernelDensityNetwork
-        from model_zoo.last_layer import branched
 
-        del output
-        template = _draw(self, training_data(), self.n, classes=classes, seed=seed)
-        branches = branched(fixed_network(network, device), template.batch(slice(0, 3))[0].to(device))
-        net = KernelDensityNetwork(
-            branches, template, classes=classes, device=device, reach=self.n, bandwidth=self.bandwidth
-        )
-        return _model(net, template, self, "kernel_density", name=name, details=details, h=net.h2**0.5)
-
-
-def _draw(recipe: KNN | KernelDensity, data: ImageSet, least: int, *, classes: int, seed: int) -> ImageSet:
-    """Return the template."""
-    from model_zoo.heads.templates import draw_templates
-
-    (template,) = draw_templates(
-        data, recipe.template, votes=1, balanced=recipe.balanced, classes=classes, seed=seed
-    )
-    if len(template) < least:
-        do = "Give the template more training images"
-        expected = f"a template of at least {least} images"
-        raise InputError(where="template", expected=expected, got=f"{len(template)}", do=do)
-    return template
+        return partial(KernelDensityNetwork, bandwidth=self.bandwidth)
 
 
 def fixed_network(network: nn.Module, device: str) -> nn.Module:
@@ -182,29 +205,3 @@ def fixed_network(network: nn.Module, device: str) -> nn.Module:
         expected, do = "a network that answers the same each time", "Use the head linear or wnll"
         raise ConfigError(where="head", expected=expected, got=str(randomness), do=do)
     return network.to(device)
-
-
-def _model(
-    net: TemplateNetwork,
-    template: ImageSet,
-    recipe: KNN | KernelDensity,
-    head: str,
-    *,
-    name: str,
-    details: Mapping[str, Any],
-    **facts: float,
-) -> Model:
-    from model_zoo.heads.template_network import template_neighbourhood, template_sources
-    from robench.model.interface import Model
-
-    identity = {"template": len(template), "template_sha256": [template.digest()]}
-    return Model(
-        name=name,
-        net=net,
-        classes=net.classes,
-        output=net.output,
-        sources=template_sources(net, tau=recipe.tau),
-        details={**details, "head": head, **identity_of(recipe), **identity, **facts},
-        neighbourhood=template_neighbourhood(net, template),
-        template=True,
-    )

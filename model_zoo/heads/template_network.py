@@ -65,6 +65,10 @@ class TemplateNetwork(nn.Module):
         """Return lower bounds (B, K) of the true class's output minus each other's; see `BoundedHead`."""
         raise NotImplementedError
 
+    def facts(self) -> dict[str, float]:
+        """Return what the model's details say of it, beside options and template."""
+        return {}
+
     def classify(self, z: Features, moved: Tensor | None = None) -> Outputs:
         """Map features (B, D) to outputs (B, K); a row of features with NaN or infinity to NaN.
 
@@ -133,6 +137,10 @@ class KernelDensityNetwork(TemplateNetwork):
         super().__init__(branches, template, classes=classes, device=device, reach=reach)
         self.h2 = bandwidth_squared(self.points, reach) if bandwidth is None else bandwidth**2
 
+    def facts(self) -> dict[str, float]:
+        """Return the bandwidth h."""
+        return {"h": self.h2**0.5}
+
     def answer(self, z: Features, points: Tensor) -> Outputs:
         """Map finite features (B, D) to log probabilities (B, K)."""
         return log_posteriors(z, points, self.labels, classes=self.classes, h2=self.h2)
@@ -192,18 +200,19 @@ def density(net: TemplateNetwork, z: Features, tau: float) -> Outputs:
     return guarded(z, of)
 
 
+def memory_of(template: ImageSet, points: Tensor, labels: Tensor) -> Memory:
+    """Return the images of a template beside their features (T, D) and labels (T,), on one device."""
+    images = template.batch(slice(None))[0].to(points.device)
+    return Memory(images=images, points=points, labels=labels)
+
+
 def template_neighbourhood(net: TemplateNetwork, template: ImageSet) -> Neighbourhood:
     """Return what an attacker who knows everything sees: features, head and template."""
-
-    def memory() -> Memory:
-        images = template.batch(slice(None))[0].to(net.points.device)
-        return Memory(images=images, points=net.points, labels=net.labels)
-
     return Neighbourhood(
         features=net.branches.features,
         classify=net.classify,
         density=partial(density, net),
         linear=net.branches.linear,
-        memory=memory,
+        memory=partial(memory_of, template, net.points, net.labels),
         reach=net.reach,
     )

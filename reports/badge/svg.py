@@ -8,7 +8,6 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 from reports.board.board_types import Board, Row
@@ -16,9 +15,9 @@ from reports.board.leaderboard import boards
 from reports.board.shares import Share
 from reports.board.size_ranks import median_of
 from reports.text.escape import NOTHING, number, percent, visible
+from reports.text.one_file import OneFile
 from robench.errors import ConfigError, nearest
 from robench.recipe import Info
-from robench.record.files import write_atomic
 from robench.record.schema import Record
 
 PADDING = 12
@@ -50,7 +49,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Badge:
+class Badge(OneFile):
     """One SVG, badge.svg: a model's headline with interval, threat, data set and n; doubts stand before it.
 
     Attributes:
@@ -59,6 +58,7 @@ class Badge:
     """
 
     info: ClassVar[Info] = Info(title="badge", paper="none; SVG 2")
+    file: ClassVar[str] = "badge.svg"
     model: str = ""
     board: str = ""
 
@@ -69,17 +69,6 @@ class Badge:
             ConfigError: no row fits, or several; names them.
         """
         return _drawn(claim(*one_row(boards(records), model=self.model, board=self.board)))
-
-    def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
-        """Write the badge and return its path.
-
-        Raises:
-            ConfigError: as `render`.
-            StorageError: the disk refused; an older file is intact.
-        """
-        path = folder / "badge.svg"
-        write_atomic(path, self.render(records))
-        return [path]
 
 
 def one_row(boards: Sequence[Board], *, model: str, board: str) -> tuple[Board, Row]:

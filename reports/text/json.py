@@ -7,13 +7,12 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 from reports.board.leaderboard import boards
 from reports.board.over_seeds import over_seeds
+from reports.text.one_file import OneFile
 from robench.recipe import Info
-from robench.record.files import write_atomic
 from robench.record.schema import Record
 
 KEYS = {"rows": "standing", "doubts": "stands"}
@@ -21,7 +20,7 @@ KEYS = {"rows": "standing", "doubts": "stands"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JSON:
+class JSON(OneFile):
     """One JSON file, leaderboard.json: every board with rows, cells, transfers, findings; spread over seeds.
 
     Attributes:
@@ -29,6 +28,7 @@ class JSON:
     """
 
     info: ClassVar[Info] = Info(title="JSON", paper="none; RFC 8259")
+    file: ClassVar[str] = "leaderboard.json"
     seeds_only: bool = False
 
     def render(self, records: Sequence[Record]) -> str:
@@ -46,16 +46,6 @@ class JSON:
             name: [_plain(dataclasses.asdict(table)) for table in values] for name, values in tables.items()
         }
         return json.dumps({"schema": 1, **plain}, indent=1, allow_nan=False) + "\n"
-
-    def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
-        """Write the file and return its path.
-
-        Raises:
-            StorageError: the disk refused; an older file is intact.
-        """
-        path = folder / "leaderboard.json"
-        write_atomic(path, self.render(records))
-        return [path]
 
 
 def _plain(table: dict[str, Any]) -> Any:

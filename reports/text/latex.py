@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from reports.board.board_types import Board, Row
@@ -13,8 +12,8 @@ from reports.board.shares import Share
 from reports.board.size_ranks import median_of
 from reports.text.board_tables import FRESH, ONE_DRAW
 from reports.text.escape import NOTHING, number, visible
+from reports.text.one_file import OneFile
 from robench.recipe import Info
-from robench.record.files import write_atomic
 from robench.record.schema import Record
 
 _ESCAPED = {
@@ -36,25 +35,16 @@ _ESCAPED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaTeX:
+class LaTeX(OneFile):
     r"""One file, leaderboard.tex: a table per board; it needs `\usepackage{booktabs}`."""
 
     info: ClassVar[Info] = Info(title="LaTeX", paper="none; booktabs (Fear 2020)")
+    file: ClassVar[str] = "leaderboard.tex"
 
     def render(self, records: Sequence[Record]) -> str:
         """Return the tables of some records."""
         head = "% Needs \\usepackage{booktabs} and a T1 font encoding. Made by robench.\n"
         return head + "\n".join(_table(board) for board in boards(records))
-
-    def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
-        """Write the file and return its path.
-
-        Raises:
-            StorageError: the disk refused; an older file is intact.
-        """
-        path = folder / "leaderboard.tex"
-        write_atomic(path, self.render(records))
-        return [path]
 
 
 def escape(text: str) -> str:

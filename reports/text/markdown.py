@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from reports.board.board_types import Board
@@ -25,8 +24,8 @@ from reports.text.board_tables import (
 )
 from reports.text.doubt_sentences import DoubtGroup, doubt_groups
 from reports.text.escape import visible
+from reports.text.one_file import OneFile
 from robench.recipe import Info
-from robench.record.files import write_atomic
 from robench.record.schema import Record
 
 _ACTIVE = re.compile(r"([\\`*\[\]|~#!$])")
@@ -51,7 +50,7 @@ out where units are missing, and where a model was made or attacked otherwise th
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Markdown:
+class Markdown(OneFile):
     """One Markdown page, leaderboard.md: boards, gradient sources, transfer, findings, and spread over seeds.
 
     Attributes:
@@ -59,6 +58,7 @@ class Markdown:
     """
 
     info: ClassVar[Info] = Info(title="Markdown", paper="none; GitHub Flavored Markdown")
+    file: ClassVar[str] = "leaderboard.md"
     seeds_only: bool = False
 
     def render(self, records: Sequence[Record]) -> str:
@@ -74,16 +74,6 @@ class Markdown:
         if sections := _seed_sections(records):
             parts += ["## Over seeds\n", OVER_SEEDS, *sections]
         return "\n".join(parts)
-
-    def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
-        """Write the page and return its path.
-
-        Raises:
-            StorageError: the disk refused; an older page is intact.
-        """
-        path = folder / "leaderboard.md"
-        write_atomic(path, self.render(records))
-        return [path]
 
 
 def escape(text: str) -> str:

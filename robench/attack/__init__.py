@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from robench.attack.craft import Crafted as Crafted
     from robench.attack.craft import check_attack as check_attack
     from robench.attack.ledger import Ledger as Ledger
-    from robench.attack.library_model import SurrogateModule as SurrogateModule
     from robench.attack.library_model import art_classifier as art_classifier
     from robench.attack.library_model import lent as lent
     from robench.attack.losses import LOSSES as LOSSES
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from robench.attack.protocol import AttackInfo as AttackInfo
     from robench.attack.protocol import Knowledge as Knowledge
     from robench.attack.protocol import run_attack as run_attack
+    from robench.attack.surrogate_module import SurrogateModule as SurrogateModule
     from robench.attack.threat import Goal as Goal
     from robench.attack.threat import ThreatModel as ThreatModel
     from robench.attack.threat import targets_of as targets_of

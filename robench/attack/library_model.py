@@ -1,181 +1,28 @@
-"""Lends a model to attack libraries: any head and gradient source, as a plain module or an ART classifier."""
+"""Lends a model to attack libraries, as a plain module or an ART classifier, and books what they ask."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from robench.attack.library_queries import LibraryQueries
-from robench.attack.losses import log_probabilities
 from robench.attack.oracle import Oracle
 from robench.attack.questions import ALL
+from robench.attack.surrogate_module import Form, SurrogateModule
 from robench.errors import ConfigError, JobError, RobenchError
 from robench.model.global_state import kept_global_state
-from robench.model.interface import Coupling, GradientSource, Model, OutputKind
+from robench.model.interface import GradientSource, Model
 from robench.model.out_of_memory import is_out_of_memory
-from robench.model.tested_network import networks_under_test
 from robench.randomness import Randomness, borrowed_global_randomness
-from robench.types import Images, Outputs
 
 if TYPE_CHECKING:
     from art.estimators.classification import PyTorchClassifier
-
-Form = Literal["scores", "positive", "probabilities"]
-"""What a library takes a network's answers for: scores like logits, positive numbers, or probabilities."""
-
-
-class SurrogateModule(nn.Module):
-    """A model and one of its gradient sources as a module that gives scores like logits.
-
-    Where the input asks for a gradient, the scores are the surrogate's; otherwise they are the model's own,
-    which is what a black-box attack may see. Logits and log-probabilities pass as they are; of a simplex the
-    logarithm is taken, so that softmax gives the simplex back and a library's cross-entropy is -log u_y.
-
-    The network is not a child of this module: a library that changes modes, devices or parameters of what it
-    was lent cannot reach it. Passes run in eval mode and leave every part's own mode as it was; a backward
-    pass goes to the input only and fills no parameter's `.grad`.
-
-    Attributes:
-        rows_forward: rows sent forward so far.
-        rows_backward: rows sent backward so far.
-        listener: is told every point asked about, the model's own outputs there (B, columns), and the scores
-            where a gradient may follow; None for nobody.
-        gradient_listener: is told every gradient (B, C, H, W) that was sent back, and its points.
-        error: what the network raised when it was last asked about images of their own shape, so that it is
-            not taken for the library's.
-        odd_shape: that of images the network was asked about and could not take, where it is not their own.
-
-    Args:
-        model: what is lent.
-        source: the gradient source to differentiate; the model's first by default.
-        batch: the batch a joint model must always see whole; None where it is not known.
-        shape: (C, H, W) of the images; None where it is not known.
-        form: `positive` shifts each row of scores so that its smallest is 0, which softmax and differences do
-            not notice; of `probabilities` the softmax is taken.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        source: GradientSource | None = None,
-        *,
-        batch: int | None = None,
-        shape: tuple[int, ...] | None = None,
-        form: Form = "scores",
-    ) -> None:
-        super().__init__()
-        source = source or next(iter(model.sources.values()))
-        # Held outside of nn.Module's registers, see above; the empty parameter only says device and dtype.
-        self.__dict__.update(_model=model, _source=source)
-        # Libraries cast images to the type of the parameters they find. A network behind its door takes
-        # float32, whatever its own type is.
-        tensors = () if networks_under_test(model.net) else (*model.net.parameters(), *model.net.buffers())
-        dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
-        self.anchor = nn.Parameter(torch.empty(0, device=model.device, dtype=dtype), requires_grad=False)
-        self.batch = batch
-        self.form = form
-        self.shape = shape
-        self.error: Exception | None = None
-        self.odd_shape: tuple[int, ...] | None = None
-        self.rows_forward = 0
-        self.rows_backward = 0
-        self.listener: Callable[[Images, Outputs, Outputs | None], None] | None = None
-        self.gradient_listener: Callable[[Images, Images], None] | None = None
-
-    def forward(self, x: Images) -> Outputs:
-        """Return scores (B, K).
-
-        Raises:
-            ConfigError: a library splits the batch of a joint model, whose answers would then mean nothing.
-        """
-        model: Model = self.__dict__["_model"]
-        if model.coupling is Coupling.JOINT and self.batch not in (None, len(x)):
-            raise ConfigError(
-                where=f"model {model.name!r}",
-                expected=f"an attack that keeps the joint batch of {self.batch} images whole",
-                got=f"a query with {len(x)}",
-                do="Use an attack that moves the whole batch at once, or the independent protocol",
-            )
-        x = x.to(self.anchor.dtype)  # some attacks of ART hand over float64
-        try:
-            scores = self.answer(x)
-        except Exception as error:
-            if self.shape in {None, tuple(x.shape[1:])}:
-                self.error = error
-            else:
-                self.odd_shape = tuple(x.shape[1:])
-            raise
-        if self.form == "probabilities":
-            return scores.softmax(dim=1)
-        return scores - scores.detach().amin(dim=1, keepdim=True) if self.form == "positive" else scores
-
-    def answer(self, x: Images) -> Outputs:
-        """Return scores (B, K), with a gradient where x asks for one."""
-        if torch.is_grad_enabled() and x.requires_grad:
-            scores: Outputs = _Pass.apply(x, self)
-            return scores
-        return self.own(x)
-
-    def own(self, x: Images) -> Outputs:
-        """Return the scores of the model itself, without a gradient."""
-        model: Model = self.__dict__["_model"]
-        with torch.no_grad(), _evaluating(model.net):
-            outputs = model.net(x)
-        self.rows_forward += len(x) * model.forwards
-        if self.listener is not None:
-            self.listener(x, outputs, None)
-        return _scores(outputs, model.output)
-
-    @property
-    def backwards(self) -> int:
-        """How many backward passes of the network one gradient takes."""
-        source: GradientSource = self.__dict__["_source"]
-        return source.backwards
-
-    def surrogate(self, x: Images) -> Outputs:
-        """Return the scores of the gradient source, with a gradient with respect to x."""
-        model, source = self.__dict__["_model"], self.__dict__["_source"]
-        with torch.enable_grad(), _evaluating(model.net):
-            outputs, own = source.surrogate(x)
-            scores = _scores(outputs, source.output)
-        self.rows_forward += len(x) * source.forwards
-        if self.listener is not None:
-            self.listener(x.detach(), own, scores)
-        return scores
-
-
-class _Pass(torch.autograd.Function):
-    """A pass of which the library sees input and output only; its graph is kept to itself."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Images, module: SurrogateModule) -> Outputs:
-        """Run the surrogate on a leaf of its own."""
-        ctx.module = module
-        ctx.point = x.detach().requires_grad_(True)
-        ctx.scores = module.surrogate(ctx.point)
-        scores: Outputs = ctx.scores.detach()
-        return scores
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
-        """Send a gradient to the input and count it; zero where the scores do not depend on it."""
-        ctx.module.rows_backward += len(ctx.point) * ctx.module.backwards
-        gradient = None
-        if ctx.scores.requires_grad:
-            (gradient,) = torch.autograd.grad(
-                ctx.scores, ctx.point, gradients[0], retain_graph=True, allow_unused=True
-            )
-        # A copy laid out channels-last has gradients so; libraries take views that only plain layouts have.
-        gradient = torch.zeros_like(ctx.point) if gradient is None else gradient.contiguous()
-        if ctx.module.gradient_listener is not None:
-            ctx.module.gradient_listener(ctx.point.detach(), gradient)
-        return gradient, None
 
 
 def art_classifier(
@@ -300,20 +147,3 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def _scores(outputs: Outputs, kind: OutputKind) -> Outputs:
-    return log_probabilities(outputs, kind) if kind is OutputKind.SIMPLEX else outputs
-
-
-@contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
-    """Run in eval mode; each part gets its own mode back."""
-    training = [part for part in net.modules() if part.training]
-    for part in training:
-        part.training = False
-    try:
-        yield
-    finally:
-        for part in training:
-            part.training = True

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robench.attack.library_model import SurrogateModule
+from robench.attack.surrogate_module import SurrogateModule
 from robench.types import Images, Outputs
 
 

@@ -43,8 +43,8 @@ from robench.randomness import borrowed_global_randomness
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from robench.attack.library_model import SurrogateModule
     from robench.attack.oracle import Oracle
+    from robench.attack.surrogate_module import SurrogateModule
     from robench.randomness import Randomness
     from robench.types import Images
 

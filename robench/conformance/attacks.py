@@ -1,4 +1,4 @@
-"""The laws of attacks.
+"""The laws of attacks: all by name, and those of the images that come out.
 
 Batches are compared to within 1e-5 in every pixel. The toy model gives an image the same bits in every batch,
 so what this allows for is the attack's own arithmetic, which may add up in another order.
@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from robench.attack.norms import NORMS
-from robench.attack.protocol import Attack, Knowledge, SelectiveAttack
+from robench.attack.protocol import Attack, SelectiveAttack
 from robench.attack.threat import Goal
+from robench.conformance.attack_conduct import booked, chance, inputs, knowledge, model, seed, seedless
 from robench.conformance.attack_trial import RADII, AttackRun, AttackTrial, Rules, classified
 from robench.conformance.recipes import described, light
 from robench.conformance.result import BrokenLawError, InapplicableError, Result, judged, require
 from robench.conformance.toys import SHAPE, bright
 from robench.errors import ConfigError
-from robench.model.interface import Model, OutputKind
+from robench.model.interface import OutputKind
 from robench.plurals import counted
 from robench.types import Images
 
@@ -73,47 +74,6 @@ def runs(trial: AttackTrial) -> str:
     require(not last.requires_grad, "the images still carry a gradient graph: detach them")
     require(bool(torch.isfinite(last).all()), f"{int((~torch.isfinite(last)).sum())} pixels are no number")
     return f"breaks {int(run.broken.sum())} of {len(x)} toy images"
-
-
-def seed(trial: AttackTrial) -> str:
-    """The same seed gives the same bits."""
-    _same_bits(trial.plain.last, trial.play(trial.toy()).last, "two runs with seed 0")
-    return ""
-
-
-def seedless(trial: AttackTrial) -> str:
-    """An attack that declares `randomised=False` does not depend on the seed."""
-    if trial.recipe.info.randomised:
-        raise InapplicableError("It declares that it is randomised")
-    _same_bits(trial.plain.last, trial.play(trial.toy(), Rules(seed=1)).last, "seeds 0 and 1")
-    return ""
-
-
-def chance(trial: AttackTrial) -> str:
-    """The global generators of torch, NumPy and Python are neither moved nor used."""
-    other = trial.play(trial.toy(), Rules(global_seed=1))
-    require(not other.moved, f"moved: {', '.join(other.moved)}; draw from rng instead")
-    _same_bits(trial.plain.last, other.last, "two states of the global generators")
-    return ""
-
-
-def inputs(trial: AttackTrial) -> str:
-    """The images and labels it is given are not written to."""
-    changes = trial.plain.changed
-    require(not changes, f"changed in place: {', '.join(changes)}")
-    return ""
-
-
-def model(trial: AttackTrial) -> str:
-    """The model's weights, modes, requires_grad, .grad and hooks are as they were."""
-    target = trial.toy()
-    target.net.get_parameter("first").requires_grad_(False)
-    before = _state(target)
-    trial.play(target)
-    after = _state(target)
-    wrong = [name for name, value in before.items() if not _equal(value, after.get(name))]
-    require(not wrong and len(before) == len(after), f"changed: {', '.join(wrong) or 'new parameters'}")
-    return ""
 
 
 def admissible(trial: AttackTrial) -> str:
@@ -228,24 +188,6 @@ def budget(trial: AttackTrial) -> str:
     return "1 and 7 passes"
 
 
-def booked(trial: AttackTrial) -> str:
-    """Every pass through the model is booked in the ledger: the oracle is the only road to it."""
-    run = trial.plain
-    counts = f"{counted(run.passed, 'image')} went through the model, {run.booked} are booked"
-    require(run.passed <= run.booked, counts)
-    return counts
-
-
-def knowledge(trial: AttackTrial) -> str:
-    """An attack that declares that it sees scores or labels only takes no gradient."""
-    claim = trial.recipe.info.knowledge
-    if claim == Knowledge.GRADIENT:
-        raise InapplicableError("It declares that it needs gradients")
-    gradients = int(trial.plain.oracle.ledger.backwards.sum())
-    require(gradients == 0, f"{counted(gradients, 'gradient')} taken, declared: {claim}")
-    return str(claim)
-
-
 def nan(trial: AttackTrial) -> str:
     """A model that returns NaN does not crash it, and does not spoil the images on which it does not."""
     try:
@@ -259,14 +201,6 @@ def nan(trial: AttackTrial) -> str:
     fine = torch.isfinite(run.proposal[sane].flatten(1)).all(dim=1)
     require(bool(fine.all()), f"{int((~fine).sum())} of {int(sane.sum())} other images are spoilt")
     return f"{int((~sane).sum())} of {counted(len(sane), 'image')} with NaN"
-
-
-def _same_bits(one: Images, other: Images, what: str) -> None:
-    different = (one != other).flatten(1).any(dim=1).nonzero().flatten().tolist()
-    require(
-        not different,
-        f"{what} differ in {len(different)} of {counted(len(one), 'image')}, first image {different[:1]}",
-    )
 
 
 def _alike(whole: Images, part: Images, rows: Tensor, what: str) -> None:
@@ -298,21 +232,3 @@ def _admitted(run: AttackRun, what: str) -> None:
     size = float(threat.norm.size(point.double() - run.start[image : image + 1].double()))
     low, high = float(point.min()), float(point.max())
     require(False, f"{what}: image {image} at distance {size:.6g}, pixels from {low:.4g} to {high:.4g}")
-
-
-def _state(model: Model) -> dict[str, object]:
-    """Return everything about a network that an attack must leave alone, by name."""
-    state: dict[str, object] = {name: value.clone() for name, value in model.net.state_dict().items()}
-    for name, parameter in model.net.named_parameters():
-        state[f"{name}.requires_grad"] = parameter.requires_grad
-        state[f"{name}.grad"] = None if parameter.grad is None else parameter.grad.clone()
-    for name, part in model.net.named_modules():
-        state[f"{name or 'network'}.training"] = part.training
-        state[f"{name or 'network'}.hooks"] = len(part._forward_hooks) + len(part._forward_pre_hooks)
-    return state
-
-
-def _equal(one: object, other: object) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return torch.equal(one, other)
-    return not isinstance(one, Tensor) and not isinstance(other, Tensor) and one == other

@@ -174,29 +174,41 @@ def rows(model: Model, x: Images) -> Outputs:
     return outputs
 
 
-def state_of(net: nn.Module) -> dict[str, Tensor]:
+def check_offered(claim: set[str], names: set[str]) -> None:
+    """Break the law unless the gradient sources claimed are those that are there.
+
+    Raises:
+        BrokenLawError: names the others.
+    """
+    missing, extra = sorted(claim - names), sorted(names - claim)
+    require(not missing and not extra, f"offered but absent: {missing}; there but not offered: {extra}")
+
+
+def _state_of(net: nn.Module) -> dict[str, Tensor]:
     """Return a copy of all weights and buffers."""
     return {name: value.clone() for name, value in net.state_dict().items()}
 
 
-def modes_of(net: nn.Module) -> dict[str, Any]:
+def _modes_of(net: nn.Module) -> dict[str, Any]:
     """Return mode of every part and requires_grad of every parameter."""
     modes: dict[str, Any] = {name or "network": part.training for name, part in net.named_modules()}
     modes |= {f"{name}.requires_grad": p.requires_grad for name, p in net.named_parameters()}
     return modes
 
 
-def check_untouched(net: nn.Module, before: dict[str, Tensor], modes: dict[str, Any]) -> None:
-    """Break the law unless weights, keys and modes are what they were.
+def check_untouched(net: nn.Module, make: Callable[[], Model]) -> None:
+    """Break the law unless weights, keys and modes stay while a model is made of a network and asked.
 
     Raises:
         BrokenLawError: names what changed.
     """
+    before, modes = _state_of(net), _modes_of(net)
+    rows(make(), unseen_images())
     after = net.state_dict()
     require(list(before) == list(after), f"keys: {sorted(before.keys() ^ after.keys())}")
     wrong = [name for name, value in before.items() if not torch.equal(value, after[name])]
     require(not wrong, f"weights changed: {', '.join(wrong[:3])}")
-    now = modes_of(net)
+    now = _modes_of(net)
     wrong = [name for name, value in modes.items() if now.get(name) != value]
     require(not wrong, f"modes changed: {', '.join(wrong[:3])}")
 

@@ -15,13 +15,10 @@ from robench.conformance.built import (
     CLASSES,
     ModelTrial,
     builds,
+    check_offered,
     check_untouched,
     laws_with,
-    modes_of,
-    rows,
-    state_of,
     training_data,
-    unseen_images,
 )
 from robench.conformance.recipes import described, light
 from robench.conformance.result import InapplicableError, Result, judged, require
@@ -74,8 +71,7 @@ def offers(trial: HeadTrial) -> str:
     names = {*trial.plain.sources}
     with suppress(ConfigError):  # it may refuse such a network
         names |= {*trial.make(ToyBranches(channels=3, classes=CLASSES, noisy=True).eval()).sources}
-    missing, extra = sorted(set(claim) - names), sorted(names - set(claim))
-    require(not missing and not extra, f"offered but absent: {missing}; there but not offered: {extra}")
+    check_offered(set(claim), names)
     strangers = [name for name, source in trial.plain.sources.items() if source.name != name]
     require(not strangers, f"listed under another name than their own: {strangers}")
     return ", ".join(claim)
@@ -85,10 +81,7 @@ def network(trial: HeadTrial) -> str:
     """The network it is put on keeps its weights, keys and modes."""
     target = ToyBranches(channels=3, classes=CLASSES)
     target.buffer.eval()
-    before, modes = state_of(target), modes_of(target)
-    model = trial.make(target)
-    rows(model, unseen_images())
-    check_untouched(target, before, modes)
+    check_untouched(target, lambda: trial.make(target))
     return ""
 
 

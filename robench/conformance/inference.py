@@ -12,13 +12,10 @@ from robench.conformance.built import (
     CLASSES,
     ModelTrial,
     builds,
+    check_offered,
     check_untouched,
     laws_with,
-    modes_of,
-    rows,
-    state_of,
     training_data,
-    unseen_images,
 )
 from robench.conformance.recipes import described, light
 from robench.conformance.result import InapplicableError, Result, judged, require
@@ -72,9 +69,7 @@ def offers(trial: InferenceTrial) -> str:
     say = getattr(trial.recipe, "offers", None)
     if say is None:
         raise InapplicableError("It does not say beforehand what it offers")
-    claim, names = set(say(tuple(undefended().sources))), set(trial.plain.sources)
-    missing, extra = sorted(claim - names), sorted(names - claim)
-    require(not missing and not extra, f"offered but absent: {missing}; there but not offered: {extra}")
+    check_offered(set(say(tuple(undefended().sources))), set(trial.plain.sources))
     return ", ".join(trial.plain.sources)
 
 
@@ -82,10 +77,7 @@ def network(trial: InferenceTrial) -> str:
     """The model it is put in front of keeps its weights, keys and modes."""
     target = undefended()
     target.net.get_submodule("buffer").train()
-    before, modes = state_of(target.net), modes_of(target.net)
-    defense = trial.make(target)
-    rows(defense, unseen_images())
-    check_untouched(target.net, before, modes)
+    check_untouched(target.net, lambda: trial.make(target))
     return ""
 
 

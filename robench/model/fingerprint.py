@@ -7,36 +7,35 @@ the first.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import pickle
-import re
-import zipfile
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from enum import Enum
 from functools import partial
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robench.model.digest import (
+    SIMPLE,
+    Digest,
+    add_instructions,
+    add_program,
+    add_tensor,
+    is_plain,
+    pickled,
+    plain_text,
+)
 from robench.model.module_search import closure_values, is_of_library, names_in
 from robench.model.object_parts import object_parts
 
-_MANGLED = re.compile(rb"___torch_mangle_\d+\.?")
 _KNOWN = ("torch.", "torchvision.", "robench.", "model_zoo.", "defenses.", "attacks.")
 """Packages whose code is known by their version."""
 _OWN_OF_MODULES = frozenset({*nn.Module().__dict__, "_is_full_backward_hook", "training"})
 """What torch keeps in every module."""
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-_SIMPLE = (str, int, float, bool, bytes, type(None), torch.dtype, torch.Size)
-
-_DEEPEST, _MOST_OBJECTS = 50, 100_000
-"""How deep in each other, and how many in all, objects of libraries are taken apart."""
 
 
 def network_digest(net: nn.Module) -> bytes:
@@ -47,51 +46,12 @@ def network_digest(net: nn.Module) -> bytes:
     not a library's: two networks may have the same weights and another `forward`. Attributes count because a
     scale or a mean may decide the answers without being a parameter.
     """
-    digest = _Digest()
+    digest = Digest()
     _add_network(digest, net)
     return digest.digest()
 
 
-class _Digest:
-    """A SHA-256 that knows which objects it has met, for they may hold each other."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self._met: dict[int, tuple[int, Any]] = {}
-        self._depth, self._left, self.is_in_library = 0, _MOST_OBJECTS, False
-        self.update, self.digest = self._hash.update, self._hash.digest
-
-    def met(self, value: object) -> bool:
-        """Tell whether an object was met before, and add which one it is."""
-        if id(value) in self._met:
-            self.update(f"again {self._met[id(value)][0]}".encode())
-            return True
-        self._met[id(value)] = (len(self._met), value)  # held, so that its id stays its own
-        return False
-
-    def beside(self) -> _Digest:
-        """Return an empty digest that has met the same objects."""
-        other = _Digest()
-        other._met = dict(self._met)
-        other._depth, other._left, other.is_in_library = self._depth, self._left, self.is_in_library
-        return other
-
-    @contextmanager
-    def in_library(self, *, is_library: bool) -> Iterator[None]:
-        """Inside the block objects of libraries are known by their types, as those are by their version."""
-        before, self.is_in_library = self.is_in_library, self.is_in_library or is_library
-        yield
-        self.is_in_library = before
-
-    @contextmanager
-    def inside(self) -> Iterator[bool]:
-        """Tell whether an object is taken apart: what it consists of may be made anew without end."""
-        self._depth, self._left = self._depth + 1, self._left - 1
-        yield not self.is_in_library and self._depth <= _DEEPEST and self._left >= 0
-        self._depth -= 1
-
-
-def _add_network(digest: _Digest, net: nn.Module) -> None:
+def _add_network(digest: Digest, net: nn.Module) -> None:
     for part in net.modules():
         digest.met(part)
     for name, value in sorted(net.state_dict().items()):
@@ -103,7 +63,7 @@ def _add_network(digest: _Digest, net: nn.Module) -> None:
             _add_class(digest, name, type(part))
         if isinstance(part, torch.jit.ScriptModule):
             if not any(name.startswith(f"{outer}.") for outer in _scripts(net)):
-                _add_program(digest, name, part)
+                add_program(digest, name, part)
             continue
         if isinstance(part, torch.fx.GraphModule):
             digest.update(part.code.encode())
@@ -118,7 +78,7 @@ def _add_network(digest: _Digest, net: nn.Module) -> None:
                 _add(digest, f"{name}.{key}", value)
 
 
-def _add_class(digest: _Digest, name: str, kind: type) -> None:
+def _add_class(digest: Digest, name: str, kind: type) -> None:
     """Add the code of a class that is neither torch's nor ours, up to the first that is."""
     for base in kind.__mro__:
         if base.__module__.startswith(_KNOWN) or base is object:
@@ -127,7 +87,7 @@ def _add_class(digest: _Digest, name: str, kind: type) -> None:
             _add_members(digest, name, base)
 
 
-def _add_members(digest: _Digest, name: str, base: type) -> None:
+def _add_members(digest: Digest, name: str, base: type) -> None:
     for key, value in sorted(vars(base).items()):
         method = value.__func__ if isinstance(value, classmethod | staticmethod) else value
         method = method.fget if isinstance(method, property) else method
@@ -135,12 +95,12 @@ def _add_members(digest: _Digest, name: str, base: type) -> None:
             _add(digest, f"{name}:{base.__qualname__}.{key}", method)
 
 
-def _add_code(digest: _Digest, name: str, function: FunctionType) -> None:
+def _add_code(digest: Digest, name: str, function: FunctionType) -> None:
     """Add what a function does and what it holds on to; a function of a library by its name."""
     digest.update(f"{name}:{function.__qualname__}".encode())
     if str(function.__module__).startswith(_KNOWN) or digest.met(function):
         return
-    _add_instructions(digest, function.__code__)
+    add_instructions(digest, function.__code__)
     values = closure_values(function)
     defaults = (function.__defaults__, function.__kwdefaults__)
     is_library = is_of_library(function.__globals__.get("__name__"))
@@ -154,46 +114,21 @@ def _add_code(digest: _Digest, name: str, function: FunctionType) -> None:
                 _add(digest, f"{name}:{key}", value)
 
 
-def _add_instructions(digest: _Digest, code: CodeType) -> None:
-    digest.update(code.co_code + repr((code.co_names, code.co_varnames)).encode())
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            _add_instructions(digest, constant)
-        else:
-            digest.update(_text(constant).encode())
-
-
-def _text(value: Any) -> str:
-    """Return a text of plain values; those of a set have no order, and another one in each process."""
-    if isinstance(value, set | frozenset):
-        return f"{{{', '.join(sorted(map(_text, value)))}}}"
-    if isinstance(value, tuple):
-        return f"({', '.join(map(_text, value))})"
-    return repr(value) if isinstance(value, (*_SIMPLE, complex)) else type(value).__qualname__
-
-
-def _is_plain(value: Any) -> bool:
-    """Tell whether the text of a value (`_text`) says all there is."""
-    if isinstance(value, frozenset | tuple):
-        return all(map(_is_plain, value))
-    return isinstance(value, (*_SIMPLE, complex))
-
-
 def _scripts(net: nn.Module) -> list[str]:
     return [name for name, part in net.named_modules() if isinstance(part, torch.jit.ScriptModule)]
 
 
-def _add(digest: _Digest, name: str, value: Any) -> None:
+def _add(digest: Digest, name: str, value: Any) -> None:
     """Add any value: what can be told of it in the same words in every process."""
     if isinstance(value, Tensor):
         digest.update(f"{name}:{value.dtype}:{tuple(value.shape)}".encode())
-        _add_tensor(digest, value.detach())
-    elif isinstance(value, (Enum, *_SIMPLE)):
+        add_tensor(digest, value.detach())
+    elif isinstance(value, (Enum, *SIMPLE)):
         digest.update(f"{name}={value!r}".encode())
     elif isinstance(value, np.ndarray | np.generic) and value.dtype != object:
         digest.update(f"{name}:{value.dtype}:{value.shape}".encode() + value.tobytes())
     elif isinstance(value, torch.ScriptObject):
-        digest.update(f"{name}:{type(value).__qualname__}".encode() + _pickled(value))
+        digest.update(f"{name}:{type(value).__qualname__}".encode() + pickled(value))
     elif isinstance(value, FunctionType):
         _add_code(digest, name, value)
     else:
@@ -203,7 +138,7 @@ def _add(digest: _Digest, name: str, value: Any) -> None:
             _add_parts(digest, name, value)
 
 
-def _add_parts(digest: _Digest, name: str, value: Any) -> None:
+def _add_parts(digest: Digest, name: str, value: Any) -> None:
     """Add what a value consists of: entries, arguments, attributes."""
     if isinstance(value, Mapping):
         for key in sorted(value, key=str):
@@ -212,8 +147,8 @@ def _add_parts(digest: _Digest, name: str, value: Any) -> None:
         for i, entry in enumerate(value):
             _add(digest, f"{name}[{i}]", entry)
     elif isinstance(value, set | frozenset):
-        digest.update(_text(value).encode())
-        _add_unordered(digest, name, [entry for entry in value if not _is_plain(entry)])
+        digest.update(plain_text(value).encode())
+        _add_unordered(digest, name, [entry for entry in value if not is_plain(entry)])
     elif isinstance(value, partial):
         _add(digest, f"{name}()", (value.func, value.args, value.keywords))
     elif isinstance(value, MethodType):
@@ -230,7 +165,7 @@ def _add_parts(digest: _Digest, name: str, value: Any) -> None:
         _add_object(digest, name, value)
 
 
-def _add_unordered(digest: _Digest, name: str, entries: list[Any]) -> None:
+def _add_unordered(digest: Digest, name: str, entries: list[Any]) -> None:
     """Add entries of a set that have no text: each is digested alone, for they come in no order."""
     single = []
     for entry in () if digest.is_in_library else entries:
@@ -240,13 +175,13 @@ def _add_unordered(digest: _Digest, name: str, entries: list[Any]) -> None:
     digest.update(b"".join(sorted(single)))
 
 
-def _add_library_object(digest: _Digest, name: str, value: Any) -> None:
+def _add_library_object(digest: Digest, name: str, value: Any) -> None:
     with digest.inside() as is_followed:
         for i, part in enumerate(object_parts(value) if is_followed else ()):
             _add(digest, f"{name}<{i}>", part)
 
 
-def _add_object(digest: _Digest, name: str, value: Any) -> None:
+def _add_object(digest: Digest, name: str, value: Any) -> None:
     kind = type(value)
     if not _walked(kind) and not isinstance(value, SimpleNamespace):
         _add_library_object(digest, name, value)
@@ -277,34 +212,3 @@ def _slots(kind: type) -> tuple[str, ...]:
     private = f"_{kind.__name__.lstrip('_')}"  # as Python names them
     names = (slots,) if isinstance(slots, str) else tuple(slots)
     return tuple(f"{private}{s}" if s.startswith("__") else s for s in names if not s.endswith("__"))
-
-
-def _add_tensor(digest: _Digest, value: Tensor) -> None:
-    if value.is_quantized:
-        value = value.dequantize()
-    if value.layout is not torch.strided:
-        value = value.to_dense()
-    if value.device.type == "meta":
-        return
-    digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-
-
-def _add_program(digest: _Digest, name: str, part: torch.jit.ScriptModule) -> None:
-    """Add a TorchScript program as it would be saved, without the times in its archive."""
-    with zipfile.ZipFile(io.BytesIO(part.save_to_buffer())) as archive:
-        entries = {entry.partition("/")[2]: archive.read(entry) for entry in archive.namelist()}
-    # Classes compiled twice in one process are numbered: the same program must have the same digest.
-    programs = {
-        _MANGLED.sub(b"", inner.encode()): _MANGLED.sub(b"", data)
-        for inner, data in entries.items()
-        if "debug_pkl" not in inner and not inner.startswith(".data/")
-    }
-    for inner in sorted(programs):
-        digest.update(name.encode() + b":" + inner + b":" + programs[inner])
-
-
-def _pickled(value: Any) -> bytes:
-    try:
-        return pickle.dumps(value)
-    except Exception:  # noqa: BLE001 - an object that cannot be written out is known by its type only
-        return b""

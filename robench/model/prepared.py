@@ -2,29 +2,25 @@
 
 The user's network is never altered. Copies that answer faster (`robench.model.fast_copy`) are made beside it.
 Before the first use of a copy on some images, and again at the points an attack found, its outputs and its
-gradients are compared with those of the original on these very images (`robench.model.proof`). Where one
-raises or disagrees the next plainer one is tried; the last is the network as it is. So which one attacks some
-images does not depend on what was attacked before, nor in which process. The judge asks the original.
+gradients are compared with those of the original on these very images (`robench.model.proven_copies`). Where
+one raises or disagrees the next plainer one is tried; the last is the network as it is. So which one attacks
+some images does not depend on what was attacked before, nor in which process. The judge asks the original.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
 
 from robench.errors import JobError
-from robench.model.another_way import stray_of
 from robench.model.copied_views import REFUSAL
 from robench.model.copy_methods import COMPILED, COPY_METHODS, CopyMethod, methods_for
 from robench.model.evaluation import evaluation_mode
-from robench.model.fast_copy import prepared_copy
-from robench.model.interface import Coupling, GradientSource, Model
-from robench.model.network_state import NetworkState
-from robench.model.proof import PROOF_IMAGES, Original, difference
+from robench.model.interface import GradientSource, Model
+from robench.model.proven_copies import ProvenCopies, own_name
 from robench.model.tested_network import TestedNetwork, networks_under_test
 from robench.types import Images, Mask
 
@@ -35,33 +31,6 @@ AS_IT_IS = "as it is"
 
 CONFIRMED = 8
 """Points of every crafting at which a prepared copy is compared with the network once more."""
-
-
-class _Copies:
-    """A prepared copy of each network under test in a model.
-
-    Raises:
-        Exception: what `prepared_copy` raises.
-    """
-
-    def __init__(self, model: Model, method: CopyMethod) -> None:
-        self._pairs = [(t, prepared_copy(t.module, method)) for t in networks_under_test(model.net)]
-        self.states = [NetworkState(copy) for _, copy in self._pairs]
-
-    @property
-    def stray(self) -> str:
-        """How a pass of one of them went another way than the trace; empty if none did."""
-        return next(filter(None, (stray_of(copy) for _, copy in self._pairs)), "")
-
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Inside the block the copies answer; afterwards they are as they were."""
-        with ExitStack() as stack:
-            for state in self.states:
-                stack.callback(state.restore)
-            for network, copy in self._pairs:
-                stack.enter_context(network.answered_by(copy))
-            yield
 
 
 @dataclass(slots=True)
@@ -81,9 +50,11 @@ class PreparedModel:
     eager: bool = False
     compiled: bool = False
     reasons: dict[str, str] = field(default_factory=dict)
-    _copies: dict[str, _Copies] = field(default_factory=dict)
-    _doubts: dict[tuple[str, str, bytes], str] = field(default_factory=dict)
-    _self_changing: set[str] | None = None
+    _copies: ProvenCopies = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start without a copy."""
+        self._copies = ProvenCopies(self.model)
 
     def begin(self) -> None:
         """Forget why copies were not used before: every crafting tries all of them anew.
@@ -98,16 +69,15 @@ class PreparedModel:
 
         It is proven on the first of the images x (B, C, H, W), once for each source and these images.
         """
-        originals = self._originals(x)
-        digest = _digest(originals[0].x)
+        originals = self._copies.originals(x)
         for method in self._methods():
             if method.name in self.reasons:
                 continue
-            doubt = self._first_doubt(method, sources, originals, digest)
+            doubt = self._copies.first_doubt(method, sources, originals)
             if not doubt:
                 return method.name
             self.reasons[method.name] = doubt
-        if self._self_changing is None and sources:
+        if self._copies.self_changing is None and sources:
             originals[0].answer(sources[0])
         return AS_IT_IS
 
@@ -136,9 +106,9 @@ class PreparedModel:
             order = claimed.logical_and(finite).to(torch.int8).argsort(descending=True, stable=True)
             first = order[:CONFIRMED]
             x = x[first].where(finite[first, None, None, None], 0)
-        originals = self._originals(x)
+        originals = self._copies.originals(x)
         for source in sources:
-            if doubt := self._compare_all(method, source, originals):
+            if doubt := self._copies.compare_all(method, source, originals):
                 self.reasons[method.name] = doubt
                 return False
         return True
@@ -146,7 +116,7 @@ class PreparedModel:
     def rule_out(self, name: str, reason: str) -> None:
         """Discard a copy: the present crafting uses it no more. Keep why."""
         self.reasons[name] = reason
-        self._copies.pop(name, None)
+        self._copies.discard(name)
 
     @contextmanager
     def using(self, name: str) -> Iterator[None]:
@@ -161,7 +131,7 @@ class PreparedModel:
             yield
             guards = [original, *(copies.states if copies else ())]
             names = {name for guard in guards for name in guard.changes()} - self._copy_places()
-            changes = set(map(_own_name, names)) - (self._self_changing or set())
+            changes = set(map(own_name, names)) - (self._copies.self_changing or set())
             if changes:
                 first = ", ".join(sorted(changes)[:6])
                 raise JobError(
@@ -170,25 +140,6 @@ class PreparedModel:
                     got=f"one that changed {len(changes)} of its weights and buffers ({first})",
                     do="They were put back; an attack may only ask the oracle",
                 )
-
-    def note_changes(self, names: set[str]) -> None:
-        """Note weights and buffers that a network changes itself, so that no attack is blamed for them.
-
-        Such are counters of passes and running means.
-        """
-        self._self_changing = (self._self_changing or set()) | set(map(_own_name, names))
-
-    def _originals(self, x: Images) -> list[Original]:
-        """Return what is asked: some images together, and one alone, which some layers compute otherwise.
-
-        Broken images leave the batch, so that the last is asked about alone; a joint batch stays whole. One
-        of these questions is asked without a gradient too: the smaller, for it costs half as much again.
-        """
-        together = x[:PROOF_IMAGES]
-        if len(x) > 1 and self.model.coupling is not Coupling.JOINT:
-            parts = [Original(self.model, together, False, self.note_changes)]
-            return [*parts, Original(self.model, x[:1], True, self.note_changes)]
-        return [Original(self.model, together, True, self.note_changes)]
 
     def _copy_places(self) -> set[str]:
         """Return the names under which copies are put into the network: these are no changes of it."""
@@ -205,61 +156,6 @@ class PreparedModel:
             if not method.views or REFUSAL in self.reasons.get(before, ""):
                 yield method
             before = method.name
-
-    def _first_doubt(
-        self,
-        method: CopyMethod,
-        sources: Sequence[GradientSource],
-        originals: Sequence[Original],
-        digest: bytes,
-    ) -> str:
-        """Return why a copy is not used for some images; empty if it is there and proven for every source.
-
-        Args:
-            method: how the copy is made.
-            sources: what is differentiated.
-            originals: the network itself on the images.
-            digest: tells these images from others: what was found out about them before is not asked again.
-        """
-        for source in sources:
-            key = (method.name, source.name, digest)
-            if key not in self._doubts:
-                self._doubts[key] = self._compare_all(method, source, originals)
-            if doubt := self._doubts[key]:
-                return doubt
-        return self._make(method)
-
-    def _compare_all(self, method: CopyMethod, source: GradientSource, originals: Sequence[Original]) -> str:
-        """Compare a copy with the network; return how they first differ, and discard the copy; else empty."""
-        for original in originals:
-            if doubt := self._compare(method, source, original):
-                self._copies.pop(method.name, None)
-                return doubt
-        return ""
-
-    def _make(self, method: CopyMethod) -> str:
-        """Make a copy where there is none; return why it cannot be made, empty if it can."""
-        if method.name not in self._copies:
-            try:
-                self._copies[method.name] = _Copies(self.model, method)
-            except Exception as error:  # noqa: BLE001 - a user's network meets deepcopy and symbols: it is recorded
-                return f"it could not be made: {_first_line(error)}"
-        return ""
-
-    def _compare(self, method: CopyMethod, source: GradientSource, original: Original) -> str:
-        """Return how a copy differs from the network, or why it cannot be asked; empty if they agree."""
-        if doubt := self._make(method):
-            return doubt
-        answer = original.answer(source)
-        if answer is None:
-            return "the network itself could not be asked for a gradient"
-        try:
-            with evaluation_mode(self.model.net), self._copies[method.name].in_use():
-                other = original.question(source)
-        except Exception as error:  # noqa: BLE001 - the boundary: a copy that raises is not used, and it is said
-            return f"it raised {_first_line(error)}"
-        doubt = difference(answer, other)
-        return f"through {source.name}, {doubt}" if doubt else ""
 
 
 @dataclass(slots=True)
@@ -280,21 +176,3 @@ class PreparedModels:
         if id(model.net) not in self._known:
             self._known[id(model.net)] = PreparedModel(model, eager=self.eager, compiled=self.compiled)
         return self._known[id(model.net)]
-
-
-def _own_name(name: str) -> str:
-    """Return the name of a weight or buffer in the network, by whatever way it was reached.
-
-    A copy's replaced `forward` may still call the original, which then is a hidden part of the copy.
-    """
-    return name.rpartition(">.")[2].removeprefix("module.")
-
-
-def _digest(x: Images) -> bytes:
-    """Return what tells some images from any others."""
-    return hashlib.sha256(x.detach().cpu().contiguous().numpy().tobytes()).digest()
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

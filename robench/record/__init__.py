@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from robench.record.draws import paired_p_value as paired_p_value
     from robench.record.draws import share_stood as share_stood
     from robench.record.draws import worst_outcome as worst_outcome
+    from robench.record.failed_jobs import noting_failed as noting_failed
     from robench.record.feature_snapshot import VERSION as VERSION
     from robench.record.feature_snapshot import Cloud as Cloud
     from robench.record.feature_snapshot import FeatureSnapshot as FeatureSnapshot
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from robench.record.schema import Finding as Finding
     from robench.record.schema import Record as Record
     from robench.record.schema import Status as Status
-    from robench.record.schema import noting_failed as noting_failed
     from robench.record.statistics import ENOUGH_BATCHES as ENOUGH_BATCHES
     from robench.record.statistics import ENOUGH_TO_RANK as ENOUGH_TO_RANK
     from robench.record.statistics import SIGNIFICANCE as SIGNIFICANCE

@@ -25,7 +25,8 @@ from robench.record.index_layout import (
 )
 from robench.record.parts import Provenance
 from robench.record.planned import PlannedRun
-from robench.record.schema import Finding, Record, alike, laid_out, part_of
+from robench.record.schema import Finding, Record, laid_out
+from robench.record.shared_parts import alike, part_of
 from robench.record.strict_json import check_depth, read_value
 
 if TYPE_CHECKING:

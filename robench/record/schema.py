@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import marshal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,17 +23,17 @@ from robench.record.parts import (
 )
 from robench.record.planned import PlannedRun
 from robench.record.seal import FIELD, check_text
+from robench.record.shared_parts import PARTS, alike, part_of
 from robench.record.strict_json import (
     UNWRITTEN,
     FieldError,
-    Part,
     Whole,
     check_depth,
     described,
     read_fields,
 )
 
-__all__ = ["LATER_COLUMNS", "RECORD_SCHEMA", "Columns", "Finding", "Record", "Status", "noting_failed"]
+__all__ = ["LATER_COLUMNS", "RECORD_SCHEMA", "Columns", "Finding", "Record", "Status"]
 
 RECORD_SCHEMA = 2
 """Version of the layout that new records have."""
@@ -197,10 +196,10 @@ class Record(_Lazy):
                 )
             if data["schema"] == RECORD_SCHEMA and "columns" in data:
                 data["columns"] = unpacked_columns(data["columns"])
-            data |= {name: part_of(kind, data[name], name) for name, kind in _PARTS.items() if name in data}
+            data |= {name: part_of(kind, data[name], name) for name, kind in PARTS.items() if name in data}
             if isinstance(provenance := data.get("provenance"), dict) and "versions" in provenance:
                 provenance["versions"] = alike(provenance["versions"])
-            check_depth({name: value for name, value in data.items() if name not in {"columns", *_PARTS}})
+            check_depth({name: value for name, value in data.items() if name not in {"columns", *PARTS}})
             return cls(**read_fields(cls, data, path=""))
         except FieldError as error:
             expected, got = error.expected, error.got
@@ -229,18 +228,6 @@ _INDEXED = (
 )
 _PUT_INDEXED = tuple(dict(_PUT)[name] for name in _INDEXED)
 _PUT_SCHEMA, _PUT_CERTIFICATES = (dict(_PUT)[name] for name in ("schema", "certificates"))
-_PARTS: dict[str, type[Part]] = {
-    "target": RecordedTarget,
-    "source": RecordedSource,
-    "attack": RecordedAttack,
-    "threat": RecordedThreat,
-    "dataset": RecordedDataset,
-}
-"""What many records have alike."""
-_MOST_PARTS = 2**14
-_parts: dict[tuple[str, bytes], Part] = {}
-_MOST_ALIKE = 2**8
-_alike: dict[bytes, Any] = {}
 
 
 def _has_provenance(record: Record) -> bool:
@@ -273,28 +260,6 @@ def put_targets(records: Iterable[Record], targets: Callable[[RecordedTarget], R
         setter(record, targets(record.target))
 
 
-def part_of(kind: type[Part], data: Any, name: str) -> Part:
-    """Return a part of a record; equal ones are read once and shared.
-
-    Raises:
-        FieldError: a field of it is missing or of another type; names it.
-    """
-    mark = (name, marshal.dumps(data))
-    if (part := _parts.get(mark)) is None:
-        check_depth(data, path=name)
-        if len(_parts) >= _MOST_PARTS:
-            _parts.clear()
-        part = _parts[mark] = kind.read(data, path=name)
-    return part
-
-
-def alike(data: Any) -> Any:
-    """Return plain JSON data that many records have alike, one object for all; nobody may write to it."""
-    if len(_alike) >= _MOST_ALIKE:
-        _alike.clear()
-    return _alike.setdefault(marshal.dumps(data), data)
-
-
 def _damaged(text: str, error: StorageError) -> StorageError:
     """Return the error of a wrong checksum, with the schema that the record says, where it is another."""
     try:
@@ -303,24 +268,3 @@ def _damaged(text: str, error: StorageError) -> StorageError:
         return error
     says = f", and it says schema {described(schema)}" if schema not in _READABLE else ""
     return StorageError(where=error.where, expected=error.expected, got=error.got + says, do=error.do)
-
-
-def noting_failed(records: Sequence[Record], failed_jobs: Mapping[str, Sequence[str]]) -> list[Record]:
-    """Return the records with a note on those of models that lack others, because jobs of theirs failed.
-
-    A board that only sees the records that exist would show such a row as complete.
-
-    Args:
-        records: what there is.
-        failed_jobs: titles of the jobs that failed, by the model whose row lacks them.
-    """
-    if not failed_jobs:
-        return list(records)
-
-    def noted(record: Record) -> Record:
-        titles = tuple(failed_jobs.get(record.target.name, ()))
-        if not titles:
-            return record
-        return record.noting(provenance=dataclasses.replace(record.provenance, failed_jobs=titles))
-
-    return [noted(record) for record in records]

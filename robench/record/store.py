@@ -30,13 +30,14 @@ from typing import TYPE_CHECKING, Any
 from robench.errors import StorageError
 from robench.record.column_cache import RecentColumns
 from robench.record.columns import Columns
+from robench.record.failed_jobs import noting_failed
 from robench.record.files import MOST_RECORD, read_json, read_text, write_atomic, write_new
 from robench.record.folder import Fault, check_run, is_run
 from robench.record.index import FEWEST, Index
 from robench.record.journal import JOURNAL, read_journal
 from robench.record.planned import PlannedRun
 from robench.record.planned_folder import PlannedFolder
-from robench.record.schema import Record, noting_failed
+from robench.record.schema import Record
 from robench.record.seal import is_cut, seal_of, sealed_text
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """A plan done in a folder: models prepared, units crafted, judged and kept, progress told.
 
 Begin at `execute` (a plan in its folder), `work` (all that is to do, laid out) and `evaluate` (what is not
-kept is done). Around them: `networks` and `preparation` make models, `supervisor` and `crew` lead workers,
-`keeper` keeps.
+kept is done). Around them: `networks`, `network_training` and `preparation` make models,
+`supervisor` and `crew` lead workers, `keeper` keeps.
 """
 
 from __future__ import annotations

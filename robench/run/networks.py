@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from robench import recipe
 from robench.data.images import ImageSet, check_coverage
-from robench.data.loading import load_data
-from robench.errors import CheckpointError, JobError, RobenchError
+from robench.errors import CheckpointError
 from robench.intake.user_code import is_reference, short_name
 from robench.model.builder import Builder
-from robench.model.defense import Defense, TrainingContext
-from robench.model.out_of_memory import is_out_of_memory, reason_of
-from robench.model.trained import BeforeTraining, output_count
+from robench.model.defense import Defense
+from robench.model.trained import BeforeTraining
 from robench.model.user_defenses import code_of, defense_of
 from robench.plan.data_root import located
 from robench.plan.spec import SCHEMA, DataSpec, ModelSpec, Plan, TrainSpec, content_hash, to_json
-from robench.plurals import counted
 from robench.randomness import seed_from
-from robench.record.training_history import (
-    UNCHANGED,
-    robust_overfitting,
-    seconds_of,
-    unchanged_text,
-    write_history,
-)
+from robench.record.training_history import UNCHANGED, unchanged_text
+from robench.run.network_training import NetworkTraining
 from robench.run.progress import Reporter
 from robench.run.radius_checks import warn_of_wide_training
 from robench.run.settings import Environment
-from robench.run.training_folder import STATE, WEIGHTS, abandon, begin, model_card, refuse_changed
-
-LAST = "last.safetensors"
-"""The weights of a training's last epoch, beside the chosen ones."""
+from robench.run.training_folder import WEIGHTS, refuse_changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,32 +39,6 @@ class Network:
     module: Any
     facts: dict[str, Any]
     remarks: dict[str, Any]
-
-
-@dataclass(slots=True)
-class ImageLoader:
-    """Loads the images of specifications; those asked for last are at hand.
-
-    Args:
-        environment: where data sets lie, and whether they may be downloaded.
-        seed: the plan's.
-    """
-
-    environment: Environment
-    seed: int
-    _last: tuple[str, ImageSet] | None = None
-
-    def __call__(self, spec: DataSpec) -> ImageSet:
-        """Return the images of a specification."""
-        key = content_hash(spec)
-        if self._last is None or self._last[0] != key:
-            root, download = self.environment.data_root, self.environment.download
-            self._last = (key, load_data(spec, root=root, download=download, seed=self.seed))
-        return self._last[1]
-
-    def forget(self) -> None:
-        """Let go of the images that are at hand."""
-        self._last = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -238,103 +198,16 @@ class Networks:
         self.reporter.stage(f"{spec.name}: weights found, not trained again{doubt}")
         return digest, unchanged_count
 
-    def _progress(self, name: str, *, goes_on: bool) -> Callable[[dict[str, float]], None]:
-        """Return what a training tells its rows; of one that goes on the first says after which epoch."""
-        waiting = goes_on
-
-        def tell(row: dict[str, float]) -> None:
-            nonlocal waiting
-            if waiting and "epoch" in row:
-                self.reporter.stage(f"training {name}: goes on after epoch {row['epoch'] - 1:.0f}")
-            waiting = False
-            self.reporter.training(row)
-
-        return tell
-
     def _train(self, spec: ModelSpec, train: TrainSpec, module: Any) -> tuple[str, int]:
-        """Train a network, and write its weights and their card.
-
-        Returns:
-            The hash of the file, and how many parameters there are if the training changed none, else 0.
-        """
-        identity, path = self._identity(spec), self.weights(spec)
-        defense = self._defense(train)
-        data = self.load(train.data)
-        if not defense.info.uses_unlabelled:
-            data = data.labelled()
-        self.reporter.stage(
-            f"training {spec.name}: {identity['defense']} on {counted(len(data), 'image')} of {data.name}"
-        )
-        if self.environment.force:
-            abandon(path.parent, spec.name)
-        begin(path.parent, identity)
-        state, file, last = path.parent / STATE, path.parent / "history.csv", dict[str, Any]()
-        goes_on = state.is_file()
-        context = TrainingContext(
-            seed=seed_from(self.plan.seed, "train"),
-            device=self.environment.device,
-            state=state,
-            identity=identity,
-            progress=self._progress(spec.name, goes_on=goes_on),
-            history=file,
-            last=last.update,
-        )
-        before, count = self._before(module, data, train)
-        start = time.perf_counter()
-        try:
-            history = defense(module, data, context=context)
-        except RobenchError:
-            raise
-        except (Exception, SystemExit) as error:
-            # A defense is a plugin: whatever it raises fails this model only.
-            where = f"training {spec.name}"
-            if is_out_of_memory(error):
-                got, do = reason_of(error), "Lower the defense's option `batch_size`, or use a larger device"
-                raise JobError(where=where, expected="memory for a step", got=got, do=do) from error
-            text = "".join(traceback.format_exception(error)).strip()
-            raise JobError(where=where, expected="weights", got=text) from error
-        seconds = seconds_of(history)
-        if seconds is None and not goes_on:  # a training of a user's file need not measure its epochs
-            seconds = time.perf_counter() - start
-        before.check(module, where=f"training {spec.name}", count=count)
-        if history and not file.is_file():  # robench's own defenses write it after every epoch
-            write_history(file, history)
-        unchanged_count = before.unchanged(module, defense)
-        card = partial(
-            model_card,
+        """Train a network, and write its weights; see `NetworkTraining`."""
+        training = NetworkTraining(
             plan=self.plan,
             spec=spec,
-            identity=identity,
-            defense=defense,
-            data=data,
-            parameters=sum(parameter.numel() for parameter in module.parameters()),
-            rows=history,
-            seconds=seconds,
-            unchanged=unchanged_count,
+            identity=self._identity(spec),
+            path=self.weights(spec),
+            defense=self._defense(train),
+            environment=self.environment,
+            reporter=self.reporter,
+            builder=self.builder,
         )
-        if last:
-            weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-            module.load_state_dict(last)
-            self.builder.save(module, path.with_name(LAST), card=card(kind="last"))
-            module.load_state_dict(weights)
-        digest = self.builder.save(module, path, card=card(kind="chosen"))
-        state.unlink(missing_ok=True)
-        no_change = unchanged_text(unchanged_count) if unchanged_count else ""
-        for doubt in filter(None, (robust_overfitting(history), no_change)):
-            self.reporter.finding(f"{spec.name}: {doubt}")
-        return digest, unchanged_count
-
-    def _before(
-        self, module: Any, data: ImageSet, train: TrainSpec
-    ) -> tuple[BeforeTraining, Callable[[], int] | None]:
-        """Return what a network is before its training, and what asks it for its number of outputs.
-
-        Only of a user's code it is asked: ours leaves the layers as they are.
-        """
-        if not is_reference(train.defense.name):
-            return BeforeTraining.of(module), None
-        count = partial(output_count, module, data.batch(slice(0, 2))[0])
-        try:
-            return BeforeTraining.of(module, count()), count
-        except Exception:  # noqa: BLE001 - what it raises, its training will raise too
-            return BeforeTraining.of(module), None
+        return training(module, self.load(train.data))

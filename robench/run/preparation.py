@@ -21,8 +21,9 @@ from robench.randomness import seed_from
 from robench.run.bound_checks import check_untrained
 from robench.run.defenses_in_front import defenses_in_front
 from robench.run.evaluated_model import EvaluatedModel, with_stand_in
+from robench.run.image_loader import ImageLoader
 from robench.run.keeper import last_line
-from robench.run.networks import ImageLoader, Network, Networks
+from robench.run.networks import Network, Networks
 from robench.run.progress import QUIET, Reporter
 from robench.run.radius_checks import warn_of_wide_radii
 from robench.run.settings import Environment

@@ -3,7 +3,7 @@ from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
-from robench import plugins
+from robench import plugin_index, plugins
 from robench.errors import PluginError
 
 
@@ -13,7 +13,7 @@ def installed(monkeypatch):
 
     def install(*points):
         entries = [EntryPoint(name, value, f"robench.{kind}") for kind, name, value in points]
-        monkeypatch.setattr(plugins, "entry_points", lambda: EntryPoints(entries))
+        monkeypatch.setattr(plugin_index, "entry_points", lambda: EntryPoints(entries))
         plugins.refresh()
 
     yield install

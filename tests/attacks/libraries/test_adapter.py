@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from attacks.gradient.pgd import PGD
-from attacks.libraries import adapter, foolbox
-from attacks.libraries.adapter import PGD_OPTIONS, Library, Row, attack_classes, in_parts, step_of
+from attacks.libraries import foolbox, rows
+from attacks.libraries.adapter import attack_classes, in_parts, step_of
+from attacks.libraries.rows import PGD_OPTIONS, Library, Row
 from robench.attack.norms import L2, LINF
 from robench.attack.oracle import Oracle
 from robench.attack.threat import Goal, ThreatModel
@@ -175,7 +176,7 @@ class StandIn:
 def test_foolbox_is_told_its_own_names(monkeypatch, name, options, norm, call, goal):
     library = StandIn()
     monkeypatch.setitem(sys.modules, "foolbox", library)
-    monkeypatch.setattr(adapter, "find_spec", lambda name: name)
+    monkeypatch.setattr(rows, "find_spec", lambda name: name)
     attack, model, x = getattr(foolbox, name)(**options), small_net(seed=1), images(5)
     threat = ThreatModel(norm=norm, eps=0.2, goal=goal)
     y = classify(model, x)

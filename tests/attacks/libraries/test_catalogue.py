@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from attacks.libraries import adapter, adv_lib, art, foolbox, torchattack, torchattacks
+from attacks.libraries import adv_lib, art, foolbox, rows, torchattack, torchattacks
 from attacks.libraries.page import PAGE, with_tables
 from robench import plugins
 from robench.attack.craft import check_attack
@@ -88,7 +88,7 @@ def test_the_nearest_option_is_named():
     ],
 )
 def test_a_missing_library_says_how_to_get_it(monkeypatch, catalogue, name, command):
-    monkeypatch.setattr(adapter, "find_spec", lambda name: None)
+    monkeypatch.setattr(rows, "find_spec", lambda name: None)
     kind = catalogue.find(name)
     assert kind.info.install == command
     with pytest.raises(PluginError, match=command):
@@ -96,7 +96,7 @@ def test_a_missing_library_says_how_to_get_it(monkeypatch, catalogue, name, comm
 
 
 def test_what_one_attack_alone_imports_is_told_too(monkeypatch):
-    monkeypatch.setattr(adapter, "find_spec", lambda name: None if name == "multiprocess" else name)
+    monkeypatch.setattr(rows, "find_spec", lambda name: None if name == "multiprocess" else name)
     with pytest.raises(PluginError, match=r"'multiprocess' to be installed.*pip install multiprocess"):
         art.CATALOGUE.find("AutoAttack")()
 

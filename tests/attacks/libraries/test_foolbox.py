@@ -69,7 +69,7 @@ def test_cw_never_beats_ours_by_much():
 
 @pytest.mark.parametrize("attack", [FoolboxFGSM, FoolboxIFGSM, FoolboxPGD, FoolboxCW])
 def test_a_missing_foolbox_says_how_to_get_it(monkeypatch, attack):
-    import attacks.libraries.adapter as module
+    import attacks.libraries.rows as module
 
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(PluginError, match="pip install foolbox"):

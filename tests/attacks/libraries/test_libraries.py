@@ -260,7 +260,7 @@ def test_torchattacks_needs_the_unit_box():
 
 def test_a_missing_torchattacks_says_how_to_get_it(monkeypatch):
     find = importlib.util.find_spec
-    import attacks.libraries.adapter as module
+    import attacks.libraries.rows as module
 
     monkeypatch.setattr(module, "find_spec", lambda name: None if name == "torchattacks" else find(name))
     for recipe in (TorchattacksFGSM, TorchattacksIFGSM, TorchattacksPGD, TorchattacksCW):

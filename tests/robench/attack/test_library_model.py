@@ -8,13 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from robench.attack.library_model import SurrogateModule, art_classifier, lent
+from robench.attack.library_model import art_classifier, lent
 from robench.attack.oracle import Oracle
+from robench.attack.surrogate_module import SurrogateModule
 from robench.attack.threat import ThreatModel
 from robench.errors import ConfigError, JobError
 from robench.model.interface import Model, OutputKind
 from robench.randomness import Randomness
-from tests.truths import classify, images, joint, small_net, two_sources, with_head
+from tests.truths import classify, images, small_net, two_sources, with_head
 
 SHAPE = (1, 6, 6)
 HEADS = {
@@ -43,28 +44,6 @@ def test_a_library_s_cross_entropy_is_minus_log_p(head):
     assert torch.allclose(again.grad, slope, atol=1e-5)
     assert torch.allclose(module(x).softmax(1), small_net().net(x).softmax(1), atol=1e-6)
     assert (module.rows_forward, module.rows_backward) == (10, 5)
-
-
-def test_gradients_come_from_the_source_and_answers_from_the_model():
-    model, x = two_sources(small_net()), images(4)
-    module = SurrogateModule(model, model.source("turned"))
-    own = module(x)
-    assert torch.allclose(own, model.net(x))
-    assert torch.allclose(module(x.clone().requires_grad_()), -own)
-
-
-def test_positive_scores_only_shift():
-    model, x = with_head(small_net(), lambda z: z - 50), images(4)
-    scores = SurrogateModule(model, form="positive")(x)
-    assert scores.min() == 0
-    assert torch.allclose(scores.softmax(1), model.net(x).softmax(1), atol=1e-5)
-
-
-def test_a_detached_model_gives_zero_gradients():
-    model = with_head(small_net(), torch.detach)
-    point = images(3).requires_grad_()
-    SurrogateModule(model)(point).sum().backward()
-    assert point.grad.abs().max() == 0
 
 
 @heads
@@ -123,13 +102,6 @@ def test_a_source_by_name_and_an_unknown_one():
         art_classifier(model, "turnd", shape=SHAPE)
 
 
-def test_a_joint_model_refuses_a_split_batch():
-    module = SurrogateModule(joint(small_net()), batch=6)
-    assert module(images(6)).shape == (6, 4)
-    with pytest.raises(ConfigError, match="joint batch of 6"):
-        module(images(5))
-
-
 def test_lending_books_passes_and_restores_generators_even_after_an_error():
     model, x = small_net(), images(4)
     oracle = Oracle(model, x, classify(model, x), ThreatModel(eps=0.1))
@@ -156,22 +128,6 @@ def test_a_budget_cannot_be_kept_by_a_library():
     oracle = Oracle(model, x, classify(model, x), ThreatModel(eps=0.1, budget=10))
     with pytest.raises(ConfigError, match="budget"), lent(oracle, Randomness(0, torch.arange(4))):
         pass
-
-
-def test_probabilities_are_the_softmax():
-    model, x = small_net(), images(4)
-    probabilities = SurrogateModule(model, form="probabilities")(x)
-    assert torch.allclose(probabilities, model.net(x).softmax(1), atol=1e-6)
-
-
-def test_gradients_are_laid_out_as_libraries_expect():
-    """A copy laid out channels-last gives gradients whose images cannot be viewed as rows."""
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 16, 4)).eval()
-    model = Model(name="last", net=net.to(memory_format=torch.channels_last), classes=4)
-    x = images(2, (3, 6, 6)).contiguous(memory_format=torch.channels_last).requires_grad_(True)
-    (gradient,) = torch.autograd.grad(SurrogateModule(model)(x).sum(), x)
-    assert gradient.is_contiguous()
-    assert not torch.autograd.grad(model.net(x).sum(), x)[0].is_contiguous()
 
 
 def test_what_a_library_raises_or_switches_is_told_and_put_back():

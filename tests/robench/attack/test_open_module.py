@@ -2,8 +2,8 @@
 
 import torch
 
-from robench.attack.library_model import SurrogateModule
 from robench.attack.open_module import OpenModule, unlocked
+from robench.attack.surrogate_module import SurrogateModule
 from robench.model.evaluation import evaluation_mode
 from tests.attacks.libraries.quick import SHAPE, layered_model
 from tests.truths import images

@@ -68,9 +68,9 @@ def test_what_cannot_be_played_is_refused_with_its_line(attack, options, error, 
 
 
 def test_a_library_that_is_missing_is_told_with_the_line(monkeypatch):
-    from attacks.libraries import adapter
+    from attacks.libraries import rows
 
-    monkeypatch.setattr(adapter, "find_spec", lambda name: None)
+    monkeypatch.setattr(rows, "find_spec", lambda name: None)
     with pytest.raises(PluginError, match="pip install foolbox") as error:
         plan("foolbox/LinfPGD")
     assert error.value.where.endswith("c.yaml:9")

@@ -1,0 +1,166 @@
+"""The copies of a model's networks, each made when it is first wanted, and proven to be the same function.
+
+A copy is compared with the network itself, through each gradient source, on the very images that it is to
+answer for (`robench.model.proof`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from robench.model.another_way import stray_of
+from robench.model.copy_methods import CopyMethod
+from robench.model.evaluation import evaluation_mode
+from robench.model.fast_copy import prepared_copy
+from robench.model.interface import Coupling, GradientSource, Model
+from robench.model.network_state import NetworkState
+from robench.model.proof import PROOF_IMAGES, Original, difference
+from robench.model.tested_network import networks_under_test
+from robench.types import Images
+
+
+class NetworkCopies:
+    """A prepared copy of each network under test in a model.
+
+    Raises:
+        Exception: what `prepared_copy` raises.
+    """
+
+    def __init__(self, model: Model, method: CopyMethod) -> None:
+        self._pairs = [(t, prepared_copy(t.module, method)) for t in networks_under_test(model.net)]
+        self.states = [NetworkState(copy) for _, copy in self._pairs]
+
+    @property
+    def stray(self) -> str:
+        """How a pass of one of them went another way than the trace; empty if none did."""
+        return next(filter(None, (stray_of(copy) for _, copy in self._pairs)), "")
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Inside the block the copies answer; afterwards they are as they were."""
+        with ExitStack() as stack:
+            for state in self.states:
+                stack.callback(state.restore)
+            for network, copy in self._pairs:
+                stack.enter_context(network.answered_by(copy))
+            yield
+
+
+@dataclass(slots=True)
+class ProvenCopies:
+    """Copies of the networks of one model, by the name of how each is made, and what proofs of them found.
+
+    Args:
+        model: what is under test; never altered.
+
+    Attributes:
+        self_changing: names of weights and buffers that a network changes itself; None before it was asked.
+    """
+
+    model: Model
+    self_changing: set[str] | None = field(init=False, default=None)
+    _copies: dict[str, NetworkCopies] = field(init=False, default_factory=dict)
+    _doubts: dict[tuple[str, str, bytes], str] = field(init=False, default_factory=dict)
+
+    def get(self, name: str) -> NetworkCopies | None:
+        """Return the copies made one way, None where there are none."""
+        return self._copies.get(name)
+
+    def discard(self, name: str) -> None:
+        """Let go of the copies made one way."""
+        self._copies.pop(name, None)
+
+    def originals(self, x: Images) -> list[Original]:
+        """Return what is asked: some images together, and one alone, which some layers compute otherwise.
+
+        Broken images leave the batch, so that the last is asked about alone; a joint batch stays whole. One
+        of these questions is asked without a gradient too: the smaller, for it costs half as much again.
+        """
+        together = x[:PROOF_IMAGES]
+        if len(x) > 1 and self.model.coupling is not Coupling.JOINT:
+            parts = [Original(self.model, together, False, self._note_changes)]
+            return [*parts, Original(self.model, x[:1], True, self._note_changes)]
+        return [Original(self.model, together, True, self._note_changes)]
+
+    def first_doubt(
+        self,
+        method: CopyMethod,
+        sources: Sequence[GradientSource],
+        originals: Sequence[Original],
+    ) -> str:
+        """Return why a copy is not used for some images; empty if it is there and proven for every source.
+
+        Args:
+            method: how the copy is made.
+            sources: what is differentiated.
+            originals: the network itself on the images; what was found out about these before is not asked
+                again.
+        """
+        digest = _digest(originals[0].x)
+        for source in sources:
+            key = (method.name, source.name, digest)
+            if key not in self._doubts:
+                self._doubts[key] = self.compare_all(method, source, originals)
+            if doubt := self._doubts[key]:
+                return doubt
+        return self._make(method)
+
+    def compare_all(self, method: CopyMethod, source: GradientSource, originals: Sequence[Original]) -> str:
+        """Compare a copy with the network; return how they first differ, and discard the copy; else empty."""
+        for original in originals:
+            if doubt := self._compare(method, source, original):
+                self.discard(method.name)
+                return doubt
+        return ""
+
+    def _make(self, method: CopyMethod) -> str:
+        """Make a copy where there is none; return why it cannot be made, empty if it can."""
+        if method.name not in self._copies:
+            try:
+                self._copies[method.name] = NetworkCopies(self.model, method)
+            except Exception as error:  # noqa: BLE001 - a user's network meets deepcopy and symbols: it is recorded
+                return f"it could not be made: {_first_line(error)}"
+        return ""
+
+    def _compare(self, method: CopyMethod, source: GradientSource, original: Original) -> str:
+        """Return how a copy differs from the network, or why it cannot be asked; empty if they agree."""
+        if doubt := self._make(method):
+            return doubt
+        answer = original.answer(source)
+        if answer is None:
+            return "the network itself could not be asked for a gradient"
+        try:
+            with evaluation_mode(self.model.net), self._copies[method.name].in_use():
+                other = original.question(source)
+        except Exception as error:  # noqa: BLE001 - the boundary: a copy that raises is not used, and it is said
+            return f"it raised {_first_line(error)}"
+        doubt = difference(answer, other)
+        return f"through {source.name}, {doubt}" if doubt else ""
+
+    def _note_changes(self, names: set[str]) -> None:
+        """Note weights and buffers that a network changes itself, so that no attack is blamed for them.
+
+        Such are counters of passes and running means.
+        """
+        self.self_changing = (self.self_changing or set()) | set(map(own_name, names))
+
+
+def own_name(name: str) -> str:
+    """Return the name of a weight or buffer in the network, by whatever way it was reached.
+
+    A copy's replaced `forward` may still call the original, which then is a hidden part of the copy.
+    """
+    return name.rpartition(">.")[2].removeprefix("module.")
+
+
+def _digest(x: Images) -> bytes:
+    """Return what tells some images from any others."""
+    return hashlib.sha256(x.detach().cpu().contiguous().numpy().tobytes()).digest()
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

@@ -1,0 +1,36 @@
+"""The images of a plan: what is loaded, and what is at hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from robench.data.images import ImageSet
+from robench.data.loading import load_data
+from robench.plan.spec import DataSpec, content_hash
+from robench.run.settings import Environment
+
+
+@dataclass(slots=True)
+class ImageLoader:
+    """Loads the images of specifications; those asked for last are at hand.
+
+    Args:
+        environment: where data sets lie, and whether they may be downloaded.
+        seed: the plan's.
+    """
+
+    environment: Environment
+    seed: int
+    _last: tuple[str, ImageSet] | None = None
+
+    def __call__(self, spec: DataSpec) -> ImageSet:
+        """Return the images of a specification."""
+        key = content_hash(spec)
+        if self._last is None or self._last[0] != key:
+            root, download = self.environment.data_root, self.environment.download
+            self._last = (key, load_data(spec, root=root, download=download, seed=self.seed))
+        return self._last[1]
+
+    def forget(self) -> None:
+        """Let go of the images that are at hand."""
+        self._last = None
