@@ -72,7 +72,7 @@ def question(board: Board) -> str:
         return f"How small a change ({board.norm}) makes {models} {goal}, image by image, on {images}?"
     power = _POWERS.get(board.norm, f"change the image by at most {{eps}} in {board.norm}")
     power = power.format(eps=board.eps_text)
-    if not _attacked(board):
+    if not _attacked(board) and board.certificates:  # without either, no attack has ended yet
         return (
             f"On how many of {images} is it proven that {models} stays right, whatever an attacker does who "
             f"may {power}?"

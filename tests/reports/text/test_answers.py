@@ -56,7 +56,7 @@ def test_no_radius_asks_for_the_size():
 def test_bounds_alone_ask_for_a_proof():
     board = board_of_two(attacks=())
     rows = tuple(dataclasses.replace(row, certified=Share(40, 200), worst_case=None) for row in board.rows)
-    own = answer(dataclasses.replace(board, rows=rows))
+    own = answer(dataclasses.replace(board, rows=rows, certificates=("crown",)))
     assert "is it proven that each of 2 models stays right" in own.question
     assert (own.figure, own.about) == ("20.0 %", "proven right: a, the best of 2")
 
@@ -76,3 +76,11 @@ def test_the_best_of_those_with_a_rank_is_not_called_the_best_of_all():
     assert "Measured in part, with no rank: c." in own.sentences
     own = answer(dataclasses.replace(board, rows=(first, other)))
     assert own.about == "right against everything tried: a, the only one of 2 with a rank"
+
+
+def test_attacks_that_have_not_ended_ask_for_no_proof():
+    board = board_of_two(attacks=())
+    rows = tuple(dataclasses.replace(row, partial=True, rank=None, worst_case=None) for row in board.rows)
+    own = answer(dataclasses.replace(board, rows=rows))
+    assert "does each of 2 models stay right when an attacker may change every pixel" in own.question
+    assert own.figure == "-"
