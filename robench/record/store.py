@@ -231,10 +231,10 @@ class Store(PlannedFolder):
         if keys is not None:
             return [self._light(key) for key in keys]
         plan, facts = self.plan()[0], self.facts()[0]
-        planned = self.planned(facts)
+        units = self.planned(facts)
         has_index = index or anew
-        with self._index(planned, plan, anew=anew) if has_index else contextlib.nullcontext() as lookup:
-            records = [self._light(key, plan, lookup) for key in planned]
+        with self._index(units, plan, anew=anew) if has_index else contextlib.nullcontext() as lookup:
+            records = [self._light(key, plan, lookup) for key in units]
         return noting_failed(records, self._failed_jobs(facts))
 
     def _failed_jobs(self, facts: dict[str, Any]) -> dict[str, list[str]]:
