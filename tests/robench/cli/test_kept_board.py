@@ -12,7 +12,9 @@ from benchmarks.free_attacks import Shape, lay_out
 from reports.text.fitting_table import FittingTable
 from reports.text.kept_parts import read, written
 from robench.cli.app import app
+from robench.cli.run_and_report import _report, _tables
 from robench.record import index, kept_text, store
+from robench.record.index_file import INDEX
 from robench.record.kept_text import KEPT, KeptText
 from robench.record.packed_columns import unpacked_columns
 from robench.record.store import Store
@@ -175,3 +177,42 @@ def test_tables_and_lines_come_back_as_they_were():
     assert back[1].style == line.style
     with pytest.raises(TypeError):
         written(["neither"])
+
+
+@pytest.mark.thorough
+def test_the_end_of_a_run_reads_every_record_once_and_reports_the_same(run, tmp_path, monkeypatch):
+    plain = tmp_path / "plain" / "run"
+    shutil.copytree(run, plain)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "FEWEST", 10**9)
+        tables = _tables(plain)
+        _report(plain, quiet=True)
+    assert not (plain / INDEX).exists()
+    assert _tables(run) == tables
+    assert (run / INDEX).exists()
+    keys = []
+    monkeypatch.setattr(Store, "_light", _told(Store._light, keys))
+    _report(run, quiet=True)
+    assert len(keys) == SHAPE.units
+    assert not any(keys)  # none of them from its file
+    for name in ("leaderboard.csv", "leaderboard.md", "measurements.csv", "report.html"):
+        assert (run / name).read_bytes() == (plain / name).read_bytes()
+    keys.clear()
+    assert _tables(run) == tables
+    assert all(keys)  # the next run believes no index
+
+
+def _told(light, notes):
+    """Reading a record, and a note whether its file was opened for it."""
+
+    def reading(self, key, *rest):
+        opened = []
+        whole = self._read
+        self._read = lambda own: opened.append(own) or whole(own)
+        try:
+            return light(self, key, *rest)
+        finally:
+            del self._read
+            notes.append(bool(opened))
+
+    return reading
