@@ -206,13 +206,13 @@ def _told(light, notes):
     """Reading a record, and a note whether its file was opened for it."""
 
     def reading(self, key, *rest):
-        opened = []
+        files = []
         whole = self._read
-        self._read = lambda own: opened.append(own) or whole(own)
+        self._read = lambda own: files.append(own) or whole(own)
         try:
             return light(self, key, *rest)
         finally:
             del self._read
-            notes.append(bool(opened))
+            notes.append(bool(files))
 
     return reading
