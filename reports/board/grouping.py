@@ -78,14 +78,19 @@ def _by_setting(records: Iterable[Record]) -> dict[Setting, list[Record]]:
     return groups
 
 
-def _missing(setting: Setting, records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
+def _missing(
+    setting: Setting, records: Sequence[Record]
+) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:
     """Return what every model of the board lacks of its plans, by identity; nothing for one without a plan.
+
+    Also return which models lack nothing of at least one plan.
 
     Args:
         setting: the board's.
         records: of the board; one that is in the folders of several plans is there once for each.
     """
     missing: dict[str, tuple[str, ...]] = {}
+    whole: set[str] = set()
     plans = by_plan(records)
     for plan, of_folder in plans.items():
         own = [*of_folder, *(_from_elsewhere(plan, of_folder, records) if len(plans) > 1 else ())]
@@ -97,7 +102,8 @@ def _missing(setting: Setting, records: Sequence[Record]) -> dict[str, tuple[str
         for model, own_records in rows.items():
             texts = have.missing(model.partition(":")[2], own_records)
             missing[model] = tuple(dict.fromkeys((*missing.get(model, ()), *texts)))
-    return missing
+            whole |= set() if texts else {model}
+    return missing, frozenset(whole)
 
 
 def _from_elsewhere(plan: PlannedRun, own: Sequence[Record], records: Sequence[Record]) -> Iterator[Record]:
@@ -138,7 +144,7 @@ def _samples(
     of_plans: Sequence[Record],
 ) -> Samples:
     everything = [*clean, *attacks, *bounds]
-    missing = _missing(setting, of_plans)
+    missing, whole = _missing(setting, of_plans)
     absent = {model: (model[1:], "no record") for model in missing if model[0] == ":"}
     return Samples(
         setting=setting,
@@ -149,6 +155,7 @@ def _samples(
         names=shown_names({**absent, **model_names(everything)}),
         labels=_labels(attacks),
         missing=missing,
+        whole=whole,
         bounds=tuple(bounds),
         bound_labels=_labels(bounds),
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from reports.board.identities import attack_of, by_attack
 from reports.board.paired_images import count, standing, weakness
 from reports.board.record_findings import WEAK, is_control, is_one_step, is_proper, uses_gradients
+from reports.board.scale_free_losses import overcome_flat_scores
 from robench.record.column_encoding import BROKEN, ROBUST
 from robench.record.schema import Record
 from robench.record.statistics import SIGNIFICANCE, wilson
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 UNSETTLED = "not-converged"
 UNREACHABLE = "unreachable"
+FLAT = "flat-output"
 
 LEAST_STEPS = 10
 """Fewer steps are no ascent that a stronger attack could agree with, or from which the rest could be told."""
@@ -47,7 +49,11 @@ def lifted_codes(own: Sequence[Record]) -> set[str]:
     # Without the finding there is nothing to lift: the records need not be read again.
     is_in_doubt = any(_unsettled(r) for r in own)
     codes = {UNSETTLED} if is_in_doubt and proper and _hardly_moves(proper) else set()
-    return codes | ({UNREACHABLE} if _reached(attacks) else set())
+    if _reached(attacks):
+        codes.add(UNREACHABLE)
+    if any(f.code == FLAT for r in own for f in r.findings) and overcome_flat_scores(own):
+        codes.add(FLAT)
+    return codes
 
 
 def _reached(attacks: Sequence[Record]) -> bool:

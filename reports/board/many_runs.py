@@ -19,7 +19,7 @@ def boards_of_many_runs(records: Iterable[Record]) -> list[Samples]:
     A model has one name on all boards, and no two share one. On a board are the models that something was
     tried on under its threat, or that a plan has there: not each that was measured on the same images.
     """
-    return _with_common_names([_asked(_tried(own)) for own in split_into_boards(records)])
+    return _with_common_names([_asked(_of_whole_runs(_tried(own))) for own in split_into_boards(records)])
 
 
 def _tried(own: Samples) -> Samples:
@@ -36,6 +36,24 @@ def _tried(own: Samples) -> Samples:
         names={model: name for model, name in own.names.items() if model not in leavers - sources},
         missing={model: lacks for model, lacks in own.missing.items() if model not in leavers},
     )
+
+
+def _of_whole_runs(own: Samples) -> Samples:
+    """Let a run that was interrupted cost a model nothing that another run of its weights finished.
+
+    What the interrupted run has is counted all the same, and where it tried an attack of its own on a part of
+    the images, the row lacks the others.
+    """
+    rows = {own.names[model] for model in own.names if not model.startswith(":")}
+    missing = {
+        model: () if model in own.whole else lacks
+        for model, lacks in own.missing.items()
+        if not (model.startswith(":") and model[1:] in rows)
+    }
+    names = {
+        model: name for model, name in own.names.items() if model in missing or not model.startswith(":")
+    }
+    return dataclasses.replace(own, missing=missing, names=names)
 
 
 def _asked(own: Samples) -> Samples:

@@ -31,6 +31,7 @@ class Samples:
         labels: shown label of every attack, by identity, in the order of the records.
         missing: what the plans of the records ask for and they lack, by model; see
             `robench.record.completeness`. Models without any record are in it too.
+        whole: models that lack nothing of at least one of their plans.
         bounds: records of bounds.
         bound_labels: shown label of every way to bound, by identity, in the order of the records.
         asked: attacks that a row must have met, by identity; None for all of the board.
@@ -44,6 +45,7 @@ class Samples:
     names: dict[str, str]
     labels: dict[str, str]
     missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    whole: frozenset[str] = frozenset()
     bounds: tuple[Record, ...] = ()
     bound_labels: dict[str, str] = field(default_factory=dict)
     asked: frozenset[str] | None = None

@@ -99,11 +99,7 @@ def _flat(source: GradientSource, outputs: Outputs, right: Mask) -> Finding | No
     """Find scores so close together that cross-entropy aims at all wrong classes alike."""
     if outputs.shape[1] < 3 or float(right.float().mean()) < 0.5:
         return None
-    scores = outputs[right].double()
-    if source.output is OutputKind.SIMPLEX:  # their logarithms are what the loss is made of
-        scores = scores.clamp_min(1e-30).log()
-    leads = scores.amax(dim=1) - (scores.sum(dim=1) - scores.amax(dim=1)) / (scores.shape[1] - 1)
-    lead = float(leads.median())
+    lead = lead_of(outputs[right], source.output)
     if not lead < FLAT:
         return None
     return Finding(
@@ -113,6 +109,21 @@ def _flat(source: GradientSource, outputs: Outputs, right: Mask) -> Finding | No
         remedy="Multiply the scores (the classes stay the same), or use a loss that their scale does not "
         "change (margin, DLR)",
     )
+
+
+def lead_of(outputs: Outputs, kind: OutputKind) -> float:
+    """Return by how much the largest score leads the mean of the rest, the median over images.
+
+    Args:
+        outputs: (B, K), of at least one image and two classes; of probabilities the logarithms are taken,
+            which the loss is made of.
+        kind: what they are.
+    """
+    scores = outputs.double()
+    if kind is OutputKind.SIMPLEX:
+        scores = scores.clamp_min(1e-30).log()
+    top = scores.amax(dim=1)
+    return float((top - (scores.sum(dim=1) - top) / (scores.shape[1] - 1)).median())
 
 
 def _exploding(outputs: Outputs) -> Finding | None:

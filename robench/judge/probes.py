@@ -20,13 +20,14 @@ from robench.judge.answer_probes import (
 )
 from robench.judge.gradient_probes import gradient_defect, without_gradient
 from robench.judge.output_probes import not_a_distribution, output_defect
+from robench.judge.scale_probe import scale_dependence
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import NOT_FINITE, Coupling, Model, predictions
 from robench.model.micro_batches import in_micro_batches
 from robench.record.schema import Finding
 from robench.types import Images, Labels
 
-VERSION = 7
+VERSION = 8
 """Goes into the key of the units that hold the answers."""
 
 
@@ -73,4 +74,5 @@ def probe(model: Model, x: Images, y: Labels, *, most: int = IMAGES) -> tuple[Fi
                 surrogate, _ = source.surrogate(x)
             defect = output_defect(model, source, surrogate, y, right)
             defect = defect or gradient_defect(model, x[right], y[right])
+            defect = defect or scale_dependence(model, x[right], y[right])
         return (*findings, defect) if defect else findings

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import zipfile
 
 import numpy as np
@@ -54,6 +55,28 @@ def test_a_folder_and_a_submission(tmp_path):
     text = (tmp_path / "site" / "index.html").read_text()
     assert "a submission file" in text
     assert "a run folder" in text
+
+
+@pytest.mark.thorough
+def test_a_run_that_lacks_units_is_packed_with_a_word(finished, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    record = next(r for r in Store(run).read_records() if not r.attack.is_clean)
+    assert "missing" not in command("submit", run, "-o", tmp_path / "whole.zip").output
+    Store(run).unit(record.key).unlink()
+    journal = run / "finished.txt"
+    journal.write_text(
+        "".join(line for line in journal.read_text().splitlines(True) if record.key not in line)
+    )
+    facts = json.loads((run / "run.json").read_text())
+    facts |= {"status": "interrupted", "units": [key for key in facts["units"] if key != record.key]}
+    (run / "run.json").write_text(json.dumps(facts))
+    outcome = command("submit", run, "-o", tmp_path / "part.zip")
+    assert outcome.exit_code == 0, outcome.output
+    label = record.attack.label
+    assert "warning: Digits 8x8 test" in outcome.output
+    assert f"missing {label} 0 of" in outcome.output
+    assert "get no rank on a board" in outcome.output
 
 
 @pytest.mark.thorough

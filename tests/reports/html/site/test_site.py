@@ -12,8 +12,9 @@ from reports.html.site.boards import NOT_JUDGED_AGAIN
 from reports.html.site.site import check_folder, model_file, site_pages, write_site
 from robench.errors import ConfigError
 from robench.record.board_entry import BoardEntry
-from robench.record.planned import PlannedRun
+from robench.record.planned import PlannedRun, PlannedThreat
 from robench.record.schema import Finding
+from robench.record.threat_summary import threat_summary_of
 from tests.records import changed
 from tests.reports.html.page_parser import parse
 from tests.reports.html.synthetic import made
@@ -146,6 +147,41 @@ def test_attacks_of_a_file_of_their_own_cost_others_no_rank(tmp_path):
     assert {row.model for row in board.rows if row.partial} == {"c", "d", "e"}
     (board,) = boards_of(boards_of_many_runs(alone))
     assert not [row.model for row in board.rows if row.partial]
+
+
+def planned(run, digest, attacks, models):
+    """Return a run whose plan asks for some attacks on some models."""
+    threat = threat_summary_of(next(r.threat for r in run.records if not r.attack.is_clean))
+    threats = (PlannedThreat(threat=threat, eps_text="0.1", attacks=attacks),)
+    plan = PlannedRun(models=models, threats=threats, digest=digest, seed="0")
+    return [replace(record, planned=plan) for record in run.records]
+
+
+def test_an_interrupted_run_of_the_same_weights_costs_a_finished_row_nothing(tmp_path):
+    both = ("attack-0", "attack-1")
+    first = entry(tmp_path, "finished", [("a", 1), ("b", 5)])
+    second = entry(tmp_path, "begun", [("a", 1)], attacks=("attack-0",))
+    whole = planned(first, "p", both, ("a", "b"))
+    part = planned(second, "q", both, ("a", "b"))
+    (board,) = boards_of(boards_of_many_runs((*whole, *part)))
+    assert [(row.model, row.missing) for row in board.rows] == [("a", ()), ("b", ())]
+    assert [row.rank for row in board.rows] == [1, 2]
+    (board,) = boards_of(boards_of_many_runs(part))  # alone it lacks what its plan asks for
+    assert [(row.model, row.partial, row.rank) for row in board.rows] == [
+        ("a", True, None),
+        ("b", True, None),
+    ]
+
+
+def test_an_attack_that_an_interrupted_run_alone_tried_on_a_part_is_told(tmp_path):
+    first = entry(tmp_path, "finished", [("a", 1), ("b", 5)], attacks=("attack-0",))
+    second = entry(tmp_path, "begun", [("a", 1)], attacks=("attack-0",))
+    piece = changed(made("a", "attack-1", 0, 50, 200, seed=1), dataset={"set": "the first 200"})
+    second = replace(second, records=(*second.records, piece))
+    part = planned(second, "q", ("attack-0", "attack-1"), ("a",))
+    (board,) = boards_of(boards_of_many_runs((*planned(first, "p", ("attack-0",), ("a", "b")), *part)))
+    row = next(row for row in board.rows if row.model == "a")
+    assert row.missing == ("attack-1 through exact 50 of 200 images",)
 
 
 def test_hostile_names_are_text_and_pages_have_safe_names(tmp_path):

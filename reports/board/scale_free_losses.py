@@ -1,0 +1,32 @@
+"""Which attacks climb a loss that scores multiplied by any number leave as strong as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.board.paired_images import standing
+from reports.board.record_findings import is_proper
+from robench.record.schema import Record
+
+SCALE_FREE_ATTACKS = frozenset(
+    {"apgd_targeted", "autoattack", "economical_autoattack", "fab", "fab_targeted", "deepfool", "fmn"}
+)
+"""Attacks that break as much on scores of any size, whatever their options."""
+
+SCALE_FREE_LOSSES = frozenset({"margin", "dlr"})
+
+
+def overcome_flat_scores(own: Sequence[Record]) -> bool:
+    """Tell whether an attack that no scale of the scores weakens was tried on every image of a row.
+
+    Args:
+        own: the clean and white-box records of one model on one board.
+    """
+    proper = [r for r in own if not r.attack.is_clean and is_proper(r)]
+    strong = [r for r in proper if _is_scale_free(r)]
+    return bool(strong) and len(standing(strong)) == len(standing(proper))
+
+
+def _is_scale_free(record: Record) -> bool:
+    attack = record.attack
+    return attack.name in SCALE_FREE_ATTACKS or attack.options.get("loss") in SCALE_FREE_LOSSES

@@ -1,0 +1,107 @@
+"""Scores of another size name the same classes: what cross-entropy misses on them is measured and told."""
+
+import functools
+
+import pytest
+import torch
+
+from reports.board.leaderboard import boards
+from reports.board.scale_free_losses import SCALE_FREE_ATTACKS
+from robench.api import benchmark, make_attack
+from robench.judge.output_probes import FLAT, lead_of
+from robench.judge.probes import probe
+from robench.judge.scale_probe import CLOSE, scale_dependence
+from robench.model.interface import Model, OutputKind
+from tests.robench.judge import gallery, masked_gradients
+
+EPS = 0.1
+
+
+@functools.cache
+def network():
+    return masked_gradients.trained("relu").net
+
+
+def scaled(factor, change=lambda z: z, **declared):
+    net = gallery.Through(network(), lambda z: change(factor * z))
+    return Model(name=f"x{factor}", net=net.eval(), classes=10, **declared)
+
+
+@functools.cache
+def images():
+    return masked_gradients.digits()[2]
+
+
+def right_of(model):
+    x, y = images().batch(slice(0, 64))
+    right = model.net(x).argmax(1) == y
+    return x[right], y[right]
+
+
+def test_a_tenth_of_the_scores_is_told_and_the_scores_themselves_are_not():
+    x, y = images().batch(slice(0, 64))
+    assert probe(scaled(1.0), x, y) == ()
+    (finding,) = probe(scaled(0.1), x, y)
+    assert finding.code == "flat-output"
+    assert "multiplied by 8" in finding.evidence
+
+
+def test_probabilities_are_measured_by_their_logarithms():
+    model = scaled(0.1, lambda z: z.softmax(1), output=OutputKind.SIMPLEX)
+    finding = scale_dependence(model, *right_of(model))
+    plain = scale_dependence(scaled(0.1), *right_of(model))
+    assert plain is not None
+    assert finding == plain
+
+
+def test_a_close_lead_that_costs_nothing_is_not_told():
+    """The lead is within what is measured, and both ascents break the same: no doubt without a difference."""
+    net = gallery.Through(gallery.sound(), lambda z: 0.1 * z)
+    x, y = gallery.data().batch(slice(0, 64))
+    assert FLAT < lead_of(net(x).detach(), OutputKind.LOGITS) < CLOSE
+    assert probe(Model(name="m", net=net.eval(), classes=4), x, y) == ()
+
+
+def test_the_lead_is_the_median_over_images():
+    outputs = torch.tensor([[3.0, 0.0, 0.0], [1.0, 0.0, 1.0], [0.0, 9.0, 3.0]])
+    assert lead_of(outputs, OutputKind.LOGITS) == pytest.approx(3.0)  # of 3, 0.5 and 7.5
+
+
+def row(*attacks, factor=0.1):
+    plugins = {name: make_attack(name, **options) for name, options in attacks}
+    result = benchmark(
+        [scaled(factor)], images().subset(slice(0, 100)), attacks=plugins, norm="Linf", eps=EPS
+    )
+    assert result.failures == ()
+    return boards(result.records)[0].rows[0]
+
+
+def test_pgd_alone_gets_no_rank_and_a_loss_without_scale_lifts_the_finding():
+    alone = row(("pgd", {"steps": 20}))
+    assert (alone.unlifted, alone.rank) == (("flat-output",), None)
+    beside = row(("pgd", {"steps": 20}), ("apgd", {"steps": 20, "loss": "dlr"}))
+    assert "flat-output" in beside.findings
+    assert "flat-output" not in beside.unlifted
+    assert beside.attacks["apgd"].count < alone.attacks["pgd"].count
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", sorted(SCALE_FREE_ATTACKS | {"square", "pgd margin", "apgd dlr"}))
+def test_attacks_that_are_called_scale_free_are(name):
+    plugin, _, loss = name.partition(" ")
+    options = {"loss": loss} if loss else {}
+    norm = "L2" if plugin == "deepfool" else "Linf"
+    counts = []
+    for factor in (1.0, 0.01):
+        attack = {"a": make_attack(plugin, **options)}
+        result = benchmark(
+            [scaled(factor)],
+            images().subset(slice(0, 60)),
+            attacks=attack,
+            norm=norm,
+            eps=0.5 if norm == "L2" else EPS,
+        )
+        assert result.failures == ()
+        (record,) = (r for r in result.records if r.attack.label == "a")
+        counts.append(sum(status == "robust" for status in record.columns.status))
+    assert abs(counts[0] - counts[1]) <= 1  # rounding
