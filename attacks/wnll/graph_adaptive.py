@@ -10,7 +10,7 @@ from attacks.gradient.pgd import madry_step
 from attacks.shared.options import at_least, finite_radius, positive
 from attacks.shared.papers import SITAWARIN_NEIGHBOURS, TRAMER_ADAPTIVE, WANG_OSHER, together
 from attacks.shared.tries import StrongestPoints
-from attacks.wnll.graph_sources import nearest_classes, sources_of
+from attacks.wnll.attacker_sources import nearest_classes, sources_of
 from robench.attack.protocol import AttackInfo
 from robench.plan.spec import LATER
 
@@ -37,7 +37,7 @@ class GraphAdaptive:
 
     Written for classifiers by neighbours (WNLL heads), by an attacker who knows the template: the model's own
     sources, the kernel density at several temperatures, and the pull towards the nearest template images of
-    other classes (`attacks/wnll/graph_sources.py`). Three parts, each only on what still stands:
+    other classes (`attacks.wnll.attacker_sources.py`). Three parts, each only on what still stands:
 
     1. From the clean image, each source in turn, cheap ones first, with cross-entropy and with the margin;
        then, through `neighbours`, towards each of the nearest other classes.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attacks.shared.options import at_least, finite_radius, positive
 from attacks.shared.papers import SITAWARIN_DEEP_KNN, SITAWARIN_NEIGHBOURS, together
 from attacks.shared.tries import StrongestPoints
-from attacks.wnll.graph_sources import nearest_classes, neighbours
+from attacks.wnll.attacker_sources import nearest_classes, neighbours
 from robench.attack.protocol import AttackInfo
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 from model_zoo.checkpoints.beside_tensors import below
 from model_zoo.checkpoints.untrusted_weights import enumeration
 from robench.errors import CheckpointError, nearest
-from robench.plan.key_path import Step, key_text
+from robench.plan.weights_path import Step, key_text
 
 
 def select(loaded: Any, steps: tuple[Step, ...], *, where: str) -> tuple[Any, tuple[Step, ...]]:

@@ -11,7 +11,7 @@ from model_zoo.checkpoints.reparametrized import foreign
 from model_zoo.checkpoints.untrusted_weights import TO_TENSORS, enumeration
 from model_zoo.checkpoints.weight_sets import Contents
 from robench.errors import CheckpointError
-from robench.plan.key_path import key_text
+from robench.plan.weights_path import key_text
 
 
 def refusal_of(fits: Sequence[Fit], contents: Contents, network: Network, path: Path) -> CheckpointError:

@@ -13,7 +13,7 @@ from model_zoo.checkpoints.key_layouts import Reading, State
 from model_zoo.checkpoints.untrusted_weights import enumeration
 from model_zoo.checkpoints.weight_sets import WeightSet
 from robench.errors import CheckpointError
-from robench.plan.key_path import Step
+from robench.plan.weights_path import Step
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from model_zoo.checkpoints.key_layouts import statistics_of_another
 from model_zoo.checkpoints.set_fitting import equal_tensors, fits_of
 from model_zoo.checkpoints.untrusted_weights import enumeration
 from model_zoo.checkpoints.weight_sets import Contents, rank
-from robench.plan.key_path import key_text
+from robench.plan.weights_path import key_text
 
 _MOST_SETS = 64
 """Of more sets the largest are tried."""

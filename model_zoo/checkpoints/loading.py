@@ -26,7 +26,7 @@ from model_zoo.network import Normalize, Normalized
 from robench.errors import CheckpointError
 from robench.intake.limits import CHECKPOINT, SMALL_FILE
 from robench.intake.regular_file import read_regular
-from robench.plan.key_path import parse_key
+from robench.plan.weights_path import parse_key
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,7 +47,8 @@ def load(
         path: a safetensors file, or anything else for what `torch.save` wrote: a state_dict, however wrapped
             and prefixed (`model_zoo.checkpoints.weight_sets`, `model_zoo.checkpoints.key_layouts`).
         sha256: what the file must hash to; a `<path>.sha256` beside it is checked as well.
-        key: the part of the file to look in, such as `state_dict[0]`; None for all (`robench.plan.key_path`).
+        key: the part of the file to look in, such as `state_dict[0]`; None for all
+            (`robench.plan.weights_path`).
         layouts: accept the names of published checkpoints too; what that drops or fills in, and which of
             several sets of weights was taken, is logged as a warning. Otherwise only the network's own names.
         remarks: is told the same, as plain data: `checkpoint_key`, `checkpoint_notes`, and what the card

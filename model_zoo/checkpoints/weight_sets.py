@@ -20,7 +20,7 @@ from model_zoo.checkpoints.untrusted_weights import TO_TENSORS, InertArray, enum
 from robench.errors import CheckpointError
 from robench.intake.archives import check_expansion
 from robench.intake.limits import TENSORS
-from robench.plan.key_path import Step, key_text
+from robench.plan.weights_path import Step, key_text
 
 EXPECTED = "a state_dict of tensors"
 FIRST = (

@@ -9,6 +9,7 @@ from functools import cached_property
 from reports.board.lazy_sequence import Lazily
 from reports.board.shares import Share
 from robench.plan.spec import KNOWN, TEMPLATE
+from robench.record.statistics import ENOUGH_TO_RANK
 from robench.record.threat_summary import ThreatSummary, listed
 
 MOST_LACKS = 3
@@ -36,7 +37,7 @@ class Row:
         findings: codes of the reasons to doubt the row.
         partial: whether units are missing, which `missing` names.
         doubted: whether the findings leave the row unproven.
-        standing: codes of those that do; the others are lifted by another attack or source.
+        unlifted: codes of those that do; the others are lifted by another attack or source.
         joint: whether its images share graphs, and so are not independent of each other.
         draws: of a random model, under how many fresh draws of noise each image was judged; 0 for any other.
             Its shares are means over them.
@@ -95,6 +96,16 @@ class Row:
         partial = (f"partial{self.lacks}",) if self.partial else ()
         codes = (f"({', '.join(self.lifted)})",) if self.lifted else ()
         return (*partial, *self.unlifted, *codes)
+
+
+def may_have_rank(row: Row, images: int) -> bool:
+    """Tell whether a row may have a rank: nothing of it is missing, no doubt is unlifted, images are enough.
+
+    Args:
+        row: of a board.
+        images: how many images the board is about.
+    """
+    return not row.partial and not row.doubted and images >= ENOUGH_TO_RANK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from reports.board.attack_kinds import is_control, is_one_step, is_proper, uses_gradients
 from reports.board.board_types import Doubt
 from reports.board.identities import attack_of, by_attack, model_of
 from reports.board.paired_images import Standing, gap, standing, weakness
-from reports.board.record_findings import is_control, is_one_step, is_proper, uses_gradients
 from reports.board.samples import Samples
 from robench.record.parts import RecordedAttack
 from robench.record.schema import Record

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from reports.board.board_types import Board, Doubt, Row
+from reports.board.board_types import Board, Doubt, Row, may_have_rank
 from reports.board.certificate_checks import certificate_check
 from reports.board.certified import (
     bounds_of,
@@ -22,7 +22,6 @@ from reports.board.identities import by_attack, fingerprint_of, is_joint, model_
 from reports.board.lifted_findings import lifted_codes
 from reports.board.measurements import measurements, median_sizes, transfers
 from reports.board.missing_images import missing_from_row
-from reports.board.record_findings import unlifted_codes
 from reports.board.row_checks import row_checks, unbounded_check
 from reports.board.samples import Samples
 from reports.board.shares import (
@@ -37,12 +36,13 @@ from reports.board.shares import (
     worst,
 )
 from reports.board.size_ranks import by_size, median_of, ranked_by_size
+from reports.board.unlifted_findings import unlifted_codes
 from robench.record.column_arrays import TOTALS
 from robench.record.completeness import count_images
 from robench.record.draws import paired_p_value
 from robench.record.fresh_outcomes import outcomes
 from robench.record.schema import Record
-from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, mcnemar
+from robench.record.statistics import SIGNIFICANCE, mcnemar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -194,7 +194,7 @@ def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:
     rest: list[Row] = []
     first: list[str] | NDArray[np.bool_] | None = None
     for target, row in sorted(rows.items(), key=order):
-        if row.partial or row.doubted or samples.n < ENOUGH_TO_RANK:
+        if not may_have_rank(row, samples.n):
             rest.append(row)
             continue
         now = _verdicts(samples, target)

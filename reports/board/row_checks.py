@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from reports.board.attack_kinds import is_control, is_proper
 from reports.board.board_types import Doubt
 from reports.board.identities import by_attack, is_joint
 from reports.board.paired_images import count, standing
-from reports.board.record_findings import is_control, is_proper
 from reports.board.samples import Samples
 from reports.board.shares import right as correct
 from robench.plurals import counted

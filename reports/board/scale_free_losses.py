@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reports.board.attack_kinds import is_proper
 from reports.board.paired_images import standing
-from reports.board.record_findings import is_proper
 from robench.record.schema import Record
 
 SCALE_FREE_ATTACKS = frozenset(

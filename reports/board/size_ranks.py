@@ -11,10 +11,10 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping
 
-from reports.board.board_types import Row
+from reports.board.board_types import Row, may_have_rank
 from reports.board.samples import Samples
 from robench.record.curves import smallest_perturbations
-from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, mcnemar
+from robench.record.statistics import SIGNIFICANCE, mcnemar
 
 UNBROKEN = 2.0
 """What an image that nothing broke counts for in a mean, in units of the largest change of the board."""
@@ -54,7 +54,7 @@ def ranked_by_size(samples: Samples, rows: Mapping[str, Row]) -> tuple[Row, ...]
     rest: list[Row] = []
     first: Mapping[int, float] = {}
     for target, row in sorted(rows.items(), key=order):
-        if row.partial or row.doubted or samples.n < ENOUGH_TO_RANK:
+        if not may_have_rank(row, samples.n):
             rest.append(row)
             continue
         rank = len(ranking) + 1

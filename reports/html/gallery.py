@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from reports.board.broken_on_all import broken_on_all
 from reports.board.identities import attack_of, model_of
-from reports.board.lost_images import lost_images
 from reports.board.samples import Samples, table_of
 from reports.html.pixels import Pixels, magnified, png
 from reports.text.escape import number
@@ -78,7 +78,7 @@ class Guide:
 
     def lost(self) -> set[int]:
         """Return the images no model of the board survives; none under an infinite radius, where all fall."""
-        return lost_images(self.samples)
+        return broken_on_all(self.samples)
 
     def strips(self, target: str, *, lost: set[int], budget: int) -> tuple[Strip, ...]:
         """Return what to show of one model, within so many bytes; nothing where no image can be read.

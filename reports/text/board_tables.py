@@ -1,4 +1,7 @@
-"""Boards as rows of texts, for screen, Markdown and page, and the notes under them."""
+"""Boards as rows of texts, for screen and Markdown, and the notes under them.
+
+The table of the page has columns of its own: `reports.html.leaderboard_table`.
+"""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ from reports.board.leaderboard import boards_of
 from reports.board.over_seeds import SeedBoard, over_seeds
 from reports.board.samples import Samples
 from reports.board.shares import Share
-from reports.text.column_names import share_columns
 from reports.text.curves_csv import COLUMNS as CURVE_COLUMNS
 from reports.text.curves_csv import curve_lines
 from reports.text.escape import visible
+from reports.text.share_columns import share_columns
 from robench.recipe import Info
 from robench.record.files import write_atomic
 from robench.record.frame import frame_of

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reports.board.board_types import Board
+from reports.board.broken_on_all import broken_on_all
 from reports.board.grouping import split_into_boards
 from reports.board.leaderboard import boards_of
-from reports.board.lost_images import lost_images
 from reports.board.over_seeds import over_seeds
 from reports.text.answers import answer
 from reports.text.board_tables import (
@@ -70,7 +70,7 @@ class Markdown(OneFile):
         parts = ["# Leaderboard\n", READING]
         parts += [f"{escape(FRESH)}\n"] if any(board.random for board in every_board) else []
         for board, own in zip(every_board, samples, strict=True):
-            parts += _section(board, len(lost_images(own)))
+            parts += _section(board, len(broken_on_all(own)))
         if sections := _seed_sections(records):
             parts += ["## Over seeds\n", OVER_SEEDS, *sections]
         return "\n".join(parts)

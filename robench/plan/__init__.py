@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from robench.plan.data_root import in_data_root as in_data_root
     from robench.plan.data_root import located as located
     from robench.plan.file_names import check_name as check_name
-    from robench.plan.key_path import Step as Step
-    from robench.plan.key_path import key_text as key_text
-    from robench.plan.key_path import parse_key as parse_key
     from robench.plan.knowledge import denied as denied
     from robench.plan.knowledge import in_order as in_order
     from robench.plan.spec import DRAWS as DRAWS
@@ -41,6 +38,9 @@ if TYPE_CHECKING:
     from robench.plan.spec import canonical as canonical
     from robench.plan.spec import content_hash as content_hash
     from robench.plan.spec import to_json as to_json
+    from robench.plan.weights_path import Step as Step
+    from robench.plan.weights_path import key_text as key_text
+    from robench.plan.weights_path import parse_key as parse_key
     from robench.plan.yaml_reader import read_file as read_file
     from robench.plan.yaml_reader import read_value as read_value
 

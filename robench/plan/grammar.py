@@ -32,9 +32,9 @@ from robench.plan.entry import (
     with_place,
 )
 from robench.plan.file_names import check_name
-from robench.plan.key_path import key_text, parse_key
 from robench.plan.spec import DRAWS, PRECISIONS, SCHEMA, Choice
 from robench.plan.threat_entry import ThreatEntry
+from robench.plan.weights_path import key_text, parse_key
 from robench.plan.yaml_reader import Document
 
 SPLITS = ("test", "train")

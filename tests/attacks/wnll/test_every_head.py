@@ -6,7 +6,7 @@ import functools
 import pytest
 
 from attacks.query.square import Square
-from attacks.wnll.graph_sources import sources_of
+from attacks.wnll.attacker_sources import sources_of
 from robench import plugins
 from robench.errors import ConfigError
 from robench.model.interface import Coupling, Model

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from attacks.gradient.ifgsm import IFGSM
 from attacks.gradient.pgd import PGD
 from attacks.query.square import Square
+from attacks.wnll.attacker_sources import kernel, nearest_classes, neighbour_scores, neighbours, sources_of
 from attacks.wnll.graph_adaptive import GraphAdaptive
-from attacks.wnll.graph_sources import kernel, nearest_classes, neighbour_scores, neighbours, sources_of
 from robench.attack.losses import cross_entropy, margin
 from robench.attack.norms import L2
 from robench.attack.threat import Goal, ThreatModel

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from model_zoo.checkpoints import loading as checkpoints
 from robench.errors import CheckpointError, ConfigError
-from robench.plan.key_path import key_text, parse_key
+from robench.plan.weights_path import key_text, parse_key
 
 X = torch.rand(5, 3, generator=torch.Generator().manual_seed(7))
 

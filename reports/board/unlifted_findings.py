@@ -1,9 +1,10 @@
-"""What kind of attack a record is of, and which findings on a model's own records stand."""
+"""Which findings on a model's own records nothing lifts: they put its row in doubt and take its rank."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
+from reports.board.attack_kinds import is_proper
 from reports.board.identities import attack_of
 from robench.record.schema import Record
 
@@ -12,26 +13,6 @@ WEAK = frozenset({"zero-gradient", "nonfinite", "not-converged", "transfer-failu
 
 MENDED = frozenset({"silent-success", "tied-output", "changes-input"})
 """Findings with which the verdict is right all the same: they never stand."""
-
-
-def is_control(record: Record) -> bool:
-    """Tell whether the record is of a control, such as random noise, and not of an attack."""
-    return record.attack.control
-
-
-def uses_gradients(record: Record) -> bool:
-    """Tell whether the attack may ask for gradients; unknown ones are taken for such."""
-    return record.attack.needs == "gradient"
-
-
-def is_one_step(record: Record) -> bool:
-    """Tell whether the attack asked for one gradient of each image only."""
-    return uses_gradients(record) and record.source.gradients == 1
-
-
-def is_proper(record: Record) -> bool:
-    """Tell whether the record is of an attack that can prove something: no control, more than one step."""
-    return not is_control(record) and not is_one_step(record)
 
 
 def unlifted_codes(own: Sequence[Record], lifted: Collection[str] = ()) -> set[str]:

@@ -7,7 +7,7 @@ from reports.board.samples import Samples
 from reports.board.shares import worst
 
 
-def lost_images(samples: Samples) -> set[int]:
+def broken_on_all(samples: Samples) -> set[int]:
     """Return the images no model of the board survives; none under an infinite radius, where all fall."""
     if samples.unbounded:
         return set()

@@ -3,8 +3,8 @@
 import csv
 import io
 
-from reports.text.column_names import share_columns
 from reports.text.csv import CSV
+from reports.text.share_columns import share_columns
 from tests.reports.board.test_leaderboard import B, R, record
 
 

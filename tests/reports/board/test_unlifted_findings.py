@@ -2,7 +2,7 @@
 
 import pytest
 
-from reports.board.record_findings import unlifted_codes
+from reports.board.unlifted_findings import unlifted_codes
 from tests.records import changed
 from tests.reports.board.test_leaderboard import R, record
 
