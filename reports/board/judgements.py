@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports.board.identities import model_of
-from robench.record.column_encoding import ROBUST
 from robench.record.schema import Record
+from robench.record.status import ROBUST
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,7 @@ class Judgement:
     def robust(self, source: str = "") -> NDArray[np.bool_]:
         """Return which images are right, and stand against what was crafted on a source, or on any, (n,).
 
-        That is `column_encoding.robust_images` of all those records at once.
+        That is `robench.record.status.robust_images` of all those records at once.
 
         Args:
             source: its identity; empty for all sources together.

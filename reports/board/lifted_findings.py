@@ -11,9 +11,9 @@ from reports.board.identities import attack_of, by_attack
 from reports.board.paired_images import count, standing, weakness
 from reports.board.scale_free_losses import overcome_flat_scores
 from reports.board.unlifted_findings import WEAK
-from robench.record.column_encoding import BROKEN, ROBUST
 from robench.record.schema import Record
 from robench.record.statistics import SIGNIFICANCE, wilson
+from robench.record.status import BROKEN, ROBUST
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,8 +11,8 @@ from reports.board.identities import attack_of, by_attack, fingerprint_of, model
 from reports.board.lazy_sequence import Lazily
 from reports.board.samples import Samples
 from reports.board.shares import Share, draws_of, is_random, one_draw_share, over_batches, robust_share
-from robench.record.column_encoding import BROKEN, STATUSES
 from robench.record.schema import Record, Status
+from robench.record.status import BROKEN, STATUSES
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from reports.board.identities import Setting, attack_of, model_of
 from reports.board.judgements import Judgement, judgement_of
-from robench.record.column_encoding import STATUSES, robust_images
 from robench.record.schema import Record
+from robench.record.status import STATUSES, robust_images
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from robench.record.column_encoding import ROBUST, robust_images
 from robench.record.draws import mean_stood
 from robench.record.fresh_outcomes import outcomes
 from robench.record.schema import Record
 from robench.record.statistics import ENOUGH_BATCHES, t_interval, wilson
+from robench.record.status import ROBUST, robust_images
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,7 +120,7 @@ def right(record: Record) -> NDArray[np.bool_]:
 
 
 def robust(record: Record) -> NDArray[np.bool_]:
-    """Return which images of a record count as robust, (n,); see `column_encoding.robust_images`."""
+    """Return which images of a record count as robust, (n,); see `robench.record.status.robust_images`."""
     status, clean, label = record.columns.arrays("status", "clean", "label")
     return cast("NDArray[np.bool_]", robust_images(status, clean == label))
 

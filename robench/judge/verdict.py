@@ -20,7 +20,7 @@ from robench.types import Images, Labels, Mask, PerSample
 VERSION = 1
 """Version of the rule for one image; raised, it goes into every key, so that earlier verdicts are not kept.
 
-Which images of a record count as robust is in `robench.record.column_encoding.robust_images`.
+Which images of a record count as robust is in `robench.record.status.robust_images`.
 `reports.board.judgements` and `reports.board.shares` apply the same rule to many records at once.
 """
 

@@ -7,11 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from robench.record.column_encoding import (
-    narrowest,
-    unpack_draws,
-    unpack_numbers,
-)
+from robench.record.column_encoding import narrowest, unpack_draws, unpack_numbers
 
 if TYPE_CHECKING:
     import numpy as np

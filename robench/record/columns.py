@@ -17,12 +17,8 @@ from robench.record.column_arrays import (
     sum_of,
     thin,
 )
-from robench.record.column_encoding import (
-    STATUSES,
-    Status,
-    status_codes,
-    unpack_draws,
-)
+from robench.record.column_encoding import status_codes, unpack_draws
+from robench.record.status import STATUSES, Status
 from robench.record.strict_json import described
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from robench.record.column_encoding import robust_images
 from robench.record.schema import Record
 from robench.record.statistics import wilson_band
+from robench.record.status import robust_images
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from robench.record.column_encoding import ROBUST
 from robench.record.draws import worst_outcome
 from robench.record.schema import Record
+from robench.record.status import ROBUST
 
 Outcomes = dict[int, str]
 """Image to one 0 (fell) or 1 (stood) for each fresh draw, at the worst of its points."""

@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from robench.record.column_arrays import SHARED, TOTALS, IndexedColumns, no_draws, shared_column
-from robench.record.column_encoding import STATUSES
 from robench.record.columns import columns_of
 from robench.record.files import MOST_TEXT
 from robench.record.index_layout import (
@@ -27,6 +26,7 @@ from robench.record.parts import Provenance
 from robench.record.planned import PlannedRun
 from robench.record.schema import Finding, Record, laid_out
 from robench.record.shared_parts import alike, part_of
+from robench.record.status import STATUSES
 from robench.record.strict_json import check_depth, read_value
 
 if TYPE_CHECKING:

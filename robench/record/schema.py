@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from robench.errors import StorageError
 from robench.record.certificates import Certificates
-from robench.record.column_encoding import Status
 from robench.record.columns import LATER_COLUMNS, Columns
 from robench.record.packed_columns import packed_columns, unpacked_columns
 from robench.record.parts import (
@@ -24,6 +23,7 @@ from robench.record.parts import (
 from robench.record.planned import PlannedRun
 from robench.record.seal import FIELD, check_text
 from robench.record.shared_parts import PARTS, alike, part_of
+from robench.record.status import Status
 from robench.record.strict_json import (
     UNWRITTEN,
     FieldError,

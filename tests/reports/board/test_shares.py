@@ -20,10 +20,10 @@ from reports.text.csv import CSV, board_facts, csv_text, leaderboard_lines, meas
 from reports.text.json import JSON
 from reports.text.latex import LaTeX
 from reports.text.markdown import Markdown
-from robench.record.column_encoding import STATUSES
 from robench.record.draws import mean_stood
 from robench.record.packed_columns import packed_columns, unpacked_columns
 from robench.record.run_comparison import differences
+from robench.record.status import STATUSES
 from tests.reports.board.test_leaderboard import record
 
 R, B, M = "robust", "broken", "misclassified"
