@@ -33,6 +33,9 @@ TOTALS = ("forwards", "backwards")
 _MOST_SHARED = 2**14
 
 _shared: dict[tuple[str, str, int], NDArray[np.int64]] = {}
+_MOST_SUMS = 2**8
+_sums: dict[int, tuple[NDArray[Any], float]] = {}
+"""Columns of one value throughout that many records have alike, by their place in memory, and their sums."""
 
 
 class Arrays(Protocol):
@@ -53,7 +56,8 @@ class Stored:
         near: index, label, clean and stood, which many records have alike.
         status: places in `STATUSES`.
         totals: sums of the columns of `TOTALS`, kept where the columns themselves are not.
-        rest: the others; None where `again` reads them when they are asked for.
+        rest: the others; None where they were checked alone, or where `again` reads them when they are asked
+            for.
         again: returns the columns of the file of a key, which had these statuses, and this checksum or none.
         key: of the file.
         listed: whether any of them was asked for as a list, which its owner may have changed since.
@@ -130,6 +134,19 @@ def sum_of(column: NDArray[Any]) -> float:
 
     with np.errstate(over="ignore"):  # of numbers that no attack can have: infinity
         return float(column.sum())
+
+
+def sum_of_shared(column: NDArray[Any]) -> float:
+    """Return the sum of a column; of one that nobody may write to, and that comes again, it is known."""
+    known = _sums.get(id(column))
+    if known is not None and known[0] is column:
+        return known[1]
+    total = sum_of(column)
+    if not column.flags.writeable:
+        if len(_sums) >= _MOST_SUMS:
+            _sums.clear()
+        _sums[id(column)] = column, total
+    return total
 
 
 @lru_cache(maxsize=64)

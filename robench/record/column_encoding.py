@@ -31,6 +31,9 @@ _PLACES = bytes(_LETTERS.find(chr(sign)) % (len(STATUSES) + 1) for sign in range
 """The place in `STATUSES` of every letter; one behind the last of any other sign."""
 _WHOLE = ("u1", "i1", "u2", "i2", "u4", "i4", "i8")
 _CODES = {*_WHOLE, "f4", "f8"}
+_SIZES = {code: int(code[1]) for code in _CODES}
+"""Bytes of a number of each code."""
+_FLOATS = {"f4": "<f4", "f8": "<f8"}
 _MOST_CONSTANT = 256
 _constant: dict[tuple[type, str, int], Array] = {}
 """The last columns of one value throughout: many records have the same."""
@@ -137,6 +140,35 @@ def unpack_numbers(data: Any, kind: type, n: int, *, path: str) -> Array:
     if form[0] == "f" and not np.isfinite(array).all():
         raise FieldError(expected=f"finite numbers in the field `{path}`", got="NaN or infinity")
     return array
+
+
+def are_numbers(data: Any, kind: type, n: int) -> bool:
+    """Tell whether a column is for certain one that `unpack_numbers` takes; the usual ones need no array.
+
+    Args:
+        data: plain JSON data in any of the forms.
+        kind: int or float.
+        n: how many images the record is about.
+    """
+    if type(data) is not dict or len(data) != 1:
+        return False
+    ((form, value),) = data.items()
+    if form == "same":
+        return (kind, repr(value), n) in _constant
+    size = _SIZES.get(form)
+    if size is None or type(value) is not str or (kind is int and form[0] == "f"):
+        return False
+    try:
+        numbers = binascii.a2b_base64(value, strict_mode=True)
+    except ValueError:
+        return False
+    if len(numbers) != n * size:
+        return False
+    if form[0] != "f":
+        return True
+    import numpy as np
+
+    return bool(np.isfinite(np.frombuffer(numbers, dtype=_FLOATS[form])).all())
 
 
 def _numbers(text: str, code: str, path: str) -> Array:

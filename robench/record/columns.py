@@ -213,8 +213,10 @@ class Columns(_Lazy):
         storage = stored_of(self)
         if storage is None:
             return self
-        arrays = storage.rest or dict(zip(TOTALS, self.arrays(*TOTALS), strict=True))
-        totals = tuple([sum_of(arrays[name]) for name in TOTALS])
+        totals = storage.totals
+        if not totals:
+            arrays = storage.rest or dict(zip(TOTALS, self.arrays(*TOTALS), strict=True))
+            totals = tuple([sum_of(arrays[name]) for name in TOTALS])
         return columns_of(
             Stored(near=storage.near, status=storage.status, totals=totals, again=again, key=key)
         )

@@ -32,6 +32,8 @@ MOST_TENSORS = 2**36
 """Most bytes of a file of tensors."""
 
 _FLAGS = ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")
+_OPENING = os.O_RDONLY | sum(getattr(os, name, 0) for name in _FLAGS)
+_PIECE = 2**16
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a FIFO"),
@@ -141,48 +143,57 @@ def other_place(error: OSError) -> str:
 
 
 @contextlib.contextmanager
-def open_regular(path: Path, *, most: int) -> Iterator[BinaryIO]:
+def open_regular(path: Path | str, *, most: int) -> Iterator[BinaryIO]:
     """Open a file for reading if it is a regular one of at most so many bytes; never wait for a writer.
 
     Raises:
         FileNotFoundError: there is none.
         StorageError: it is a folder, a FIFO, a device or a socket, is larger, or cannot be read.
     """
-    flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in _FLAGS)
-    try:
-        _check_regular(path, os.stat(path), most)  # before it is opened: opening a device may do something
-        handle = os.open(path, flags)
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise _unreadable(path, getattr(error, "strerror", None) or str(error), most) from None
+    handle = _handle(path, most)
     with open(handle, "rb") as stream:
         _check_regular(path, os.fstat(handle), most)
         yield stream
 
 
-def read_regular(path: Path, *, most: int) -> bytes | None:
+def read_regular(path: Path | str, *, most: int) -> bytes | None:
     """Return the bytes of a regular file, None where there is none.
 
     Raises:
         StorageError: it is no regular file, larger than `most` bytes, or cannot be read; names path and size.
     """
     try:
-        with open_regular(path, most=most) as stream:
-            # A piece at a time: room for `most` bytes would be taken from memory for every small file.
-            data = stream.read(os.fstat(stream.fileno()).st_size + 1)
-            while len(data) <= most and (piece := stream.read(2**20)):
-                data += piece
+        handle = _handle(path, most)
     except FileNotFoundError:
         return None
+    try:
+        status = os.fstat(handle)
+        _check_regular(path, status, most)
+        # A piece at a time: room for `most` bytes would be taken from memory for every small file.
+        data = os.read(handle, status.st_size + 1)
+        while len(data) <= most and (piece := os.read(handle, _PIECE)):
+            data += piece
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error), most) from None
+    finally:
+        os.close(handle)
     if len(data) > most:  # it grew while it was read
         raise _unreadable(path, "more", most)
     return data
 
 
-def read_text(path: Path, *, most: int = MOST_TEXT) -> str | None:
+def _handle(path: Path | str, most: int) -> int:
+    """Open a file as `open_regular` does; what it is must be looked at once more, for it may be another."""
+    try:
+        _check_regular(path, os.stat(path), most)  # before it is opened: opening a device may do something
+        return os.open(path, _OPENING)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise _unreadable(path, getattr(error, "strerror", None) or str(error), most) from None
+
+
+def read_text(path: Path | str, *, most: int = MOST_TEXT) -> str | None:
     """Return the text of a regular file in UTF-8, None where there is none.
 
     Raises:
@@ -208,7 +219,7 @@ def read_json(path: Path, *, most: int = MOST_TEXT) -> Any:
         raise StorageError(where=str(path), expected="readable JSON", got=str(error)) from None
 
 
-def _check_regular(path: Path, status: os.stat_result, most: int) -> None:
+def _check_regular(path: Path | str, status: os.stat_result, most: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = next((text for test, text in _KINDS if test(status.st_mode)), "something else")
         raise _unreadable(path, kind, most)
@@ -216,7 +227,7 @@ def _check_regular(path: Path, status: os.stat_result, most: int) -> None:
         raise _unreadable(path, f"{status.st_size} bytes", most)
 
 
-def _unreadable(path: Path, got: str, most: int) -> StorageError:
+def _unreadable(path: Path | str, got: str, most: int) -> StorageError:
     return StorageError(where=str(path), expected=f"a readable file of at most {most} bytes", got=got)
 
 

@@ -45,6 +45,7 @@ class RunFolder:
 
     def __init__(self, root: Path, *, told: Callable[[str], None] | None = None) -> None:
         self.root, self.told = root, told
+        self._units = str(root / "units")
         self._noted: set[str] = set()  # what is in the journal, as far as this process knows
 
     def prepare(self) -> None:
@@ -103,7 +104,11 @@ class RunFolder:
 
     def unit(self, key: str) -> Path:
         """Return the path of a record."""
-        return self.root / "units" / f"{_plain(key)}.json"
+        return Path(self.unit_file(key))
+
+    def unit_file(self, key: str) -> str:
+        """Return the same as text: of many records it takes a while to make paths."""
+        return f"{self._units}{os.sep}{_plain(key)}.json"
 
     def adv(self, key: str) -> Path:
         """Return the path of a file of adversarial images."""

@@ -37,9 +37,6 @@ MOST_ROWS = 2**13
 PLACES = (
     "target", "source", "attack", "threat", "dataset", "seed", "findings", "conditions", *SHARED,
 )  # fmt: skip
-OWN = ("crafted", "images_sha256", "seconds")
-"""What of a provenance no other record has."""
-
 PARTS: dict[str, Any] = {
     "target": RecordedTarget, "source": RecordedSource, "attack": RecordedAttack,
     "threat": RecordedThreat, "dataset": RecordedDataset,

@@ -16,13 +16,12 @@ from robench.record.index_layout import (
     DIGEST_BYTES,
     FILE_NUMBERS,
     MOST_ROWS,
-    OWN,
     PARTS,
     PLACES,
     VERSION,
     PieceError,
 )
-from robench.record.parts import Provenance
+from robench.record.parts import OWN, Provenance
 from robench.record.planned import PlannedRun
 from robench.record.schema import Finding, Record, laid_out
 from robench.record.shared_parts import alike, part_of

@@ -9,8 +9,8 @@ from typing import Any
 
 from robench.record.column_arrays import SHARED, TOTALS
 from robench.record.column_encoding import pack_numbers
-from robench.record.index_layout import OWN, PARTS, PLACES, VERSION, Reading
-from robench.record.parts import Provenance
+from robench.record.index_layout import PARTS, PLACES, VERSION, Reading
+from robench.record.parts import OWN, Provenance
 from robench.record.schema import Record
 
 

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from robench.record.column_arrays import KINDS, SHARED, Stored, no_draws, shared_column
+from robench.record.column_arrays import (
+    KINDS,
+    SHARED,
+    TOTALS,
+    Stored,
+    no_draws,
+    shared_column,
+    sum_of_shared,
+)
 from robench.record.column_encoding import (
+    are_numbers,
     pack_draws,
     pack_numbers,
     pack_status,
@@ -18,6 +27,7 @@ from robench.record.columns import LATER_COLUMNS, NAMES, RARE_COLUMNS, Columns, 
 from robench.record.strict_json import FieldError, described
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -50,13 +60,50 @@ def unpacked_columns(data: Any, *, path: str = "columns") -> Columns:
     Raises:
         FieldError: a column is missing, unknown, of another length, or holds what it must not; names it.
     """
+    near, status, far = _parted(data, path)
+    rest = {
+        name: unpack_numbers(own, KINDS[name], len(status), path=f"{path}.{name}")
+        for name, own in far.items()
+    }
+    return columns_of(Stored(near=near, status=status, rest=rest))
+
+
+def checked_columns(data: Any, *, path: str = "columns") -> Columns:
+    """Return the same columns, checked alike, without those that boards seldom ask for: of `TOTALS` the sums.
+
+    What they lack must be told where to be read again (`Columns.released`) before somebody asks for it.
+
+    Raises:
+        FieldError: as `unpacked_columns`.
+    """
+    near, status, far = _parted(data, path)
+    n = len(status)
+    sums: dict[str, float] = {}
+    for name, own in far.items():
+        if name in TOTALS:
+            column = unpack_numbers(own, KINDS[name], n, path=f"{path}.{name}")
+            sums[name] = sum_of_shared(column)
+        elif not are_numbers(own, KINDS[name], n):
+            unpack_numbers(
+                own, KINDS[name], n, path=f"{path}.{name}"
+            )  # which tells what is wrong, if anything is
+    return columns_of(Stored(near=near, status=status, totals=tuple([sums[name] for name in TOTALS])))
+
+
+def _parted(data: Any, path: str) -> tuple[dict[str, NDArray[Any]], NDArray[np.uint8], dict[str, Any]]:
+    """Return the columns that many records have alike, the statuses, and the others as they are in the file.
+
+    Raises:
+        FieldError: one of the first is not what it must be, or one is missing or unknown.
+    """
     if not isinstance(data, Mapping):
         raise FieldError(expected=f"an object in the field `{path}`", got=described(data))
-    for name in NAMES:
-        if name not in data and name not in {*LATER_COLUMNS, "stood"}:
-            raise FieldError(expected=f"a field `{path}.{name}`", got="none")
-    if strangers := [name for name in data if name not in NAMES]:
-        raise FieldError(expected=f"known fields in `{path}`", got=repr(str(strangers[0])[:80]))
+    if not data.keys() >= _NEEDED:
+        missing = next(name for name in NAMES if name in _NEEDED and name not in data)
+        raise FieldError(expected=f"a field `{path}.{missing}`", got="none")
+    if not data.keys() <= _KNOWN:
+        stranger = next(name for name in data if name not in _KNOWN)
+        raise FieldError(expected=f"known fields in `{path}`", got=repr(str(stranger)[:80]))
     status = unpack_status(data["status"], path=f"{path}.status")
     n = len(status)  # a letter for each image: so the size of the file bounds what follows
     near: dict[str, NDArray[Any]] = {
@@ -64,13 +111,14 @@ def unpacked_columns(data: Any, *, path: str = "columns") -> Columns:
         if data.get("stood", []) == []
         else unpack_draws(data["stood"], n, path=f"{path}.stood"),
     }
-    rest: dict[str, NDArray[Any]] = {}
-    for name, kind in KINDS.items():
-        own, place = data.get(name, {"same": 0}) or {"same": 0}, f"{path}.{name}"
-        if name not in LATER_COLUMNS:
-            own = data[name]
-        if name in SHARED:
-            near[name] = shared_column(name, own, n, path=place)
-        else:
-            rest[name] = unpack_numbers(own, kind, n, path=place)
-    return columns_of(Stored(near=near, status=status, rest=rest))
+    for name in SHARED:
+        near[name] = shared_column(name, data[name], n, path=f"{path}.{name}")
+    far = {name: data[name] if name in _NEEDED else data.get(name) or _ZERO for name in _FAR}
+    return near, status, far
+
+
+_NEEDED = frozenset(NAMES) - {*LATER_COLUMNS, "stood"}
+_KNOWN = frozenset(NAMES)
+_FAR = tuple(name for name in KINDS if name not in SHARED)
+_ZERO = {"same": 0}
+"""What stands for a column that a record of an earlier version does not have."""

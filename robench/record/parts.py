@@ -200,3 +200,7 @@ class Provenance(Part):
     shard: int | None = None
     crafted: str = ""
     failed_jobs: tuple[str, ...] = ()
+
+
+OWN = ("crafted", "images_sha256", "seconds")
+"""What of a provenance no other record has."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from robench.errors import StorageError
 from robench.record.certificates import Certificates
 from robench.record.columns import LATER_COLUMNS, Columns
-from robench.record.packed_columns import packed_columns, unpacked_columns
+from robench.record.packed_columns import checked_columns, packed_columns, unpacked_columns
 from robench.record.parts import (
     Provenance,
     RecordedAttack,
@@ -22,7 +22,7 @@ from robench.record.parts import (
 )
 from robench.record.planned import PlannedRun
 from robench.record.seal import FIELD, check_text
-from robench.record.shared_parts import PARTS, alike, part_of
+from robench.record.shared_parts import PARTS, part_of, provenance_of
 from robench.record.status import Status
 from robench.record.strict_json import (
     UNWRITTEN,
@@ -39,6 +39,8 @@ RECORD_SCHEMA = 2
 """Version of the layout that new records have."""
 _READABLE = (1, RECORD_SCHEMA)
 """Versions that can be read; 1 has its columns as plain lists."""
+_CHECKED = {"columns", *PARTS}
+"""Fields whose own readers see how deep they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,7 @@ class Record(_Lazy):
         certificates: of a record of bounds what they certify; None for any other. Then `attack` says how
             they were computed, and `columns` how the judge saw the images that their search found.
         planned: what the plan of its run folder asks for, noted when the folder is read; in no file.
-        indexed: what an index says of the provenance, None where it is another; in no file.
+        indexed: the provenance without what no other record has, None where nobody has made it; in no file.
     """
 
     key: str
@@ -136,7 +138,7 @@ class Record(_Lazy):
         lazily = "columns" not in values and "provenance" not in values and not _has_provenance(self)
         for name, setter in _PUT:
             if name == "indexed":
-                setter(copy, self.indexed if lazily else None)
+                setter(copy, None if "provenance" in values else self.indexed)
             elif name in values:
                 setter(copy, values[name])
             elif name != "provenance" or not lazily:
@@ -166,12 +168,14 @@ class Record(_Lazy):
         return json.dumps(data, allow_nan=False)
 
     @classmethod
-    def from_json(cls, text: str, *, where: str = "") -> Record:
+    def from_json(cls, text: str, *, where: str = "", light: bool = False) -> Record:
         """Read what `to_json` wrote, with or without a checksum.
 
         Args:
             text: JSON.
             where: the file, for messages.
+            light: check every column, and keep what boards need of them alone: see
+                `robench.record.packed_columns.checked_columns`.
 
         Raises:
             StorageError: another checksum, not JSON, incomplete, of a wrong type somewhere, or of another
@@ -195,12 +199,15 @@ class Record(_Lazy):
                     do="Read it with the version of robench that wrote it, or run again",
                 )
             if data["schema"] == RECORD_SCHEMA and "columns" in data:
-                data["columns"] = unpacked_columns(data["columns"])
+                data["columns"] = (checked_columns if light else unpacked_columns)(data["columns"])
             data |= {name: part_of(kind, data[name], name) for name, kind in PARTS.items() if name in data}
-            if isinstance(provenance := data.get("provenance"), dict) and "versions" in provenance:
-                provenance["versions"] = alike(provenance["versions"])
-            check_depth({name: value for name, value in data.items() if name not in {"columns", *PARTS}})
-            return cls(**read_fields(cls, data, path=""))
+            conditions = None
+            if "provenance" in data:
+                data["provenance"], conditions = provenance_of(data["provenance"])
+            check_depth({name: value for name, value in data.items() if name not in _CHECKED})
+            record = cls(**read_fields(cls, data, path=""))
+            _PUT_CONDITIONS(record, conditions)
+            return record
         except FieldError as error:
             expected, got = error.expected, error.got
         except (ValueError, RecursionError) as error:
@@ -227,7 +234,9 @@ _INDEXED = (
     "indexed",
 )
 _PUT_INDEXED = tuple(dict(_PUT)[name] for name in _INDEXED)
-_PUT_SCHEMA, _PUT_CERTIFICATES = (dict(_PUT)[name] for name in ("schema", "certificates"))
+_PUT_SCHEMA, _PUT_CERTIFICATES, _PUT_CONDITIONS = (
+    dict(_PUT)[name] for name in ("schema", "certificates", "indexed")
+)
 
 
 def _has_provenance(record: Record) -> bool:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import marshal
+from collections.abc import Callable
 from typing import Any
 
 from robench.record.parts import (
+    OWN,
+    Provenance,
     RecordedAttack,
     RecordedDataset,
     RecordedSource,
     RecordedTarget,
     RecordedThreat,
 )
-from robench.record.strict_json import Part, check_depth
+from robench.record.strict_json import Part, check_depth, read_value
 
 PARTS: dict[str, type[Part]] = {
     "target": RecordedTarget,
@@ -25,6 +29,7 @@ PARTS: dict[str, type[Part]] = {
 
 _MOST_PARTS = 2**14
 _parts: dict[tuple[str, bytes], Part] = {}
+_conditions: dict[bytes, Provenance] = {}
 _MOST_ALIKE = 2**8
 _alike: dict[bytes, Any] = {}
 
@@ -49,3 +54,42 @@ def alike(data: Any) -> Any:
     if len(_alike) >= _MOST_ALIKE:
         _alike.clear()
     return _alike.setdefault(marshal.dumps(data), data)
+
+
+def provenance_of(data: Any) -> tuple[Any, Provenance | None]:
+    """Return how a record was made, and the same without `OWN`, which is read once and shared.
+
+    What is not certainly a provenance comes back as it is, and None: `Provenance.read` tells what is wrong.
+
+    Args:
+        data: plain JSON data.
+    """
+    if type(data) is not dict:
+        return data, None
+    own = [name for name in OWN if name in data]
+    plain = {**data, **{name: _NOTHING[name] for name in own}}
+    try:
+        for name in own:
+            read_value(data[name], _KINDS[name], path=name)
+        mark = marshal.dumps(plain)
+        if (conditions := _conditions.get(mark)) is None:
+            check_depth(plain, depth=1)
+            if "versions" in plain:
+                plain["versions"] = alike(plain["versions"])
+            if len(_conditions) >= _MOST_PARTS:
+                _conditions.clear()
+            conditions = _conditions[mark] = Provenance.read(plain)
+    except ValueError:  # also what is nested too deep for `marshal`
+        return data, None
+    provenance = object.__new__(Provenance)
+    for name, setter in _PUT:
+        setter(provenance, data[name] if name in own else getattr(conditions, name))
+    return provenance, conditions
+
+
+_KINDS: dict[str, type] = {"crafted": str, "images_sha256": str, "seconds": float}
+_NOTHING: dict[str, Any] = {name: kind() for name, kind in _KINDS.items()}
+_PUT: tuple[tuple[str, Callable[[Provenance, Any], None]], ...] = tuple(
+    (one.name, getattr(Provenance, one.name).__set__) for one in dataclasses.fields(Provenance)
+)
+"""How to give a new provenance its fields."""

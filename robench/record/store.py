@@ -31,14 +31,15 @@ from robench.errors import StorageError
 from robench.record.column_cache import RecentColumns
 from robench.record.columns import Columns
 from robench.record.failed_jobs import noting_failed
-from robench.record.files import MOST_RECORD, read_json, read_text, write_atomic, write_new
+from robench.record.files import read_json, write_atomic, write_new
 from robench.record.folder import Fault, check_run, is_run
 from robench.record.index import FEWEST, Index
 from robench.record.journal import JOURNAL, read_journal
 from robench.record.planned import PlannedRun
 from robench.record.planned_folder import PlannedFolder
+from robench.record.record_file import read_record
 from robench.record.schema import Record
-from robench.record.seal import is_cut, seal_of, sealed_text
+from robench.record.seal import sealed_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,19 +64,9 @@ class Store(PlannedFolder):
         """
         return self._read(key)[0]
 
-    def _read(self, key: str) -> tuple[Record, str]:
+    def _read(self, key: str, *, light: bool = False) -> tuple[Record, str]:
         """Return one record, and the checksum in its file, empty where it has none."""
-        path = self.unit(key)
-        text = read_text(path, most=MOST_RECORD)
-        if text is None:
-            raise StorageError(where=str(path), expected="a record", got="no such file")
-        record = Record.from_json(text, where=str(path))
-        if is_cut(text):
-            raise StorageError(where=str(path), expected="a whole record", got="one that lost its end")
-        if record.key != key:
-            got, do = f"one of {record.key[:80]!r}", "Delete the file and run the same command again"
-            raise StorageError(where=str(path), expected=f"the record of unit {key!r}", got=got, do=do)
-        return record, seal_of(text)
+        return read_record(self.unit_file(key), key, light=light)
 
     def _light(self, key: str, plan: PlannedRun | None = None, index: Index | None = None) -> Record:
         """Return one record, read and checked as a whole, of which most columns stay in the file.
@@ -89,7 +80,7 @@ class Store(PlannedFolder):
             if (hit := index.record(key)) is not None:
                 return hit
             before = index.stamp(key)
-        record, digest = (self.read(key), "") if index is None else self._read(key)
+        record, digest = self._read(key, light=True)
         if record.schema == 1:
             return record.noting(columns=record.columns.compact(), planned=plan)
         record = record.noting(columns=record.columns.released(self._again, key), planned=plan)

@@ -24,6 +24,8 @@ UNWRITTEN = {"written": False}
 
 _WHOLE = 2**63
 _NUMBERS = {int, float}
+_ALWAYS_GOOD = (str, bool)
+_SCALARS = {str, int, bool, NoneType}
 _KINDS = {str: "text", int: "a whole number of 64 bits", float: "a finite number", bool: "true or false"}
 
 
@@ -89,18 +91,21 @@ def read_fields(cls: Any, data: Any, *, path: str, surplus: bool = False) -> dic
     Raises:
         FieldError: a field is missing, unknown, or of another type; names it.
     """
-    if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
+    if not isinstance(data, Mapping) or not (set(map(type, data)) <= {str} or all(map(_is_text, data))):
         raise FieldError(expected=f"an object in the field `{path}`", got=described(data))
-    kinds = _own_kinds(cls)
     values: dict[str, Any] = {}
-    for one in _own_fields(cls):
-        if one.name in data:
-            place = f"{path}.{one.name}" if path else one.name
-            values[one.name] = read_value(data[one.name], kinds[one.name], path=place)
-        elif one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
-            place = f"{path}.{one.name}" if path else one.name
+    for name, kind, needed, plain in _layout(cls):
+        if name in data:
+            value = data[name]
+            if not (plain and type(value) is kind):
+                value = read_value(value, kind, path=f"{path}.{name}" if path else name)
+            values[name] = value
+        elif needed:
+            place = f"{path}.{name}" if path else name
             raise FieldError(expected=f"a field `{place}`", got="none")
-    strangers = {name: value for name, value in data.items() if name not in kinds}
+    strangers: dict[str, Any] = {}
+    if len(values) < len(data):
+        strangers = {name: value for name, value in data.items() if name not in values}
     if surplus:
         return {**values, "extra": strangers} if strangers else values
     if strangers:
@@ -126,11 +131,15 @@ def read_value(value: Any, kind: Any, *, path: str) -> Any:
 
 
 def _read_compound(value: Any, kind: Any, path: str) -> Any:
-    origin, args = get_origin(kind), get_args(kind)
-    if kind is Any or (value is None and NoneType in args):
+    if kind is Any:
         return value
     if kind is Radius or kind is Whole:
         return _read_unbounded(value, kind, path)
+    if type(kind) is type and dataclasses.is_dataclass(kind):
+        return _read_object(value, kind, path)
+    origin, args = get_origin(kind), get_args(kind)
+    if value is None and NoneType in args:
+        return value
     if origin is UnionType:
         return read_value(value, next(one for one in args if one is not NoneType), path=path)
     if origin is list or origin is tuple:
@@ -144,15 +153,17 @@ def _read_compound(value: Any, kind: Any, path: str) -> Any:
         _check_all(value, args[0], path)
         return tuple(value) if origin is tuple else value
     if origin is Mapping:
-        if not isinstance(value, Mapping):
-            raise FieldError(expected=f"an object in the field `{path}`", got=described(value))
-        if args[1] is not Any:
-            for name, item in value.items():
-                _check_all([item], args[1], f"{path}.{name[:80]}")
-        return value
-    if dataclasses.is_dataclass(kind):
-        return _read_object(value, kind, path)
+        return _read_mapping(value, args[1], path)
     _check_all([value], kind, path)
+    return value
+
+
+def _read_mapping(value: Any, kind: Any, path: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise FieldError(expected=f"an object in the field `{path}`", got=described(value))
+    if kind is not Any and not (kind is str and set(map(type, value.values())) <= {str}):
+        for name, item in value.items():
+            _check_all([item], kind, f"{path}.{name[:80]}")
     return value
 
 
@@ -166,6 +177,8 @@ def check_depth(value: Any, *, path: str = "", depth: int = 0) -> None:
         raise FieldError(
             expected=f"at most {DEEPEST} objects inside one another", got=f"more in `{path[:80]}`"
         )
+    if type(value) in _SCALARS:
+        return
     if isinstance(value, float) and not math.isfinite(value):
         raise FieldError(expected=f"a finite number in the field `{path}`", got=str(value))
     if isinstance(value, Mapping):
@@ -235,10 +248,24 @@ def _finite(*values: float) -> bool:
         return False
 
 
+def _is_text(name: Any) -> bool:
+    return isinstance(name, str)
+
+
 @cache
-def _own_kinds(cls: Any) -> dict[str, Any]:
+def _layout(cls: Any) -> tuple[tuple[str, Any, bool, bool], ...]:
+    """Return of every field: name, what it may hold, if it must be there, if every value of that type will do."""
     kinds = get_type_hints(cls, include_extras=True)
-    return {one.name: kinds[one.name] for one in _own_fields(cls)}
+    missing = dataclasses.MISSING
+    return tuple(
+        (
+            one.name,
+            kind := kinds[one.name],
+            one.default is missing and one.default_factory is missing,
+            kind in _ALWAYS_GOOD or dataclasses.is_dataclass(kind),
+        )
+        for one in _own_fields(cls)
+    )
 
 
 @cache

@@ -84,8 +84,10 @@ def test_units_of_two_folders_that_differ_are_told(folder, tmp_path):
 
 def reads_of(monkeypatch, words):
     """Return how often a command reads each record."""
-    real, count = Store.read, Counter()
-    monkeypatch.setattr(Store, "read", lambda self, key: count.update([key]) or real(self, key))
+    real, count = Store._read, Counter()
+    monkeypatch.setattr(
+        Store, "_read", lambda self, key, **how: count.update([key]) or real(self, key, **how)
+    )
     outcome = CliRunner().invoke(app, words, prog_name="robench")
     assert outcome.exit_code == 0, outcome.output
     return count

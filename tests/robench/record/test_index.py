@@ -50,7 +50,7 @@ def reads(monkeypatch):
     """The keys of the records that were read from their files."""
     keys = []
     whole = Store._read
-    monkeypatch.setattr(Store, "_read", lambda self, key: keys.append(key) or whole(self, key))
+    monkeypatch.setattr(Store, "_read", lambda self, key, **how: keys.append(key) or whole(self, key, **how))
     return keys
 
 
