@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robench.errors import StorageError
 from robench.record.files import sweep
 from robench.record.index_file import INDEX, DamagedIndexError, pieces_of, write_index
-from robench.record.index_layout import MOST_ROWS, PieceError, Reading, Stamp, can_hold
+from robench.record.index_layout import PieceError, Reading, Stamp
+from robench.record.index_pieces import Share, groups, is_settled, pieces_of_share, shares_of
+from robench.record.index_readers import MOST_PROCESSES, pieces_by_processes, usable_cores
 from robench.record.index_rows import Piece
 from robench.record.index_writing import packed_rows
 from robench.record.planned import PlannedRun
@@ -34,8 +35,10 @@ FEWEST = 1000
 """Fewer records are read at once, and never indexed: it takes less than half a second."""
 SETTLED_NS = 2_000_000_000
 """A file must not have changed for so long before it is read: a clock of files may tick that seldom."""
-MOST_IMAGES = 2**26
-"""Most images, times draws, of the rows of one piece."""
+MANY = 4000
+"""More records than these are read anew by several processes; below, starting them would take longer."""
+SAMPLE = 32
+"""So many of them are tried first: where most cannot be in an index, the others hardly can."""
 
 
 class Index:
@@ -59,12 +62,48 @@ class Index:
         self._used: list[int] = []
         self._piece = self._row = 0  # where the last record was found: the next one is often behind it
         self._places: dict[str, tuple[int, int]] | None = None
+        self._made: list[bytes] = []  # pieces of this time; their rows are behind those of the older ones
         self._fresh: list[Reading] = []
         if anew:
             return
         with contextlib.suppress(DamagedIndexError, PieceError):
             pieces = [Piece(data) for data in pieces_of(self._path)]
             self._pieces, self._used = pieces, [0] * len(pieces)
+
+    def read_many(self, keys: Sequence[str]) -> None:
+        """Read many records into pieces of their own, where there are cores for it by several processes.
+
+        Then `record` knows those that an index can hold. The others, and those that are damaged, are left to
+        who asks for them one by one. The pieces are the same whoever makes them.
+
+        Args:
+            keys: of the records, none of which the index knows.
+        """
+        if len(keys) <= MANY:
+            return
+        root = self._path.parent
+        sample = Share(str(root), list(keys[:: -(-len(keys) // SAMPLE)]), SETTLED_NS)
+        if 2 * sum(len(Piece(data).keys) for data in pieces_of_share(sample)) < len(sample.keys):
+            return
+        shares = shares_of(root, keys, SETTLED_NS)
+        answers = pieces_by_processes(shares, min(usable_cores(), MOST_PROCESSES))
+        self._piece, self._row, self._places = len(self._pieces), 0, None
+        for share, answer in zip(shares, answers, strict=True):
+            if answer is None or not self._take_up(answer, share):
+                self._take_up(pieces_of_share(share), share)
+
+    def _take_up(self, answer: list[bytes], share: Share) -> bool:
+        """Add the pieces of a share to those that are known, and tell whether they are any."""
+        try:
+            pieces = [Piece(data) for data in answer]
+        except PieceError:
+            return False
+        if not {key for piece in pieces for key in piece.keys} <= set(share.keys):
+            return False
+        self._made += answer
+        self._pieces += pieces
+        self._used += [0] * len(pieces)
+        return True
 
     def stamp(self, key: str) -> Stamp | None:
         """Return the stamp of the file of a record, None where there is none that can be told."""
@@ -122,9 +161,9 @@ class Index:
             digest: the checksum in it; empty where there is none.
             before: the stamp of the file before it was read.
         """
-        if before is None or not digest or min(before) < 0 or not can_hold(record):
+        if before is None:
             return
-        if before.ctime_ns <= time.time_ns() - SETTLED_NS and self.stamp(record.key) == before:
+        if is_settled(record, digest, before, self.stamp(record.key), SETTLED_NS):
             self._fresh.append(Reading(record, digest, before))
 
     def close(self) -> None:
@@ -138,9 +177,11 @@ class Index:
 
         Pieces of the old one are copied where half of their rows still serve.
         """
-        if len(self._fresh) < FEWEST:
+        made = self._pieces[len(self._pieces) - len(self._made) :]
+        if sum(len(piece.keys) for piece in made) + len(self._fresh) < FEWEST:
             return
-        useful = [2 * count > len(piece.keys) for count, piece in zip(self._used, self._pieces, strict=True)]
+        older = self._pieces[: len(self._pieces) - len(self._made)]
+        useful = [2 * count > len(piece.keys) for count, piece in zip(self._used, older, strict=False)]
         with contextlib.suppress(StorageError, DamagedIndexError):
             sweep(self._path.parent)
             write_index(self._path, self._all(useful))
@@ -149,19 +190,5 @@ class Index:
         if any(useful):
             # Another process may have written one since: then as many of its pieces, which are as good.
             yield from (data for data, keep in zip(pieces_of(self._path), useful, strict=False) if keep)
-        yield from map(packed_rows, _groups(self._fresh))
-
-
-def _groups(readings: Iterable[Reading]) -> Iterator[list[Reading]]:
-    """Yield readings in groups that each fit into a piece."""
-    group: list[Reading] = []
-    images = 0
-    for reading in readings:
-        own = len(reading.record.columns) * (1 + reading.record.draws)
-        if group and (len(group) == MOST_ROWS or images + own > MOST_IMAGES):
-            yield group
-            group, images = [], 0
-        group.append(reading)
-        images += own
-    if group:
-        yield group
+        yield from self._made
+        yield from map(packed_rows, groups(self._fresh))

@@ -33,7 +33,7 @@ from robench.record.columns import Columns
 from robench.record.failed_jobs import noting_failed
 from robench.record.files import read_json, write_atomic, write_new
 from robench.record.folder import Fault, check_run, is_run
-from robench.record.index import FEWEST, Index
+from robench.record.index import FEWEST, MANY, Index
 from robench.record.journal import JOURNAL, read_journal
 from robench.record.planned import PlannedRun
 from robench.record.planned_folder import PlannedFolder
@@ -87,6 +87,21 @@ class Store(PlannedFolder):
         if index is not None:
             index.add(record, digest, before)
         return record
+
+    def _all_light(
+        self, keys: Sequence[str], plan: PlannedRun | None, index: Index | None
+    ) -> Iterator[Record | StorageError]:
+        """Yield every record as `_light` returns it, or why it cannot be read."""
+        known: list[Record | None] = [None] * len(keys)
+        if index is not None and len(keys) > MANY:  # below, reading one after another is as fast
+            known = [index.record(key) for key in keys]
+            index.read_many([key for key, record in zip(keys, known, strict=True) if record is None])
+        for key, record in zip(keys, known, strict=True):
+            try:
+                self._recent.forget(key)
+                yield self._light(key, plan, index) if record is None else record
+            except StorageError as error:
+                yield error
 
     def _columns(self, key: str, status: NDArray[np.uint8], digest: str = "") -> Columns:
         """Return the columns of a record that was read before, with these statuses (and this checksum)."""
@@ -181,11 +196,11 @@ class Store(PlannedFolder):
             faults.append(Fault.of("units", error))
         records = []
         with self._index(keys, plan) if index else contextlib.nullcontext() as lookup:
-            for key in keys:
-                try:
-                    records.append(self._light(key, plan, lookup))
-                except StorageError as error:
-                    faults.append(Fault.of(f"units/{key}.json", error))
+            for key, record in zip(keys, self._all_light(keys, plan, lookup), strict=True):
+                if isinstance(record, StorageError):
+                    faults.append(Fault.of(f"units/{key}.json", record))
+                else:
+                    records.append(record)
         return noting_failed(records, self._failed_jobs(facts)), faults
 
     @contextlib.contextmanager
@@ -225,7 +240,11 @@ class Store(PlannedFolder):
         units = self.planned(facts)
         has_index = index or anew
         with self._index(units, plan, anew=anew) if has_index else contextlib.nullcontext() as lookup:
-            records = [self._light(key, plan, lookup) for key in units]
+            records = []
+            for record in self._all_light(units, plan, lookup):
+                if isinstance(record, StorageError):
+                    raise record
+                records.append(record)
         return noting_failed(records, self._failed_jobs(facts))
 
     def _failed_jobs(self, facts: dict[str, Any]) -> dict[str, list[str]]:

@@ -254,7 +254,7 @@ def _is_text(name: Any) -> bool:
 
 @cache
 def _layout(cls: Any) -> tuple[tuple[str, Any, bool, bool], ...]:
-    """Return of every field: name, what it may hold, if it must be there, if every value of that type will do."""
+    """Return of every field: name, what it holds, if it must be there, if any value of that type will do."""
     kinds = get_type_hints(cls, include_extras=True)
     missing = dataclasses.MISSING
     return tuple(

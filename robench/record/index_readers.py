@@ -1,0 +1,123 @@
+"""Processes that read records and make pieces of an index of them; none of them writes to a file.
+
+A process hears of a share as a line of JSON, and answers with a line that tells the lengths of the pieces,
+and with the pieces. Whatever goes wrong in one, or between it and this process, costs its answer alone: who
+asked makes those pieces without it, by the same function.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from robench.record.index_file import MOST_PIECE
+from robench.record.index_pieces import Share
+
+MOST_PROCESSES = 4
+"""Each needs some 60 MiB, and more than these wait for the disk and for whoever joins the pieces."""
+
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
+    "from robench.record.index_reader import main; main()"
+)
+"""What a process runs: it finds modules where this one does, and nothing of a user's main module."""
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):  # not on every system
+        return os.cpu_count() or 1
+
+
+def pieces_by_processes(shares: Sequence[Share], count: int) -> list[list[bytes] | None]:
+    """Return the pieces of every share, None where no process has made them.
+
+    Args:
+        shares: what to read.
+        count: how many processes; with less than two nothing is made.
+    """
+    answers: list[list[bytes] | None] = [None] * len(shares)
+    if count < 2:
+        return answers
+    places = iter(range(len(shares)))
+    lock = threading.Lock()
+    readers: list[_Reader] = []
+
+    def serve(reader: _Reader) -> None:
+        # The process has ended, told something else, or was never asked: then its place stays None.
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            while True:
+                with lock:
+                    place = next(places, None)
+                if place is None:
+                    return
+                answers[place] = reader.pieces(shares[place])
+
+    try:
+        for _ in range(min(count, len(shares))):
+            with contextlib.suppress(OSError, ValueError):  # no memory, or too many processes
+                readers.append(_Reader())
+        threads = [threading.Thread(target=serve, args=(reader,), daemon=True) for reader in readers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:  # also by Ctrl-C: the threads end with the processes that they listen to
+        for reader in readers:
+            reader.end()
+    return answers
+
+
+class _Reader:
+    """A process that was started."""
+
+    def __init__(self) -> None:
+        # In a session of its own: it hears no Ctrl-C, and is ended from here.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _START, json.dumps(sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+
+    def pieces(self, share: Share) -> list[bytes]:
+        """Return the pieces of a share.
+
+        Raises:
+            OSError: it has ended.
+            ValueError: it told something else.
+        """
+        asked, told = self._process.stdin, self._process.stdout
+        assert asked is not None
+        assert told is not None
+        asked.write(json.dumps(share._asdict()).encode() + b"\n")
+        asked.flush()
+        lengths: Any = json.loads(told.readline(2**20) or b"null")
+        if not isinstance(lengths, list) or not all(
+            type(one) is int and 0 < one <= MOST_PIECE for one in lengths
+        ):
+            raise ValueError("no lengths")
+        pieces = [told.read(length) for length in lengths]
+        if [len(piece) for piece in pieces] != lengths:
+            raise ValueError("a piece that is cut off")
+        return pieces
+
+    def end(self) -> None:
+        """End it at once: it keeps nothing."""
+        with contextlib.suppress(OSError):
+            self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):  # what was not written yet
+                    stream.close()
