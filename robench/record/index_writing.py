@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from robench.record.column_arrays import SHARED, TOTALS
 from robench.record.column_encoding import pack_numbers
 from robench.record.index_layout import PARTS, PLACES, VERSION, Reading
 from robench.record.parts import OWN, Provenance
-from robench.record.schema import Record
 
 
 def packed_rows(readings: Sequence[Reading]) -> bytes:
@@ -20,10 +19,13 @@ def packed_rows(readings: Sequence[Reading]) -> bytes:
 
     lists: dict[str, _Alike] = {name: _Alike() for name in PLACES}
     places = np.zeros((len(readings), len(PLACES)), dtype="<i4")
-    for row, reading in enumerate(readings):
-        for column, name in enumerate(PLACES):
-            places[row, column] = lists[name].place(_value(reading.record, name), name)
     columns = [reading.record.columns for reading in readings]
+    for column, name in enumerate(PLACES):
+        if name in SHARED:
+            values = [one.array(name) for one in columns]
+        else:
+            values = [getattr(reading.record, name) for reading in readings]
+        places[:, column] = lists[name].places(values, name)
     text = json.dumps(
         {
             "version": VERSION,
@@ -54,24 +56,23 @@ class _Alike:
         self._by_object: dict[int, tuple[object, int]] = {}
         self._by_text: dict[str, int] = {}
 
-    def place(self, value: Any, name: str) -> int:
-        """Return the place of a value; one that comes again as the same object is found at once."""
-        before = self._by_object.get(id(value))
-        if before is not None and before[0] is value:
-            return before[1]
+    def places(self, values: Iterable[Any], name: str) -> list[int]:
+        """Return the places of values; one that comes again as the same object is found at once."""
+        places = []
+        for value in values:
+            before = self._by_object.get(id(value))
+            if before is None or before[0] is not value:
+                before = self._by_object[id(value)] = (value, self._place(value, name))
+            places.append(before[1])
+        return places
+
+    def _place(self, value: Any, name: str) -> int:
         plain = _plain(value, name)
         text = json.dumps(plain)
         if text not in self._by_text:
             self._by_text[text] = len(self.plain)
             self.plain.append(plain)
-        self._by_object[id(value)] = (value, self._by_text[text])
         return self._by_text[text]
-
-
-def _value(record: Record, name: str) -> Any:
-    if name in SHARED:
-        return record.columns.array(name)
-    return record.conditions if name == "conditions" else getattr(record, name)
 
 
 def _plain(value: Any, name: str) -> Any:

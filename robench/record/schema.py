@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import marshal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from robench.record.parts import (
 )
 from robench.record.planned import PlannedRun
 from robench.record.seal import FIELD, check_text
-from robench.record.shared_parts import PARTS, part_of, provenance_of
+from robench.record.shared_parts import PARTS, own_of, part_of, provenance_of, with_own, without_own
 from robench.record.status import Status
 from robench.record.strict_json import (
     UNWRITTEN,
@@ -200,20 +201,30 @@ class Record(_Lazy):
                 )
             if data["schema"] == RECORD_SCHEMA and "columns" in data:
                 data["columns"] = (checked_columns if light else unpacked_columns)(data["columns"])
-            data |= {name: part_of(kind, data[name], name) for name, kind in PARTS.items() if name in data}
-            conditions = None
-            if "provenance" in data:
-                data["provenance"], conditions = provenance_of(data["provenance"])
-            check_depth({name: value for name, value in data.items() if name not in _CHECKED})
-            record = cls(**read_fields(cls, data, path=""))
-            _PUT_CONDITIONS(record, conditions)
-            return record
+            mark = _mark_of(data)
+            return _like(mark, data) or cls._of_data(data, mark)
         except FieldError as error:
             expected, got = error.expected, error.got
         except (ValueError, RecursionError) as error:
             expected, got = "a record of robench", f"{type(error).__name__}: {error}"
         do = "Delete the file and run the same command again"
         raise StorageError(where=where, expected=expected, got=got, do=do)
+
+    @classmethod
+    def _of_data(cls, data: dict[str, Any], mark: bytes | None) -> Record:
+        """Return the record of plain JSON data, whose columns were read already."""
+        data |= {name: part_of(kind, data[name], name) for name, kind in PARTS.items() if name in data}
+        conditions = None
+        if "provenance" in data:
+            data["provenance"], conditions = provenance_of(data["provenance"])
+        check_depth({name: value for name, value in data.items() if name not in _CHECKED})
+        record = cls(**read_fields(cls, data, path=""))
+        _PUT_CONDITIONS(record, conditions)
+        if mark is not None and conditions is not None:
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            _known[mark] = {name: getattr(record, name) for name in _ALIKE}
+        return record
 
 
 _PUT: tuple[tuple[str, Callable[[Record, Any], None]], ...] = tuple(
@@ -237,6 +248,50 @@ _PUT_INDEXED = tuple(dict(_PUT)[name] for name in _INDEXED)
 _PUT_SCHEMA, _PUT_CERTIFICATES, _PUT_CONDITIONS = (
     dict(_PUT)[name] for name in ("schema", "certificates", "indexed")
 )
+
+
+_EACH = {"key", "dataset", "columns", "provenance"}
+_ALIKE = tuple(name for name, _ in _PUT if name not in _EACH)
+"""What the records of all shards under one attack have alike."""
+_MOST_KNOWN = 2**12
+_known: dict[bytes, dict[str, Any]] = {}
+"""What records had alike that were read and checked, by the bytes of the data that it was read from."""
+
+
+def _mark_of(data: dict[str, Any]) -> bytes | None:
+    """Return bytes that tell all of a record but `_EACH`, and of its provenance what it has not for itself."""
+    provenance = data.get("provenance")
+    if type(provenance) is not dict or "certificates" in data:
+        return None
+    rest = {name: value for name, value in data.items() if name not in _EACH}
+    try:
+        return marshal.dumps((rest, without_own(provenance)))
+    except ValueError:  # nested too deep
+        return None
+
+
+def _like(mark: bytes | None, data: dict[str, Any]) -> Record | None:
+    """Return a record like one that was read before, None where there was none, or where a value is wrong."""
+    known = None if mark is None else _known.get(mark)
+    if known is None or not _EACH <= data.keys():
+        return None
+    if type(data["key"]) is not str or type(data["columns"]) is not Columns:
+        return None
+    try:
+        own = own_of(data["provenance"])
+    except FieldError:
+        return None
+    values = {
+        **known,
+        "key": data["key"],
+        "dataset": part_of(PARTS["dataset"], data["dataset"], "dataset"),
+        "columns": data["columns"],
+        "provenance": with_own(known["indexed"], own),
+    }
+    record = object.__new__(Record)
+    for name, setter in _PUT:
+        setter(record, values[name])
+    return record
 
 
 def _has_provenance(record: Record) -> bool:

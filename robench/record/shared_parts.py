@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 from robench.record.parts import (
-    OWN,
     Provenance,
     RecordedAttack,
     RecordedDataset,
@@ -66,11 +65,9 @@ def provenance_of(data: Any) -> tuple[Any, Provenance | None]:
     """
     if type(data) is not dict:
         return data, None
-    own = [name for name in OWN if name in data]
-    plain = {**data, **{name: _NOTHING[name] for name in own}}
+    plain = without_own(data)
     try:
-        for name in own:
-            read_value(data[name], _KINDS[name], path=name)
+        own = own_of(data)
         mark = marshal.dumps(plain)
         if (conditions := _conditions.get(mark)) is None:
             check_depth(plain, depth=1)
@@ -81,13 +78,34 @@ def provenance_of(data: Any) -> tuple[Any, Provenance | None]:
             conditions = _conditions[mark] = Provenance.read(plain)
     except ValueError:  # also what is nested too deep for `marshal`
         return data, None
+    return with_own(conditions, own), conditions
+
+
+def without_own(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the plain data of a provenance with nothing in the place of `OWN`, where it has them."""
+    return {**data, **{name: nothing for name, nothing in _NOTHING.items() if name in data}}
+
+
+def own_of(data: dict[str, Any]) -> dict[str, Any]:
+    """Return what plain data of a provenance has of `OWN`.
+
+    Raises:
+        FieldError: one of them is of another type, or not finite.
+    """
+    kinds = _KINDS.items()
+    return {name: read_value(data[name], kind, path=name) for name, kind in kinds if name in data}
+
+
+def with_own(conditions: Provenance, own: dict[str, Any]) -> Provenance:
+    """Return a provenance with other values of `OWN`; as `dataclasses.replace`, and faster."""
     provenance = object.__new__(Provenance)
     for name, setter in _PUT:
-        setter(provenance, data[name] if name in own else getattr(conditions, name))
-    return provenance, conditions
+        setter(provenance, own[name] if name in own else getattr(conditions, name))
+    return provenance
 
 
 _KINDS: dict[str, type] = {"crafted": str, "images_sha256": str, "seconds": float}
+"""What each of `OWN` is."""
 _NOTHING: dict[str, Any] = {name: kind() for name, kind in _KINDS.items()}
 _PUT: tuple[tuple[str, Callable[[Provenance, Any], None]], ...] = tuple(
     (one.name, getattr(Provenance, one.name).__set__) for one in dataclasses.fields(Provenance)
