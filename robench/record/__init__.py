@@ -2,7 +2,7 @@
 
 Begin at `schema` (a record) and `store` (a folder of them). Columns: `columns` (what they say),
 `packed_columns` (in a file), `column_arrays` (in memory). Whole folders: `planned_folder`, `merging`,
-`index`.
+`index`. Many records are read anew by several processes: `index_pieces`, `index_readers`, `index_reader`.
 """
 
 from __future__ import annotations

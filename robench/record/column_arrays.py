@@ -87,9 +87,6 @@ class Origin(Protocol):
     def provenance(self) -> Provenance:
         """Return how the record was made."""
 
-    def total(self, place: int) -> float:
-        """Return the sum of a column of `TOTALS`."""
-
     def digest(self) -> str:
         """Return the checksum of the record."""
 
@@ -99,6 +96,9 @@ class Rows(Protocol):
 
     def row(self, number: int) -> Origin:
         """Return a row of it."""
+
+    def total(self, number: int, place: int) -> float:
+        """Return the sum of a column of `TOTALS` of a row."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -125,7 +125,7 @@ class IndexedColumns(Stored):
 
     def total(self, name: str) -> float:
         """Return the sum of a column of `TOTALS`."""
-        return self.origin.total(TOTALS.index(name))
+        return self.rows.total(self.number, TOTALS.index(name))
 
 
 def sum_of(column: NDArray[Any]) -> float:

@@ -40,7 +40,9 @@ class _Lazy:
 
     __slots__ = ("_stored",)
 
-    if not TYPE_CHECKING:  # a name that is no column must not look like one to the type checker
+    if TYPE_CHECKING:
+        _stored: Stored
+    else:  # a name that is no column must not look like one to the type checker
 
         def __getattr__(self, name: str) -> Any:
             if name not in NAMES or stored_of(self) is None:
@@ -145,10 +147,10 @@ class Columns(_Lazy):
     @property
     def draws(self) -> int:
         """How often each image was asked about under fresh noise; 0 for a model that is not random."""
-        storage = stored_of(self)
-        if storage is None:
+        try:
+            draws: int = self._stored.near["stood"].shape[1]
+        except AttributeError:  # they are lists
             return len(self.stood[0]) if self.stood else 0
-        draws: int = storage.near["stood"].shape[1]
         return draws
 
     def array(self, name: str) -> NDArray[Any]:
@@ -160,8 +162,11 @@ class Columns(_Lazy):
         Raises:
             StorageError: it had to be read from its file once more, and that is no longer what it was.
         """
-        backing = stored_of(self)
-        if backing is not None and not backing.listed:  # boards ask for these most of the time
+        try:
+            backing = self._stored
+        except AttributeError:  # they are lists
+            return self.arrays(name)[0]
+        if not backing.listed:  # boards ask for these most of the time
             if name == "status":
                 return backing.status
             near: NDArray[Any] | None = backing.near.get(name)
@@ -240,6 +245,13 @@ class Columns(_Lazy):
             if total is not None:
                 return total
         return sum_of(self.array(name))
+
+    def totals(self) -> tuple[float, ...]:
+        """Return the sums of the columns of `TOTALS`."""
+        storage = stored_of(self)
+        if storage is not None and storage.totals and not storage.listed:
+            return storage.totals
+        return tuple([self.total(name) for name in TOTALS])
 
     def compact(self) -> Columns:
         """Return the same columns as arrays, which take less memory than lists."""

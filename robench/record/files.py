@@ -163,9 +163,19 @@ def read_regular(path: Path | str, *, most: int) -> bytes | None:
         StorageError: it is no regular file, larger than `most` bytes, or cannot be read; names path and size.
     """
     try:
-        handle = _handle(path, most)
+        return read_stamped(path, most=most)[0]
     except FileNotFoundError:
         return None
+
+
+def read_stamped(path: Path | str, *, most: int) -> tuple[bytes, os.stat_result]:
+    """Return the bytes of a regular file, and what it was before they were read.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StorageError: as `read_regular`.
+    """
+    handle = _handle(path, most)
     try:
         status = os.fstat(handle)
         _check_regular(path, status, most)
@@ -179,7 +189,7 @@ def read_regular(path: Path | str, *, most: int) -> bytes | None:
         os.close(handle)
     if len(data) > most:  # it grew while it was read
         raise _unreadable(path, "more", most)
-    return data
+    return data, status
 
 
 def _handle(path: Path | str, most: int) -> int:
@@ -200,8 +210,17 @@ def read_text(path: Path | str, *, most: int = MOST_TEXT) -> str | None:
         StorageError: as `read_regular`, or not UTF-8.
     """
     data = read_regular(path, most=most)
+    return None if data is None else decoded(path, data)
+
+
+def decoded(path: Path | str, data: bytes) -> str:
+    """Return the text that a file holds.
+
+    Raises:
+        StorageError: it is not UTF-8.
+    """
     try:
-        return None if data is None else data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise StorageError(where=str(path), expected="text in UTF-8", got=str(error)) from None
 

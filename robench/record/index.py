@@ -62,13 +62,14 @@ class Index:
         self._used: list[int] = []
         self._piece = self._row = 0  # where the last record was found: the next one is often behind it
         self._places: dict[str, tuple[int, int]] | None = None
-        self._made: list[bytes] = []  # pieces of this time; their rows are behind those of the older ones
+        self._made: list[bytes] = []  # the pieces behind the older ones: their records were read just now
+        self._older = 0
         self._fresh: list[Reading] = []
         if anew:
             return
         with contextlib.suppress(DamagedIndexError, PieceError):
             pieces = [Piece(data) for data in pieces_of(self._path)]
-            self._pieces, self._used = pieces, [0] * len(pieces)
+            self._pieces, self._used, self._older = pieces, [0] * len(pieces), len(pieces)
 
     def read_many(self, keys: Sequence[str]) -> None:
         """Read many records into pieces of their own, where there are cores for it by several processes.
@@ -117,18 +118,27 @@ class Index:
         place = self._next(key) or self._last(key)
         if place is None:
             return None
+        if place[0] < self._older:
+            place = self._unchanged(key, place)
+        if place is None:
+            return None
+        number, row = place
+        self._used[number] += 1
+        return self._pieces[number].record(row, key, self._again, self._planned)
+
+    def _unchanged(self, key: str, place: tuple[int, int]) -> tuple[int, int] | None:
+        """Return the place of a row whose file has its stamp, this one or the last of its key; else None."""
         try:
             now = os.stat(f"{key}.json", dir_fd=self._folder)
         except (OSError, ValueError):
             return None
         stamp = (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino, now.st_dev)
         if stamp != self._pieces[place[0]].stamps[place[1]]:
-            place = self._last(key)  # a row that was added later
-            if place is None or stamp != self._pieces[place[0]].stamps[place[1]]:
+            last = self._last(key)  # a row that was added later
+            if last is None or (last[0] < self._older and stamp != self._pieces[last[0]].stamps[last[1]]):
                 return None
-        number, row = place
-        self._used[number] += 1
-        return self._pieces[number].record(row, key, self._again, self._planned)
+            return last
+        return place
 
     def _next(self, key: str) -> tuple[int, int] | None:
         """Return the place behind that of the last record, if it is this one's: most often it is."""
@@ -177,10 +187,9 @@ class Index:
 
         Pieces of the old one are copied where half of their rows still serve.
         """
-        made = self._pieces[len(self._pieces) - len(self._made) :]
+        older, made = self._pieces[: self._older], self._pieces[self._older :]
         if sum(len(piece.keys) for piece in made) + len(self._fresh) < FEWEST:
             return
-        older = self._pieces[: len(self._pieces) - len(self._made)]
         useful = [2 * count > len(piece.keys) for count, piece in zip(self._used, older, strict=False)]
         with contextlib.suppress(StorageError, DamagedIndexError):
             sweep(self._path.parent)

@@ -21,7 +21,7 @@ import math
 import os
 from typing import Any, NamedTuple
 
-from robench.record.column_arrays import SHARED, TOTALS
+from robench.record.column_arrays import SHARED
 from robench.record.parts import (
     RecordedAttack,
     RecordedDataset,
@@ -74,5 +74,5 @@ class PieceError(ValueError):
 
 def can_hold(record: Record) -> bool:
     """Tell whether a record has all that it needs to be in an index."""
-    finite = all(math.isfinite(record.columns.total(name)) for name in TOTALS)
+    finite = all(map(math.isfinite, record.columns.totals()))
     return finite and record.schema == RECORD_SCHEMA and record.certificates is None

@@ -1,4 +1,4 @@
-"""Pieces of an index are made straight from the files of records; each record is read and checked as a whole."""
+"""Pieces of an index are made of the files of records; each of these is read and checked as a whole."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def _readings(share: Share, go_on: Callable[[], bool]) -> Iterator[Reading]:
             raise InterruptedError("nobody waits for the pieces any more")
         try:
             path = folder.unit_file(key)
-            before = Stamp.of(os.stat(path))
-            record, digest = read_record(path, key, light=True)
+            record, digest, status = read_record(path, key, light=True)
+            before = Stamp.of(status)
             after = Stamp.of(os.stat(path))
         except (OSError, ValueError, StorageError):
             continue

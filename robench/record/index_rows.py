@@ -51,10 +51,6 @@ class Row:
         """Return the same without what no other record has."""
         return self.piece.conditions[self.number]
 
-    def total(self, place: int) -> float:
-        """Return the sum of a column of `TOTALS`."""
-        return float(self.piece.totals[self.number, place])
-
     def digest(self) -> str:
         """Return the checksum in the file."""
         digest: bytes = self.piece.digests[self.number].tobytes()
@@ -101,9 +97,10 @@ class Piece:
         self.stamps: list[tuple[int, ...]] = list(map(tuple, array("<u8", count, FILE_NUMBERS).tolist()))
         self.places = array("<i4", count, len(PLACES))
         images, draws = array("<i4", count, 2).astype(np.int64).T
-        self.totals = array("<f8", count, len(TOTALS))
+        totals = array("<f8", count, len(TOTALS))
+        self._totals: list[list[float]] = totals.T.tolist()
         self.digests = array("|u1", count, DIGEST_BYTES)
-        if (images < 0).any() or (draws < 0).any() or not np.isfinite(self.totals).all():
+        if (images < 0).any() or (draws < 0).any() or not np.isfinite(totals).all():
             raise PieceError("counts")
         verdict_counts = images * draws  # of numbers of 32 bits
         if (verdict_counts > len(data)).any():
@@ -184,6 +181,10 @@ class Piece:
     def row(self, number: int) -> Row:
         """Return a row of it."""
         return Row(self, number)
+
+    def total(self, number: int, place: int) -> float:
+        """Return the sum of a column of `TOTALS` of a row."""
+        return self._totals[place][number]
 
     def close(self) -> None:
         """Forget what `record` alone needs."""

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from robench.record.column_arrays import SHARED, TOTALS
+from robench.record.column_arrays import SHARED
 from robench.record.column_encoding import pack_numbers
 from robench.record.index_layout import PARTS, PLACES, VERSION, Reading
 from robench.record.parts import OWN, Provenance
@@ -40,7 +40,7 @@ def packed_rows(readings: Sequence[Reading]) -> bytes:
         np.array([reading.stamp for reading in readings], dtype="<u8"),
         places,
         np.array([(len(one), one.draws) for one in columns], dtype="<i4"),
-        np.array([[one.total(name) for name in TOTALS] for one in columns], dtype="<f8"),
+        np.array([one.totals() for one in columns], dtype="<f8"),
         np.frombuffer(bytes.fromhex("".join(reading.digest for reading in readings)), dtype=np.uint8),
         *(one.array("status") for one in columns),
         *(one.array("stood") for one in columns),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from robench.errors import StorageError
-from robench.record.files import MOST_RECORD, read_text
+from robench.record.files import MOST_RECORD, decoded, read_stamped
 from robench.record.schema import Record
 from robench.record.seal import is_cut, seal_of
 
 
-def read_record(path: Path | str, key: str, *, light: bool = False) -> tuple[Record, str]:
-    """Return the record in a file, and the checksum in it, empty where it has none.
+def read_record(path: Path | str, key: str, *, light: bool = False) -> tuple[Record, str, os.stat_result]:
+    """Return the record in a file, the checksum in it, empty where it has none, and what the file was before.
 
     Args:
         path: the file.
@@ -22,13 +23,15 @@ def read_record(path: Path | str, key: str, *, light: bool = False) -> tuple[Rec
         StorageError: missing, half-written, foreign, or of another unit; names the file.
     """
     where = str(path)
-    text = read_text(path, most=MOST_RECORD)
-    if text is None:
-        raise StorageError(where=where, expected="a record", got="no such file")
+    try:
+        data, status = read_stamped(path, most=MOST_RECORD)
+    except FileNotFoundError:
+        raise StorageError(where=where, expected="a record", got="no such file") from None
+    text = decoded(path, data)
     record = Record.from_json(text, where=where, light=light)
     if is_cut(text):
         raise StorageError(where=where, expected="a whole record", got="one that lost its end")
     if record.key != key:
         got, do = f"one of {record.key[:80]!r}", "Delete the file and run the same command again"
         raise StorageError(where=where, expected=f"the record of unit {key!r}", got=got, do=do)
-    return record, seal_of(text)
+    return record, seal_of(text), status

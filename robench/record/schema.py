@@ -202,7 +202,8 @@ class Record(_Lazy):
             if data["schema"] == RECORD_SCHEMA and "columns" in data:
                 data["columns"] = (checked_columns if light else unpacked_columns)(data["columns"])
             mark = _mark_of(data)
-            return _like(mark, data) or cls._of_data(data, mark)
+            like = _like(mark, data)
+            return cls._of_data(data, mark) if like is None else like
         except FieldError as error:
             expected, got = error.expected, error.got
         except (ValueError, RecursionError) as error:
@@ -259,7 +260,7 @@ _known: dict[bytes, dict[str, Any]] = {}
 
 
 def _mark_of(data: dict[str, Any]) -> bytes | None:
-    """Return bytes that tell all of a record but `_EACH`, and of its provenance what it has not for itself."""
+    """Return bytes that tell all of a record but `_EACH`, and of its provenance all but `OWN`."""
     provenance = data.get("provenance")
     if type(provenance) is not dict or "certificates" in data:
         return None
@@ -273,7 +274,7 @@ def _mark_of(data: dict[str, Any]) -> bytes | None:
 def _like(mark: bytes | None, data: dict[str, Any]) -> Record | None:
     """Return a record like one that was read before, None where there was none, or where a value is wrong."""
     known = None if mark is None else _known.get(mark)
-    if known is None or not _EACH <= data.keys():
+    if known is None or not data.keys() >= _EACH:
         return None
     if type(data["key"]) is not str or type(data["columns"]) is not Columns:
         return None

@@ -66,7 +66,8 @@ class Store(PlannedFolder):
 
     def _read(self, key: str, *, light: bool = False) -> tuple[Record, str]:
         """Return one record, and the checksum in its file, empty where it has none."""
-        return read_record(self.unit_file(key), key, light=light)
+        record, digest, _ = read_record(self.unit_file(key), key, light=light)
+        return record, digest
 
     def _light(self, key: str, plan: PlannedRun | None = None, index: Index | None = None) -> Record:
         """Return one record, read and checked as a whole, of which most columns stay in the file.
