@@ -181,8 +181,9 @@ def read_stamped(path: Path | str, *, most: int) -> tuple[bytes, os.stat_result]
         _check_regular(path, status, most)
         # A piece at a time: room for `most` bytes would be taken from memory for every small file.
         data = os.read(handle, status.st_size + 1)
-        while len(data) <= most and (piece := os.read(handle, _PIECE)):
-            data += piece
+        if len(data) != status.st_size:  # else there was no more to read
+            while len(data) <= most and (piece := os.read(handle, _PIECE)):
+                data += piece
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error), most) from None
     finally:

@@ -84,9 +84,8 @@ def checked_columns(data: Any, *, path: str = "columns") -> Columns:
             column = unpack_numbers(own, KINDS[name], n, path=f"{path}.{name}")
             sums[name] = sum_of_shared(column)
         elif not are_numbers(own, KINDS[name], n):
-            unpack_numbers(
-                own, KINDS[name], n, path=f"{path}.{name}"
-            )  # which tells what is wrong, if anything is
+            # It tells what is wrong, or takes what is seldom.
+            unpack_numbers(own, KINDS[name], n, path=f"{path}.{name}")
     return columns_of(Stored(near=near, status=status, totals=tuple([sums[name] for name in TOTALS])))
 
 
