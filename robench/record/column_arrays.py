@@ -138,9 +138,9 @@ def sum_of(column: NDArray[Any]) -> float:
 
 def sum_of_shared(column: NDArray[Any]) -> float:
     """Return the sum of a column; of one that nobody may write to, and that comes again, it is known."""
-    known = _sums.get(id(column))
-    if known is not None and known[0] is column:
-        return known[1]
+    before = _sums.get(id(column))
+    if before is not None and before[0] is column:
+        return before[1]
     total = sum_of(column)
     if not column.flags.writeable:
         if len(_sums) >= _MOST_SUMS:

@@ -96,7 +96,7 @@ class Index:
     def _take_up(self, answer: list[bytes], share: Share) -> bool:
         """Add the pieces of a share to those that are known, and tell whether they are any."""
         try:
-            pieces = [Piece(data) for data in answer]
+            pieces = [Piece(data, in_place=True) for data in answer]
         except PieceError:
             return False
         if not {key for piece in pieces for key in piece.keys} <= set(share.keys):
@@ -187,8 +187,8 @@ class Index:
 
         Pieces of the old one are copied where half of their rows still serve.
         """
-        older, made = self._pieces[: self._older], self._pieces[self._older :]
-        if sum(len(piece.keys) for piece in made) + len(self._fresh) < FEWEST:
+        older, newer = self._pieces[: self._older], self._pieces[self._older :]
+        if sum(len(piece.keys) for piece in newer) + len(self._fresh) < FEWEST:
             return
         useful = [2 * count > len(piece.keys) for count, piece in zip(self._used, older, strict=False)]
         with contextlib.suppress(StorageError, DamagedIndexError):

@@ -97,17 +97,17 @@ class _Reader:
             OSError: it has ended.
             ValueError: it told something else.
         """
-        asked, told = self._process.stdin, self._process.stdout
-        assert asked is not None
-        assert told is not None
-        asked.write(json.dumps(share._asdict()).encode() + b"\n")
-        asked.flush()
-        lengths: Any = json.loads(told.readline(2**20) or b"null")
+        order, answer = self._process.stdin, self._process.stdout
+        assert order is not None
+        assert answer is not None
+        order.write(json.dumps(share._asdict()).encode() + b"\n")
+        order.flush()
+        lengths: Any = json.loads(answer.readline(2**20) or b"null")
         if not isinstance(lengths, list) or not all(
             type(one) is int and 0 < one <= MOST_PIECE for one in lengths
         ):
             raise ValueError("no lengths")
-        pieces = [told.read(length) for length in lengths]
+        pieces = [answer.read(length) for length in lengths]
         if [len(piece) for piece in pieces] != lengths:
             raise ValueError("a piece that is cut off")
         return pieces

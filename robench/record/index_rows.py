@@ -62,18 +62,19 @@ class Piece:
 
     Args:
         data: its bytes.
+        in_place: let the arrays lie in these bytes, which somebody keeps anyway; else they are copied.
 
     Raises:
         PieceError: they are none.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, in_place: bool = False) -> None:
         try:
-            self._read(data)
+            self._read(data, in_place)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise PieceError(f"{type(error).__name__}: {error}"[:200]) from None
 
-    def _read(self, data: bytes) -> None:
+    def _read(self, data: bytes, in_place: bool) -> None:
         import numpy as np
 
         size = int.from_bytes(data[:8], "little")
@@ -92,7 +93,8 @@ class Piece:
             nonlocal at
             values = np.frombuffer(data, dtype=kind, count=int(np.prod(shape, dtype=object)), offset=at)
             at += values.nbytes
-            return values.reshape(shape).copy()
+            values = values.reshape(shape)
+            return values if in_place else values.copy()
 
         self.stamps: list[tuple[int, ...]] = list(map(tuple, array("<u8", count, FILE_NUMBERS).tolist()))
         self.places = array("<i4", count, len(PLACES))

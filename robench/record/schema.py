@@ -273,8 +273,8 @@ def _mark_of(data: dict[str, Any]) -> bytes | None:
 
 def _like(mark: bytes | None, data: dict[str, Any]) -> Record | None:
     """Return a record like one that was read before, None where there was none, or where a value is wrong."""
-    known = None if mark is None else _known.get(mark)
-    if known is None or not data.keys() >= _EACH:
+    before = None if mark is None else _known.get(mark)
+    if before is None or not data.keys() >= _EACH:
         return None
     if type(data["key"]) is not str or type(data["columns"]) is not Columns:
         return None
@@ -283,11 +283,11 @@ def _like(mark: bytes | None, data: dict[str, Any]) -> Record | None:
     except FieldError:
         return None
     values = {
-        **known,
+        **before,
         "key": data["key"],
         "dataset": part_of(PARTS["dataset"], data["dataset"], "dataset"),
         "columns": data["columns"],
-        "provenance": with_own(known["indexed"], own),
+        "provenance": with_own(before["indexed"], own),
     }
     record = object.__new__(Record)
     for name, setter in _PUT:

@@ -93,11 +93,11 @@ class Store(PlannedFolder):
         self, keys: Sequence[str], plan: PlannedRun | None, index: Index | None
     ) -> Iterator[Record | StorageError]:
         """Yield every record as `_light` returns it, or why it cannot be read."""
-        known: list[Record | None] = [None] * len(keys)
+        hits: list[Record | None] = [None] * len(keys)
         if index is not None and len(keys) > MANY:  # below, reading one after another is as fast
-            known = [index.record(key) for key in keys]
-            index.read_many([key for key, record in zip(keys, known, strict=True) if record is None])
-        for key, record in zip(keys, known, strict=True):
+            hits = [index.record(key) for key in keys]
+            index.read_many([key for key, record in zip(keys, hits, strict=True) if record is None])
+        for key, record in zip(keys, hits, strict=True):
             try:
                 self._recent.forget(key)
                 yield self._light(key, plan, index) if record is None else record

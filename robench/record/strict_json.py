@@ -94,13 +94,13 @@ def read_fields(cls: Any, data: Any, *, path: str, surplus: bool = False) -> dic
     if not isinstance(data, Mapping) or not (set(map(type, data)) <= {str} or all(map(_is_text, data))):
         raise FieldError(expected=f"an object in the field `{path}`", got=described(data))
     values: dict[str, Any] = {}
-    for name, kind, needed, plain in _layout(cls):
+    for name, kind, is_needed, plain in _layout(cls):
         if name in data:
             value = data[name]
             if not (plain and type(value) is kind):
                 value = read_value(value, kind, path=f"{path}.{name}" if path else name)
             values[name] = value
-        elif needed:
+        elif is_needed:
             place = f"{path}.{name}" if path else name
             raise FieldError(expected=f"a field `{place}`", got="none")
     strangers: dict[str, Any] = {}

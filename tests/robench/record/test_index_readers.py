@@ -110,15 +110,15 @@ def test_what_the_index_knows_is_not_read_again(run, monkeypatch):
     keys = own.planned()
     for key in keys[: len(keys) // 3]:
         os.utime(own.unit(key))
-    asked = []
+    requests = []
     by_processes = index.pieces_by_processes
     monkeypatch.setattr(
-        index, "pieces_by_processes", lambda shares, n: asked.extend(shares) or by_processes(shares, n)
+        index, "pieces_by_processes", lambda shares, n: requests.extend(shares) or by_processes(shares, n)
     )
     assert shown(run, index=True) == plain
-    assert [key for share in asked for key in share.keys] == keys[: len(keys) // 3]
+    assert [key for share in requests for key in share.keys] == keys[: len(keys) // 3]
     assert shown(run, index=True) == plain
-    assert len(asked) == len(shares_of(run, keys[: len(keys) // 3], 0))
+    assert len(requests) == len(shares_of(run, keys[: len(keys) // 3], 0))
 
 
 def test_the_end_of_a_run_reads_all_and_refuses_what_is_damaged(run, monkeypatch):
@@ -130,9 +130,9 @@ def test_the_end_of_a_run_reads_all_and_refuses_what_is_damaged(run, monkeypatch
     assert (run / INDEX).read_bytes() == content
     path = Store(run).unit(Store(run).planned()[4])
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(StorageError) as refusal:
         Store(run).read_records(anew=True)
-    assert caught.value.where == str(path)
+    assert refusal.value.where == str(path)
 
 
 _BAD = {
@@ -192,21 +192,21 @@ def test_a_process_ends_with_whoever_asked_it(run):
         pieces_of_share(share, go_on=lambda: False)
     words = [sys.executable, "-P", "-c", index_readers._START, json.dumps(sys.path)]
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    told = process.communicate(json.dumps(share._asdict()).encode() + b"\n", timeout=60)[0]
+    answer = process.communicate(json.dumps(share._asdict()).encode() + b"\n", timeout=60)[0]
     assert process.returncode == 0
-    first, _, rest = told.partition(b"\n")
+    first, _, rest = answer.partition(b"\n")
     assert [len(piece) for piece in pieces_of_share(share)] == json.loads(first)
     assert b"".join(pieces_of_share(share)) == rest
 
 
 def test_an_interrupted_command_leaves_no_process(run, monkeypatch):
-    started = []
+    processes = []
     plain = index_readers._Reader
 
     class Noted(plain):
         def __init__(self):
             super().__init__()
-            started.append(self._process)
+            processes.append(self._process)
 
         def pieces(self, share):
             os.kill(os.getpid(), signal.SIGINT)
@@ -217,8 +217,8 @@ def test_an_interrupted_command_leaves_no_process(run, monkeypatch):
     monkeypatch.setattr(index_readers, "_START", "import time; time.sleep(600)")
     with pytest.raises(KeyboardInterrupt):
         pieces_by_processes([Share(str(run), [], LONG_AGO)] * 3, 2)
-    assert started
-    assert all(process.returncode is not None for process in started)
+    assert processes
+    assert all(process.returncode is not None for process in processes)
 
 
 def test_a_process_imports_no_torch_and_hears_no_interrupt():
@@ -227,5 +227,5 @@ def test_a_process_imports_no_torch_and_hears_no_interrupt():
         "os.kill(os.getpid(), signal.SIGINT); assert 'torch' not in sys.modules; print('good')"
     )
     words = [sys.executable, "-P", "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"]
-    ended = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
-    assert ended.stdout == b"good\n", ended.stderr
+    outcome = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    assert outcome.stdout == b"good\n", outcome.stderr

@@ -71,8 +71,8 @@ def outcome(text, *, light):
     whole = None if light else record.to_json()
     fields = [getattr(record, name) for name in ("key", "target", "source", "attack", "threat", "dataset")]
     rest = [record.seed, record.findings, record.schema, record.certificates]
-    told = record.provenance.plain(), record.provenance.stated, record.columns.draws
-    return near, fields, rest, told, record.columns.totals(), whole
+    making = record.provenance.plain(), record.provenance.stated, record.columns.draws
+    return near, fields, rest, making, record.columns.totals(), whole
 
 
 def same(text):
@@ -117,8 +117,8 @@ def test_a_field_that_is_new_is_seen_where_all_else_is_known(plain):
 def test_a_sum_is_that_of_the_whole_column(plain):
     for own in ({"same": 0.1}, {"u1": packed("B", 1, 2, 3, 4)}, [0.1, 0.2, 0.3, 1e308], {"same": 1.7e308}):
         data = {**plain["columns"], "forwards": own, "backwards": own}
-        whole, checked = unpacked_columns(data), checked_columns(data)
-        assert checked.totals() == whole.totals() == (whole.total("forwards"), whole.total("backwards"))
-        assert checked_columns(data).totals() == checked.totals()
-        assert len(checked) == len(whole)
-        assert checked.draws == whole.draws
+        whole, light = unpacked_columns(data), checked_columns(data)
+        assert light.totals() == whole.totals() == (whole.total("forwards"), whole.total("backwards"))
+        assert checked_columns(data).totals() == light.totals()
+        assert len(light) == len(whole)
+        assert light.draws == whole.draws
