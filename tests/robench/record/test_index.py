@@ -18,7 +18,7 @@ from benchmarks.free_attacks import record as free_record
 from reports.text.csv import CSV
 from reports.text.json import JSON
 from robench.errors import StorageError
-from robench.record import files, index, store
+from robench.record import files, index, index_pieces, store
 from robench.record.index_file import INDEX, DamagedIndexError, pieces_of, write_index
 from robench.record.index_layout import PieceError
 from robench.record.index_rows import Piece
@@ -284,7 +284,7 @@ def test_new_records_are_added_and_pieces_that_serve_are_kept(run, reads, monkey
         os.utime(own.unit(other))
     own.readable(index=True)
     same(run)
-    monkeypatch.setattr(index, "MOST_ROWS", 3)
+    monkeypatch.setattr(index_pieces, "MOST_ROWS", 3)
     (run / INDEX).unlink()
     same(run)
     assert len(list(pieces_of(run / INDEX))) == -(-SHAPE.units // 3)
