@@ -1,8 +1,9 @@
 """What was measured and how it is kept: records, files, statistics, comparisons. No torch here.
 
-Begin at `schema` (a record) and `store` (a folder of them). Columns: `columns` (what they say),
-`packed_columns` (in a file), `column_arrays` (in memory). Whole folders: `planned_folder`, `merging`,
-`index`. Many records are read anew by several processes: `index_pieces`, `index_readers`, `index_reader`.
+Begin at `schema` (a record), `status` (what counts as robust) and `store` (a folder of them). Columns:
+`columns` (what they say), `packed_columns` (in a file), `column_arrays` (in memory). Whole folders:
+`planned_folder`, `merging`, `index`. Many records are read anew by several processes: `index_pieces`,
+`index_readers`, `index_reader`.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import marshal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +21,9 @@ from robench.record.parts import (
     RecordedThreat,
 )
 from robench.record.planned import PlannedRun
+from robench.record.records_alike import EACH, mark_of, remember, values_like
 from robench.record.seal import FIELD, check_text
-from robench.record.shared_parts import PARTS, own_of, part_of, provenance_of, with_own, without_own
+from robench.record.shared_parts import PARTS, part_of, provenance_of
 from robench.record.status import Status
 from robench.record.strict_json import (
     UNWRITTEN,
@@ -201,9 +201,9 @@ class Record(_Lazy):
                 )
             if data["schema"] == RECORD_SCHEMA and "columns" in data:
                 data["columns"] = (checked_columns if light else unpacked_columns)(data["columns"])
-            mark = _mark_of(data)
-            like = _like(mark, data)
-            return cls._of_data(data, mark) if like is None else like
+            mark = mark_of(data)
+            values = values_like(mark, data)
+            return cls._of_data(data, mark) if values is None else _with_values(values)
         except FieldError as error:
             expected, got = error.expected, error.got
         except (ValueError, RecursionError) as error:
@@ -222,9 +222,7 @@ class Record(_Lazy):
         record = cls(**read_fields(cls, data, path=""))
         _PUT_CONDITIONS(record, conditions)
         if mark is not None and conditions is not None:
-            if len(_known) >= _MOST_KNOWN:
-                _known.clear()
-            _known[mark] = {name: getattr(record, name) for name in _ALIKE}
+            remember(mark, {name: getattr(record, name) for name, _ in _PUT if name not in EACH})
         return record
 
 
@@ -251,44 +249,8 @@ _PUT_SCHEMA, _PUT_CERTIFICATES, _PUT_CONDITIONS = (
 )
 
 
-_EACH = {"key", "dataset", "columns", "provenance"}
-_ALIKE = tuple(name for name, _ in _PUT if name not in _EACH)
-"""What the records of all shards under one attack have alike."""
-_MOST_KNOWN = 2**12
-_known: dict[bytes, dict[str, Any]] = {}
-"""What records had alike that were read and checked, by the bytes of the data that it was read from."""
-
-
-def _mark_of(data: dict[str, Any]) -> bytes | None:
-    """Return bytes that tell all of a record but `_EACH`, and of its provenance all but `OWN`."""
-    provenance = data.get("provenance")
-    if type(provenance) is not dict or "certificates" in data:
-        return None
-    rest = {name: value for name, value in data.items() if name not in _EACH}
-    try:
-        return marshal.dumps((rest, without_own(provenance)))
-    except ValueError:  # nested too deep
-        return None
-
-
-def _like(mark: bytes | None, data: dict[str, Any]) -> Record | None:
-    """Return a record like one that was read before, None where there was none, or where a value is wrong."""
-    before = None if mark is None else _known.get(mark)
-    if before is None or not data.keys() >= _EACH:
-        return None
-    if type(data["key"]) is not str or type(data["columns"]) is not Columns:
-        return None
-    try:
-        own = own_of(data["provenance"])
-    except FieldError:
-        return None
-    values = {
-        **before,
-        "key": data["key"],
-        "dataset": part_of(PARTS["dataset"], data["dataset"], "dataset"),
-        "columns": data["columns"],
-        "provenance": with_own(before["indexed"], own),
-    }
+def _with_values(values: Mapping[str, Any]) -> Record:
+    """Return the record with a value for every field."""
     record = object.__new__(Record)
     for name, setter in _PUT:
         setter(record, values[name])

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.free_attacks import Shape
 from benchmarks.free_attacks import record as free_record
 from robench.errors import StorageError
-from robench.record import column_arrays, column_encoding, schema, shared_parts
+from robench.record import column_arrays, column_encoding, records_alike, shared_parts
 from robench.record.packed_columns import checked_columns, unpacked_columns
 from robench.record.schema import Record
 
@@ -55,7 +55,7 @@ def changed_at(data, path, value):
 
 def forget():
     for memory in (
-        schema._known, shared_parts._parts, shared_parts._conditions, shared_parts._alike,
+        records_alike._known, shared_parts._parts, shared_parts._conditions, shared_parts._alike,
         column_arrays._shared, column_arrays._sums, column_encoding._constant,
     ):  # fmt: skip
         memory.clear()
