@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from robench.audit.run_rejudgement import Check, differing
+from robench.audit.run_rejudgement import Check, differing, has_begun
 from robench.errors import StorageError
 from robench.plan.bounds import BranchAndBound
 from robench.plurals import counted
@@ -15,11 +15,13 @@ from robench.run.work import Work
 
 
 def check_bounds(work: Work, store: Store, *, sample: int, seed: int) -> Check | None:
-    """Bound the images of a sample of units again; None where bounds were not asked for.
+    """Bound the images of a sample of units again; None where none were asked for, or none are finished.
 
     A search with a limit in seconds is left out: what it reaches depends on the machine.
     """
-    jobs = [job for shard in work.shards() for job in work.jobs(shard) if job.units[0].bounding]
+    keys = set(store.planned())
+    bounding_jobs = [job for shard in work.shards() for job in work.jobs(shard) if job.units[0].bounding]
+    jobs = [job for job in bounding_jobs if has_begun(job, keys)]
     again = [
         (job.units[0], bounding)
         for job in jobs

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from robench.audit.run_rejudgement import (
     check_claims,
     check_other_batches,
     differing,
+    has_begun,
 )
 from robench.errors import ConfigError, StorageError
 from robench.plan.named_code import check_allowed
@@ -25,6 +27,7 @@ from robench.plan.spec import Plan
 from robench.plurals import counted
 from robench.randomness import Randomness
 from robench.record.files import MOST_TEXT, read_regular
+from robench.record.planned_folder import FINAL
 from robench.record.schema import Record
 from robench.record.store import Store
 from robench.run.craft_and_judge import craft_unit, judge_unit
@@ -34,6 +37,9 @@ from robench.run.preparation import Workshop
 from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Environment, Settings
 from robench.run.work import Work
+
+UNITS = "units"
+"""Name of the check that every unit of the plan is finished; told only where some are not."""
 
 LATER_TABLE_COLUMNS = frozenset({"missing", "median_own"})
 """Columns that tables of earlier versions do not have."""
@@ -66,14 +72,40 @@ def read_plan(store: Store) -> Plan:
 def check_files(store: Store) -> list[Check]:
     """Read every record of the run, and make its tables again from them."""
     records, faults = store.readable()
-    units = store.planned()
-    missing = max(int(store.facts()[0].get("expected", 0)) - len(units), 0)
     unreadable = [f"{store.root / fault.about}: {fault.text}" for fault in faults]
-    evidence = "; ".join(unreadable[:3]) or (
-        f"{counted(missing, 'unit')} were never finished" if missing else ""
-    )
-    readable = Check(name="records", looked=len(units), wrong=len(unreadable) + missing, evidence=evidence)
-    return [readable, _tables(store, records)]
+    evidence = "; ".join(unreadable[:3])
+    looked = len(store.planned())
+    readable = Check(name="records", looked=looked, wrong=len(unreadable), evidence=evidence)
+    tables = _tables(store, records)
+    if store.facts()[0].get("status") in FINAL:
+        return [readable, tables]
+    if tables.wrong:  # such as made when the run was stopped once before
+        evidence = f"{tables.evidence}; the end of the run makes them anew"
+        tables = replace(tables, evidence=evidence)
+    checks = [readable, tables]
+    return [check for check in checks if check.looked or check.wrong]  # a run writes its tables in the end
+
+
+def unfinished(store: Store, expected: int | None = None) -> Check | None:
+    """Say how many units of the plan are finished; None where all are.
+
+    Args:
+        store: the run folder.
+        expected: how many the plan has; None where the models could not be made again, so that only `run.json`
+            says it.
+    """
+    facts, finished = store.facts()[0], len(set(store.planned()))
+    total = int(facts.get("expected", 0)) if expected is None else expected
+    if finished >= total and (finished or total):
+        return None
+    go_on = "give the command again that began it, which goes on where it stopped"
+    reasons = {
+        "finished": "run.json says that the run has finished: some were taken away",
+        "failed jobs": f"jobs failed (folder `errors`); {go_on}, with --retry-failed",
+        "part": "parts of the plan were done (--shard); do the others too, or merge them",
+    }
+    evidence = reasons.get(str(facts.get("status")), f"the run has not ended; {go_on}")
+    return Check(name=UNITS, looked=finished, wrong=0, missing=max(total - finished, 1), evidence=evidence)
 
 
 def _tables(store: Store, records: Sequence[Record]) -> Check:
@@ -118,18 +150,29 @@ def _is_earlier(before: bytes, now: bytes) -> bool:
 
 
 def check_keys(work: Work, store: Store) -> Check:
-    """Hash weights, images, attacks and settings again, and compare with the names of the units."""
-    expected = {unit.key for shard in work.shards() for job in work.jobs(shard) for unit in job.units}
+    """Hash weights, images, attacks and settings again, and compare with the names of the finished units."""
     units = set(store.planned())
-    strange = sorted(units ^ expected)
+    strange = units - planned_keys(work)
     do = "weights, images, options or versions are not those the run was made with" if strange else ""
-    return Check(name="hashes", looked=len(expected), wrong=len(strange), evidence=do)
+    return Check(name="hashes", looked=len(units), wrong=len(strange), evidence=do)
 
 
-def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check:
-    """Do a random sample of the jobs again from the start, and compare the images and the verdicts."""
+def planned_keys(work: Work) -> set[str]:
+    """Return the keys of all units of a plan."""
+    return {unit.key for shard in work.shards() for job in work.jobs(shard) for unit in job.units}
+
+
+def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check | None:
+    """Do a random sample of the finished jobs again from the start, and compare images and verdicts.
+
+    None where no attack has ended.
+    """
     keeper = FolderKeeper(store)
-    jobs = [job for shard in work.shards() for job in work.jobs(shard) if job.crafting]
+    keys = set(store.planned())
+    crafting_jobs = [job for shard in work.shards() for job in work.jobs(shard) if job.crafting]
+    jobs = [job for job in crafting_jobs if has_begun(job, keys)]
+    if not jobs:
+        return None
     draws = Randomness(seed, torch.arange(len(jobs)), ("verify",)).uniform(torch.empty(len(jobs), 1))
     jobs_again = [jobs[i] for i in draws[:, 0].argsort()[:sample].tolist()]
     verdicts = changes = 0
@@ -166,7 +209,9 @@ def verify(
     seed: int,
     reporter: Reporter = QUIET,
 ) -> Iterator[Check]:
-    """Yield what was checked of a finished run, cheapest first; nothing is trained and nothing is written.
+    """Yield what was checked of a run, cheapest first; nothing is trained and nothing is written.
+
+    Of a run that has not ended all that is there is checked, and `units` says how much is not.
 
     Args:
         store: the run folder.
@@ -192,16 +237,24 @@ def verify(
     yield from check_files(store)
     if reason:  # the files were looked at all the same
         yield Check(name="plan", looked=1, wrong=1, evidence=reason)
+        if lack := unfinished(store):
+            yield lack
+        return
+    if not store.planned():
+        yield unfinished(store) or Check(name=UNITS, looked=0, wrong=0, missing=1)
         return
     workshop = Workshop(plan, store.root / "models", environment, reporter)
     work = _rebuilt(plan, workshop)
     hashes = check_keys(work, store)
     yield hashes
+    if lack := unfinished(store, None if hashes.wrong else len(planned_keys(work))):
+        yield lack
     if hashes.wrong:
         return  # other models or other images: judging the stored images on them would say nothing
     yield from check_claims(work, store)
     yield from check_other_batches(work, store, batch_size=batch_size)
-    yield check_repeats(work, store, sample=sample, seed=seed)
+    if repeats := check_repeats(work, store, sample=sample, seed=seed):
+        yield repeats
     if bounds := check_bounds(work, store, sample=sample, seed=seed):
         yield bounds
 

@@ -11,6 +11,7 @@ from robench.cli.console import one_line
 from robench.cli.leaderboard import check_runs
 from robench.cli.options import Options, check_device, taking
 from robench.cli.session import use_machine
+from robench.plurals import counted
 
 if TYPE_CHECKING:
     from robench.audit.run_rejudgement import Check
@@ -32,12 +33,13 @@ def verify(
     """Verify a run: files, tables, hashes, verdicts on the stored images, and a sample of jobs done again."""
     check_runs([run])
     check_device(options.device)
+    from robench.audit.verify import UNITS
     from robench.audit.verify import verify as checks
     from robench.cli.reporters import FailuresOnly
     from robench.record.store import Store
 
     use_machine(options.threads)
-    failures = 0
+    failures, lack = 0, None
     for check in checks(
         Store(run),
         environment=options.environment.resolved(),
@@ -46,15 +48,36 @@ def verify(
         seed=seed,
         reporter=FailuresOnly(),
     ):
-        failures += not check.holds
+        if check.name == UNITS:
+            lack = check
+        else:
+            failures += not check.holds
         if not options.quiet or not check.holds:
             typer.echo(one_line(_line(check)))
-    typer.echo(f"{one_line(str(run))}: {'does NOT hold' if failures else 'holds'}")
-    if failures:
+    typer.echo(one_line(f"{run}: {_judgement(failures, lack)}"))
+    if failures or lack:
         raise typer.Exit(FAILED)
 
 
+def _judgement(failures: int, lack: Check | None) -> str:
+    """Say whether a run holds, and of one that lacks units how many are there."""
+    holds = "does NOT hold" if failures else "holds"
+    if lack is None:
+        return holds
+    if not lack.looked:
+        return "does NOT hold" if failures else "no unit is finished, so there is nothing to verify"
+    return f"not whole, {_finished(lack)}; what is there {holds}"
+
+
+def _finished(lack: Check) -> str:
+    """Say how many units are finished."""
+    return f"{lack.looked} of {counted(lack.looked + lack.missing, 'unit')} finished"
+
+
 def _line(check: Check) -> str:
+    if check.missing:
+        count = _finished(check) if check.looked else "none finished"
+        return f"FAILED {check.name:<9} {count}: {check.evidence}"
     word = "ok    " if check.holds else "FAILED"
     allowance = f" (up to {check.allowed} may)" if check.allowed else ""
     tail = f": {check.evidence}" if check.evidence else ""

@@ -92,6 +92,62 @@ def test_a_lost_unit_is_found(run):
     assert "records" in failed(result)
 
 
+def cut(run, *, units):
+    """Make of a finished run what is there of one that was stopped after some units."""
+    facts = json.loads((run / "run.json").read_text())
+    keys = facts["units"][:units]
+    (run / "run.json").write_text(json.dumps({**facts, "units": keys, "status": "interrupted"}))
+    (run / "finished.txt").write_text("".join(f"{line}\n" for line in [facts["plan"], *keys]))
+    for path in (run / "units").glob("*.json"):
+        if path.stem not in keys:
+            path.unlink()
+    for name in ("leaderboard.csv", "leaderboard.md", "measurements.csv", "curves.csv"):
+        (run / name).unlink()
+    return facts["expected"]
+
+
+@pytest.mark.thorough
+def test_a_run_that_has_not_ended_is_said_to_be_so_and_what_is_there_is_verified(run):
+    total = cut(run, units=4)
+    result = command("verify", run)
+    assert result.exit_code == 1
+    assert failed(result) == {"units"}, result.output
+    assert f"4 of {total} units finished: the run has not ended" in result.output
+    assert "ok     hashes    4 looked at, 0 differ" in result.output
+    assert result.output.endswith(f"not whole, 4 of {total} units finished; what is there holds\n")
+
+
+@pytest.mark.thorough
+def test_changed_verdicts_in_a_run_that_has_not_ended_are_found(run):
+    cut(run, units=4)
+    for path, record in attacked(run):
+        record["columns"]["status"] = ["robust"] * len(record["columns"]["status"])
+        forge(path, record)
+    result = command("verify", run)
+    assert {"units", "verdicts"} <= failed(result), result.output
+    assert result.output.endswith("what is there does NOT hold\n")
+
+
+@pytest.mark.thorough
+def test_a_unit_that_was_taken_away_from_a_finished_run_is_missed(run):
+    facts = json.loads((run / "run.json").read_text())
+    total, gone = facts["expected"], facts["units"].pop()
+    (run / "run.json").write_text(json.dumps({**facts, "expected": total - 1}))
+    (run / "units" / f"{gone}.json").unlink()
+    report(run)
+    result = command("verify", run)
+    assert result.exit_code == 1
+    assert failed(result) == {"units"}, result.output
+    assert f"{total - 1} of {total} units finished: run.json says that the run has finished" in result.output
+
+
+def test_a_run_in_which_nothing_is_finished_has_nothing_to_verify(run):
+    cut(run, units=0)
+    result = command("verify", run)
+    assert result.exit_code == 1
+    assert result.output.endswith("no unit is finished, so there is nothing to verify\n")
+
+
 @pytest.mark.thorough
 def test_changed_verdicts_are_found(run):
     for path in (run / "units").glob("*.json"):
