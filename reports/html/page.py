@@ -29,6 +29,7 @@ from reports.html.training_sections import curves
 from reports.text.board_tables import FRESH
 from reports.text.facts import provenance
 from reports.text.sentences import summary
+from robench.errors import ConfigError
 from robench.recipe import Info
 from robench.record.board_entry import BoardEntry
 from robench.record.files import write_atomic
@@ -57,9 +58,13 @@ class HTML:
             readable: what is in it, if it was read already.
 
         Raises:
-            ConfigError: the folder is not the folder of a run.
+            ConfigError: the folder is not the folder of a run, or there is nothing in it to show.
         """
-        return page_of(read_run(folder, readable))
+        run = read_run(folder, readable)
+        if not (run.records or run.failures or run.unreadable or run.trainings):
+            do = "Give the command again that began it, which goes on where it stopped"
+            raise ConfigError(where=str(folder), expected="at least one finished unit", got="none", do=do)
+        return page_of(run)
 
     def check_site(self, folder: Path) -> None:
         """Refuse a folder for a site that holds something else.

@@ -22,7 +22,7 @@ COMMANDS = {
     "badge": ["badge", "{run}", "-o", "{run}/badge.svg"],
 }
 PAGES = {"report", "table"}
-"""Commands that show a run without any unit; the others need one."""
+"""Commands that show why a run has no unit; the others need one."""
 
 
 def call(name, folder):
@@ -56,9 +56,10 @@ class TestEveryCommand:
     def test_an_empty_run(self, name, tmp_path):
         Store(tmp_path).prepare()
         outcome = call(name, tmp_path)
-        assert outcome.exit_code == (0 if name in PAGES else 2)
-        assert ("finished unit" in outcome.output) == (name not in PAGES)
-        if name == "leaderboard":
+        assert outcome.exit_code == (0 if name == "table" else 2)
+        assert ("finished unit" in outcome.output) == (name != "table")
+        assert not (tmp_path / "report.html").exists()
+        if name in {"leaderboard", "report"}:
             assert f"{tmp_path}: expected" in outcome.output.replace("\n", "")
 
     def test_only_failures(self, name, tmp_path):
