@@ -17,6 +17,7 @@ from robench.model.interface import Model
 from robench.model.out_of_memory import FittingBatches
 from robench.plan.spec import Plan
 from robench.plurals import counted
+from robench.record.new_folder import prepared
 from robench.record.store import Store
 from robench.run.leases import Leases
 from robench.run.preparation import Workshop
@@ -107,8 +108,7 @@ def certify_plan(
     begin = time.perf_counter()
     store = Store(out, told=reporter.finding)
     plan = narrowed(plan, name)
-    store.prepare()
-    with Leases(store.root / "leases").joined("", alone=True):
+    with prepared(store), Leases(store.root / "leases").joined("", alone=True):
         workshop = Workshop(plan, store.root / "models", environment, reporter)
         data = workshop.load(plan.data)
         models = {m.model.name: m.model for m in workshop.models(data.shape, len(data.classes))}

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from robench.errors import ConfigError, JobError
 from robench.plan.spec import BoundSpec, Choice, Plan, ThreatSpec
+from robench.record.new_folder import prepared
 from robench.record.schema import Record
 from robench.record.store import Store
 from robench.run.evaluate import CleanAnswers, Context, do_job
@@ -122,8 +123,7 @@ def certify_by_bounds(
     """
     start = time.perf_counter()
     store = Store(out, told=reporter.finding)
-    store.prepare()
-    with Leases(store.root / "leases").joined("", alone=True):
+    with prepared(store), Leases(store.root / "leases").joined("", alone=True):
         layout = lay_out(plan, store, environment, reporter)
         if name in layout.failed_models:
             raise JobError(where=f"model {name!r}", expected="a model", got=layout.failed_models[name])

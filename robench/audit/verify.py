@@ -91,7 +91,7 @@ def unfinished(store: Store, expected: int | None = None) -> Check | None:
 
     Args:
         store: the run folder.
-        expected: how many the plan has; None where the models could not be made again, so that only `run.json`
+        expected: how many the plan has; None where its models could not be made again, and only `run.json`
             says it.
     """
     facts, finished = store.facts()[0], len(set(store.planned()))

@@ -2,8 +2,8 @@
 
 Begin at `schema` (a record), `status` (what counts as robust) and `store` (a folder of them). Columns:
 `columns` (what they say), `packed_columns` (in a file), `column_arrays` (in memory). Whole folders:
-`planned_folder`, `merging`, `index`. Many records are read anew by several processes: `index_pieces`,
-`index_readers`, `index_reader`.
+`planned_folder`, `merging`, `index`; one that is made and may go again: `new_folder`. Many records are read
+anew by several processes: `index_pieces`, `index_readers`, `index_reader`.
 """
 
 from __future__ import annotations

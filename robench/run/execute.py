@@ -11,6 +11,7 @@ from typing import Any
 from robench.errors import ConfigError
 from robench.plan.named_code import check_allowed
 from robench.plan.spec import Plan, content_hash, to_json
+from robench.record.new_folder import prepared
 from robench.record.store import Store
 from robench.run.executor import Executor, Processes
 from robench.run.leases import Leases
@@ -56,13 +57,12 @@ def execute(
     """
     start = time.perf_counter()
     store = Store(out, told=reporter.finding)
-    store.prepare()
     summary = Summary(plan=plan, command=command, asked=dict(asked or {}))
     judging = 0.0
     alone = processes is None or environment.force
     check: Callable[[], None] = partial(processes.stop.check, working=False) if processes else lambda: None
     folder = Leases(store.root / "leases", check=check)
-    with folder.joined(content_hash(to_json(plan)), alone=alone) as leases:
+    with prepared(store), folder.joined(content_hash(to_json(plan)), alone=alone) as leases:
         begin = partial(store.begin, to_json(plan), config_text)
         try:
             if processes is None:
@@ -157,8 +157,7 @@ def train_only(
     check_allowed(plan, trust_code=environment.trust_code)
     resolve_device(environment.device)
     store = Store(out, told=reporter.finding)
-    store.prepare()
-    with Leases(store.root / "leases").joined("", alone=True):
+    with prepared(store), Leases(store.root / "leases").joined("", alone=True):
         workshop = Workshop(plan, store.root / "models", environment, reporter)
         data = workshop.load(plan.data)
         store.begin(to_json(plan), config_text)

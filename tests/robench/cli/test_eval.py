@@ -182,6 +182,26 @@ def test_nonsense_is_refused_in_a_sentence_and_leaves_nothing(cli, words, text):
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["net.py:few"],
+        ["net.py:boom"],
+        ["net.py:make", "--device", "cuda:99"],
+        ["net.py:make", "--data", "mnist"],
+    ],
+    ids=["outputs", "error", "device", "data"],
+)
+def test_a_command_refused_while_it_is_prepared_leaves_no_folder(cli, tmp_path, words):
+    code = "few = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 9))\nboom = lambda: 1 / 0\n"
+    (tmp_path / "net.py").write_text(f"{CODE}\n{code}")
+    (tmp_path / "empty").mkdir()
+    line = ["eval", *words, *(["--data", "digits"] if "--data" not in words else [])]
+    outcome = cli(*line, "--eps", "0.1", "--attacks", "fgsm", "--workers", 0, "--data-root", "empty")
+    assert outcome.exit_code == 2, outcome.output
+    assert {path.name for path in tmp_path.iterdir()} <= {"net.py", "empty", "__pycache__"}
+
+
 def test_a_mistake_is_told_without_torch(cli, tmp_path):
     code = (
         "import sys; from robench.cli import main\n"
