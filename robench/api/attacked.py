@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from robench.api import html
+from robench.api.plots import Plots
+from robench.api.results import Results
 from robench.plan.radius import radius
 from robench.plurals import counted
 from robench.record.draws import MeanStood, mean_stood
@@ -96,6 +98,15 @@ class Attacked:
     def to_frame(self) -> pd.DataFrame:
         """Return a tidy table, a line for each image and gradient source; see `Results.to_frame`."""
         return frame_of(self.records)
+
+    def leaderboard(self) -> pd.DataFrame:
+        """Return its row as a table, with everything that a board says of it; see `Results.leaderboard`."""
+        return Results(records=self.records).leaderboard()
+
+    @property
+    def plot(self) -> Plots:
+        """The figures, such as `plot("steps")`; see `Results.plot`."""
+        return Plots(self.records)
 
     def __repr__(self) -> str:
         """Return one line: the attack, and how many images stand."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -15,9 +15,11 @@ from robench.data.images import ImageSet, image_set
 from robench.errors import ConfigError, InputError, PluginError, nearest
 from robench.model.interface import Model
 from robench.plan.presets import PRESETS, attacks_of
+from robench.plan.radius import EXPECTED
 
 Subject = Model | Network
 """What can be evaluated."""
+Radius = TypeVar("Radius")
 AttackLike = Attack | str | Callable[..., Any]
 """An attack with its options, the name of one, or a function `(model, x, y, eps)`."""
 
@@ -60,6 +62,18 @@ def images_from(images: ImageSet | tuple[Any, Any]) -> ImageSet:
     do = "Make one with `robench.image_set(images, labels)`"
     expected = "an ImageSet, or a pair of images and labels"
     raise InputError(where="images", expected=expected, got=f"a {type(value).__name__}", do=do)
+
+
+def given_radius(eps: Radius | None) -> Radius:
+    """Return the radius that a call gave.
+
+    Raises:
+        ConfigError: it gave none.
+    """
+    if eps is None:
+        do = 'Write eps="8/255" for this radius, or eps="inf" for the smallest perturbation'
+        raise ConfigError(where="eps", expected=EXPECTED, got="none", do=do)
+    return eps
 
 
 def check_radius(threat: ThreatModel) -> None:

@@ -16,6 +16,7 @@ from robench.api.benchmark_inputs import (
     Subject,
     attacks_from,
     check_radius,
+    given_radius,
     images_from,
     models_from,
 )
@@ -108,7 +109,7 @@ def benchmark(
     images: ImageSet | tuple[Any, Any],
     *,
     attacks: Mapping[str, AttackLike] | Sequence[str] | str,
-    eps: float | str | Sequence[float | str],
+    eps: float | str | Sequence[float | str] | None = None,
     sources: Mapping[str, Sequence[str]] | None = None,
     stand_ins: Mapping[str, Model] | None = None,
     reporter: Reporter = QUIET,
@@ -123,7 +124,7 @@ def benchmark(
         attacks: column label to attack, made by `make_attack` or named; or only names, such as `["pgd"]`, or
             a preset, `"quick"`, `"standard"` or `"full"`.
         eps: radius in input units, a number or text such as `8/255`, or a list of them; `inf` for the
-            smallest perturbation.
+            smallest perturbation. It must be given.
         sources: per model name the gradient sources to attack through; all it offers by default.
         stand_ins: per model name the same network with another template, attacked in its place where the
             template is not known.
@@ -150,6 +151,7 @@ def benchmark(
         if name not in option_names:
             do = nearest(name, option_names)
             raise ConfigError(where="benchmark", expected="an option of benchmark", got=repr(name), do=do)
+    eps = given_radius(eps)
     data = images_from(images)
     subjects = models_from(models, data)
     radii = [*eps] if isinstance(eps, Sequence) and not isinstance(eps, str) else [eps]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from robench import plugins
 from robench.api.attacked import Attacked
-from robench.api.benchmark_inputs import check_radius
+from robench.api.benchmark_inputs import check_radius, given_radius
 from robench.api.makers import Network, columns_of, make_attack, wrap
 from robench.api.strongest_verdicts import SourceVerdicts, strongest
 from robench.attack.craft import Crafted, check_attack
@@ -26,19 +28,27 @@ from robench.model.function_network import as_network
 from robench.model.interface import Coupling, Model
 from robench.plan.norm_names import proper_norm
 from robench.plan.radius import radius
+from robench.plurals import counted
 from robench.record.curves import size_column
 from robench.record.fresh_outcomes import outcomes
-from robench.record.schema import Record, Status
+from robench.record.schema import Finding, Record, Status
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.jobs import Board
 from robench.run.keeper import Memory, last_line
 from robench.run.settings import Settings
 from robench.run.work import Work
+from robench.types import Labels
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+ROW_CODES = frozenset({"low-clean"})
+"""Findings of a whole row of a board that hold of one attack too; others ask for more attacks or images."""
+ENOUGH_TO_SHOW = 5
+"""Images for each class from which on one of them stays unseen by chance in less than 1 % of all cases."""
 
 
 @dataclass(slots=True)
@@ -69,7 +79,7 @@ def attack(
     y: Tensor | NDArray[np.generic] | Sequence[Any],
     attack: str | Attack | Callable[..., Any] = "pgd",
     *,
-    eps: float | str,
+    eps: float | str | None = None,
     norm: str | float = "Linf",
     targeted: bool = False,
     output: str = "logits",
@@ -86,7 +96,8 @@ def attack(
         y: their labels (B,), whole numbers from 0.
         attack: a name such as `pgd` or `art/pgd` (`robench list attacks`), `path/to/mine.py:NAME`, which is
             run, a function `(model, x, y, eps)`, or what `make_attack` returns.
-        eps: radius in input units, a number or text such as `8/255`; `inf` for the smallest perturbation.
+        eps: radius in input units, a number or text such as `8/255`; `inf` for the smallest perturbation. It
+            must be given.
         norm: `Linf`, `L2`, `L1` or `L0` (how many values change); `inf` and 2 are understood.
         targeted: aim at the class after the true one instead of at any other.
         output: what a row of the network's output is: `logits`, `log_probabilities` or `simplex`.
@@ -96,7 +107,8 @@ def attack(
         options: of the attack, such as `steps=40`.
 
     Raises:
-        InputError: images, labels or network will not do; says why and what to do.
+        InputError: images, labels or network will not do, such as more outputs than many labels show classes;
+            says why and what to do.
         PluginError: no attack has that name.
         ConfigError: an option, the radius or the norm is refused, or the attack cannot play under them.
         JobError: the network or the attack failed on the way.
@@ -105,7 +117,7 @@ def attack(
     if not isinstance(aim, bool):
         do = "The class after the true one is aimed at; a class of your choice cannot be named"
         raise InputError(where="targeted", expected="True or False", got=f"a {type(aim).__name__}", do=do)
-    number, text = radius(eps)
+    number, text = radius(given_radius(eps))
     label = attack if isinstance(attack, str) else str(getattr(attack, "__name__", type(attack).__name__))
     label = label.rpartition(":")[2] if label.rpartition(":")[0].endswith(".py") else label
     recipe = make_attack(attack, **options)
@@ -153,8 +165,37 @@ def _subject(net: Model | Network, x: Any, y: Any, output: str) -> tuple[Model, 
         expected = "a network with one output for each class"
         raise InputError(where="attack", expected=expected, got="one output in all", do=do)
     data = image_set(pixels, y, name="images", classes=columns)
+    _check_outputs(data.labels, columns)
     name = type(module).__name__ if isinstance(net, torch.nn.Module) else getattr(net, "__name__", "function")
     return wrap(module, name=name, classes=columns, output=output), data
+
+
+def _check_outputs(labels: Labels, columns: int) -> None:
+    """Refuse a network of more outputs than many labels (N,) show classes: what these win would be an error.
+
+    Of few images, or of some of the classes, the labels do not tell how many there are.
+
+    Raises:
+        InputError: says how to name their number.
+    """
+    counts = labels.bincount()
+    if len(counts) >= columns or len(labels) < ENOUGH_TO_SHOW * columns or not counts.all():
+        return
+    raise InputError(
+        where="attack",
+        expected=f"{counted(len(counts), 'output')}, one for each class that the {len(labels)} labels show",
+        got=str(columns),
+        do="If the data have more classes than their labels show, say how many: "
+        f"`robench.wrap(net, name=..., classes={columns})` is attacked as it is. Else its `class_map` says "
+        "which outputs stand for the classes of the data: what the others win is no error then",
+    )
+
+
+def _row_findings(records: Sequence[Record]) -> list[Finding]:
+    """Return the doubts about the clean images that a board has of these records."""
+    boards = json.loads(plugins.find("reports", "json")().render(records))["boards"]
+    doubts = [doubt for board in boards for doubt in board["doubts"] if doubt["code"] in ROW_CODES]
+    return [Finding(**{name: doubt[name] for name in ("code", "evidence", "remedy")}) for doubt in doubts]
 
 
 def _judged(
@@ -181,6 +222,7 @@ def _judged(
     rows = list(enumerate(strongest(every, minimises=minimises)))
     best = {key: [columns[at][key][i] for i, at in rows] for key in (*_KEYS, "images")}
     images = torch.stack(best["images"])
+    findings = [*(f for r in records for f in r.findings), *_row_findings(records)]
     return Attacked(
         attack=label,
         norm=threat.norm.name,
@@ -194,7 +236,7 @@ def _judged(
         distance=threat.norm.size(images.double() - x.double()),
         linf=torch.tensor(best["linf"], dtype=torch.float64),
         l2=torch.tensor(best["l2"], dtype=torch.float64),
-        findings=tuple({f.code: f for r in records for f in r.findings}.values()),
+        findings=tuple({f.code: f for f in findings}.values()),
         records=tuple(records),
         stood=tuple(outcomes(attacks, [r for r in records if r.attack.is_clean]).values()),
     )

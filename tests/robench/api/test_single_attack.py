@@ -63,6 +63,39 @@ def test_verdicts_are_those_of_the_closed_form():
     assert len(result) == 40
 
 
+def test_hardly_any_clean_image_right_is_a_finding_as_on_a_board():
+    x, y = images()
+    codes = {finding.code for finding in robench.attack(linear(), x, y, "fgsm", eps=0.05).findings}
+    assert "low-clean" not in codes
+    wrong = robench.attack(linear(), x, (y + 1) % 3, "fgsm", eps=0.05)
+    assert "low-clean" in wrong.leaderboard()["findings"][0]
+    (doubt,) = [finding for finding in wrong.findings if finding.code == "low-clean"]
+    assert doubt.evidence == "0 of 40 clean images are classified right, and chance is 1 in 3"
+    assert "low-clean" in repr(wrong)
+
+
+def test_more_outputs_than_many_labels_show_classes_are_refused():
+    x, y = images()
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 4, bias=False))
+    with pytest.raises(
+        InputError, match=r"expected 3 outputs.* 40 labels show, got 4\. If .*classes=4\)"
+    ) as refusal:
+        robench.attack(net, x, y, "fgsm", eps=0.05)
+    assert "class_map" in str(refusal.value)
+    said = robench.wrap(net, name="net", classes=4)
+    assert len(robench.attack(said, x, y, "fgsm", eps=0.05)) == 40
+    assert len(robench.attack(net, x[:19], y[:19], "fgsm", eps=0.05)) == 19  # too few labels to tell
+    assert len(robench.attack(net, x, y + (y == 2), "fgsm", eps=0.05)) == 40  # some of the classes
+
+
+def test_a_result_has_the_row_and_the_figures_of_its_records():
+    x, y = images()
+    result = robench.attack(linear(), x, y, "fgsm", eps=0.05)
+    (row,) = result.leaderboard().to_dict("records")
+    assert (row["model"], row["n"], row["worst_case"]) == ("Sequential", 40, result.robust_accuracy)
+    assert result.plot.tradeoff().svg.startswith("<")
+
+
 @pytest.mark.thorough
 def test_text_is_a_radius_and_repeats_bit_for_bit():
     x, y = images()
@@ -263,6 +296,8 @@ NONSENSE = [
     (lambda: robench.attack(linear(), X, Y, eps="8/0"), ConfigError, "eps: expected a number"),
     (lambda: robench.attack(linear(), X, Y, eps=-1), ConfigError, "eps: expected a number"),
     (lambda: robench.attack(linear(), X, Y, eps=None), ConfigError, "eps: expected a number"),
+    (lambda: robench.attack(linear(), X, Y, "pgd"), ConfigError, "got none. Write eps=.8/255. for"),
+    (lambda: robench.benchmark(linear(), (X, Y), attacks="pgd"), ConfigError, "got none. Write eps="),
     (lambda: robench.attack(linear(), X, Y, eps=True), ConfigError, "eps: expected a number"),
     (lambda: robench.attack(linear(), X, Y, eps="inf"), ConfigError, "finite eps"),
     (lambda: robench.attack(linear(), X, Y, eps=0.1, norm="lin"), ConfigError, "Did you mean 'Linf'"),
