@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+TOLD = frozenset({"inadmissible", "nonfinite-proposal"})
+"""Findings about what the attack returned: told in words, for whoever wrote it reads the line first."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Attacked:
     """What an attack did to some images, judged afresh: image by image the worst over gradient sources.
@@ -115,14 +119,15 @@ class Attacked:
     def _summary(self) -> str:
         count = {status: self.status.count(status) for status in Status}
         others = [f"{count[s]} {s}" for s in Status if count[s] and s is not Status.ROBUST]
-        codes = sorted({finding.code for finding in self.findings})
+        doubts = {finding.code: finding for finding in self.findings}
+        words = [f"{code} ({doubts[code].evidence})" if code in TOLD else code for code in sorted(doubts)]
         threat = ThreatSummary(self.norm, radius(self.eps)[0])
         if math.isinf(threat.eps) and count[Status.BROKEN]:
             others.append(f"median {statistics.median(self.distance[self.broken].tolist()):.4g}")
         return (
             f"{self.attack}, {threat.power(self.eps)}: {self._robust_share(count[Status.ROBUST])}"
             f"{''.join(f', {text}' for text in others)}"
-            f"{'; findings: ' + ', '.join(codes) if codes else ''}"
+            f"{'; findings: ' + ', '.join(words) if words else ''}"
         )
 
     def _robust_share(self, robust: int) -> str:

@@ -145,16 +145,31 @@ def _silent_success(ledger: Ledger, status: list[Status], owner: str) -> Finding
     )
 
 
-def told_of_users_code(findings: Collection[Finding], ledger: Ledger) -> tuple[Finding, ...]:
-    """Return the findings, saying of proposals that were not finite which of them are not counted.
+def told_of_users_code(
+    findings: Collection[Finding], ledger: Ledger, *, label: str = "the attack"
+) -> tuple[Finding, ...]:
+    """Return the findings with a remedy for whoever wrote the attack.
 
-    Where a point on the way broke an image, that point is proposed in the place of what a user's attack
-    returned, finite or not.
+    Of proposals that were not finite it is said which of them are not counted: where a point on the way broke
+    an image, that point is proposed in the place of what a user's attack returned, finite or not.
+
+    Args:
+        findings: of the judge.
+        ledger: of the attack.
+        label: the attack's column.
     """
-    apart = "; those images apart that a point on the way had broken"
+    apart = "; those images apart that a point on the way had broken" if bool(ledger.silent.any()) else ""
+    remedies = {
+        "nonfinite-proposal": f"They were judged as the clean image: {label} returned NaN or infinity, where "
+        "numbers in [0, 1] are expected",
+        "inadmissible": f"They were projected and judged where they landed: {label} returned them, where "
+        "pixels in [0, 1] within eps of the clean image are expected",
+    }
     return tuple(
-        replace(finding, evidence=finding.evidence + apart)
-        if finding.code == "nonfinite-proposal" and bool(ledger.silent.any())
-        else finding
+        replace(
+            finding,
+            evidence=finding.evidence + (apart if finding.code == "nonfinite-proposal" else ""),
+            remedy=remedies.get(finding.code, finding.remedy),
+        )
         for finding in findings
     )

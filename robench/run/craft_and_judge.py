@@ -147,8 +147,8 @@ def judge_unit(
     if crafted and unit.white_box:
         is_users = bool(unit.crafting and unit.crafting.attack.info.code)
         owner = "the attack" if is_users else "the library"
-        if is_users:
-            findings = told_of_users_code(findings, crafted.ledger)
+        if unit.crafting and is_users:
+            findings = told_of_users_code(findings, crafted.ledger, label=unit.crafting.label)
         findings = (*findings, *ledger_findings(crafted.ledger, verdict.status, codes, owner=owner))
     return record_of(
         unit,

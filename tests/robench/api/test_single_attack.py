@@ -372,6 +372,23 @@ def test_counts_of_a_users_attack_speak_of_the_attack_and_say_what_they_leave_ou
     )
 
 
+def test_what_an_own_attack_returned_is_told_in_words():
+    def no_numbers(model, x, y, eps):
+        return x * torch.nan
+
+    def too_far(model, x, y, eps):
+        return x + 2
+
+    one, other = (robench.attack(linear(), X, Y, attack, eps=0.1) for attack in (no_numbers, too_far))
+    assert "nonfinite-proposal (6 of 6 proposals were not finite)" in repr(one)
+    assert "inadmissible (6 of 6 proposals left the threat model, by up to Linf 2 (eps 0.1), pixels" in repr(
+        other
+    )
+    remedies = {finding.code: finding.remedy for result in (one, other) for finding in result.findings}
+    assert "no_numbers returned NaN or infinity, where numbers" in remedies["nonfinite-proposal"]
+    assert "too_far returned them, where pixels in [0, 1] within eps" in remedies["inadmissible"]
+
+
 @pytest.mark.thorough
 def test_the_worst_of_all_gradient_sources_counts():
     data = robench.load_data("digits", split="train", limit=400)

@@ -73,6 +73,14 @@ def noisy(model, x, y, eps):
 def short(model, x): return x
 def nothing(model, x, y, eps): pass
 def narrow(model, x, y, eps): return x[:, :, :1]
+def pair(model, x, y, eps):
+    return [x, y + 1]
+def many(model, x, y, eps):
+    return x.tolist()
+def pixels(model, x, y, eps):
+    return torch.full_like(x, 255).to(torch.uint8)
+def text(model, x, y, eps):
+    return b"image"
 def array(model, x, y, eps): return (x + 0).numpy().astype("float64")
 def spoils(model, x, y, eps):
     x.zero_(); y.zero_(); model.train(); model.requires_grad_(True)
@@ -95,6 +103,7 @@ class Uncalled:
 def tensor_default(model, x, y, eps, start=torch.zeros(1)): return x
 number = 3
 """
+
 
 NOISE = "return (x + eps * (2 * torch.rand_like(x) - 1)).clamp(0, 1)"
 WEIGHT = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.0, 1.0, -1.0, 0.5]])
@@ -183,7 +192,18 @@ def test_what_code_does_to_its_inputs_and_to_the_model_it_is_lent_is_lost(file, 
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("nothing", "got nothing. Return a tensor"), ("narrow", r"\(6, 1, 1, 2\)")]
+    ("name", "text"),
+    [
+        ("nothing", "got nothing. The attack has no `return`, or one without a value: return a tensor"),
+        ("narrow", r"got a tensor of shape \(6, 1, 1, 2\). Return the images alone"),
+        (
+            "pair",
+            r"got a list of 2 \(a tensor of shape \(6, 1, 2, 2\), a tensor of shape \(6,\) of whole numbers",
+        ),
+        ("many", "got a list of 6. Return the images alone"),
+        ("pixels", "of whole numbers up to 255. Return floats like x: divide by 255"),
+        ("text", "got a value of type bytes. Return the images alone"),
+    ],
 )
 def test_other_answers_than_images_fail_the_job_in_a_sentence(file, model, name, text):
     with pytest.raises(JobError, match=rf"mine\.py:{name}: expected adversarial images.*{text}"):
