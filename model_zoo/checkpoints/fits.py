@@ -15,6 +15,9 @@ from model_zoo.checkpoints.weight_sets import WeightSet
 from robench.errors import CheckpointError
 from robench.plan.weights_path import Step
 
+MOST_NAMED = 3
+"""Keys of each kind that a refusal names: what to do comes after them, and must not be lost behind a list."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Faults:
@@ -43,7 +46,9 @@ class Faults:
             ("one tensor in the network, two in the file", self.tied),
             ("extra state that is no plain data", self.unread),
         )
-        return "; ".join(f"{label}: {enumeration(names, most=12)}" for label, names in groups if names)
+        return "; ".join(
+            f"{label}: {enumeration(names, most=MOST_NAMED)}" for label, names in groups if names
+        )
 
 
 @dataclass(slots=True, kw_only=True)

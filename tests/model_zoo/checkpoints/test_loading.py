@@ -171,6 +171,19 @@ def test_keys_and_shapes_are_listed(tmp_path):
     assert all(torch.equal(v, network.state_dict()[k]) for k, v in before.items())
 
 
+def test_a_long_list_of_keys_does_not_hide_the_advice(tmp_path):
+    path = tmp_path / "m.pt"
+    torch.save({f"layer{number}.weight": torch.zeros(2) for number in range(40)}, path)
+    with pytest.raises(CheckpointError) as error:
+        checkpoints.load(net(), path)
+    message = str(error.value).removeprefix(str(path))
+    assert (
+        "unexpected keys: layer0.weight, layer1.weight, layer2.weight and 37 more. Check architecture"
+        in message
+    )
+    assert len(message) < 300
+
+
 def test_the_card_says_which_architecture_the_weights_are_of_and_nothing_is_said_to_be_filled_in(
     tmp_path, caplog
 ):
