@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from robench.audit.certificate_file import write_certificates
 from robench.errors import ConfigError, JobError, nearest
 from robench.judge.certification import Certificate, certify, smoothed_network
 from robench.model.interface import Model
@@ -132,8 +133,7 @@ def certify_plan(
             certificates = batches.do(lambda size: some(batch_size=size), most=len(x))  # noqa: B023 - called here
             images += map(Certified, part.indices.tolist(), y.tolist(), certificates)
             reporter.advance(f"{len(images)} of {counted(len(data), 'image')} certified")
-        path = store.root / f"certified-{name}.csv"
-        store.write_text(path.name, as_csv(images))
+        path = write_certificates(store, name, as_csv(images), reporter)
     return images, path, time.perf_counter() - begin
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from robench.audit.certificate_file import write_certificates
 from robench.errors import ConfigError, JobError
 from robench.plan.spec import BoundSpec, Choice, Plan, ThreatSpec
 from robench.record.new_folder import prepared
@@ -138,8 +139,7 @@ def certify_by_bounds(
             for unit, outcome in do_job(job, CleanAnswers(job.shard, layout.work.settings, keeper), context):
                 reporter.advance(unit.title, cached=outcome.cached)
                 records.append(outcome.record)
-        path = store.root / f"certified-{name}.csv"
-        store.write_text(path.name, as_csv(records))
+        path = write_certificates(store, name, as_csv(records), reporter)
     return Bounded(records, path, time.perf_counter() - start, keeper.failures)
 
 
