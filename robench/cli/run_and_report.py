@@ -17,6 +17,7 @@ from robench.cli.options import Options
 from robench.cli.run_log import kind_and_place
 from robench.cli.session import finish
 from robench.errors import ConfigError
+from robench.plan.radius import slip_in
 from robench.plurals import counted
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: boo
         Exit: jobs failed, a certified image was broken, or `--strict` finds a row in doubt.
     """
     folder = options.folder(plan)
+    tell_slips(plan)
     if options.log is not None:
         kind_and_place(options.log)  # refused before any work
     if options.dry_run:
@@ -57,6 +59,13 @@ def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: boo
             log.close()
             if complaint := log.complaint():
                 typer.echo(one_line(f"log: {complaint}"), err=True)
+
+
+def tell_slips(plan: Plan) -> None:
+    """Ask on stderr about radii that look like a slip of the keys, such as 8/225."""
+    for text in dict.fromkeys(threat.eps_text for threat in plan.threats):
+        if question := slip_in(text):
+            typer.echo(one_line(question), err=True)
 
 
 def _evaluate(

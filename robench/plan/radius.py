@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from robench.errors import ConfigError
@@ -28,6 +29,19 @@ def read_radius(value: Any) -> tuple[float, str]:
     if not eps >= 0:
         raise ValueError(text)
     return eps, text.replace(" ", "")
+
+
+def slip_in(text: str) -> str:
+    """Return a question about a fraction such as `8/225`, which was nearly one of 255; empty for any other.
+
+    Two hundred, 250 and other tens are taken for meant, and so is 256.
+    """
+    match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,3})?)/(2\d\d)", text)
+    if not match or match[2] in {"255", "256"} or match[2].endswith("0"):
+        return ""
+    numerator = float(match[1])
+    usual = f"{match[1]}/255, which is {numerator / 255:.4g}, is usual"
+    return f"eps {text} is {numerator / int(match[2]):.4g}; {usual}: was that meant?"
 
 
 def radius(value: Any, *, where: str = "eps") -> tuple[float, str]:

@@ -202,6 +202,12 @@ def test_a_command_refused_while_it_is_prepared_leaves_no_folder(cli, tmp_path, 
     assert {path.name for path in tmp_path.iterdir()} <= {"net.py", "empty", "__pycache__"}
 
 
+def test_a_radius_that_looks_like_a_slip_is_asked_about_before_the_work(cli):
+    line = ["eval", "net.py:make", "--data", "digits", "--attacks", "fgsm", "--dry-run", "--eps"]
+    assert "8/255, which is 0.03137, is usual: was that meant?" in cli(*line, "8/225").stderr
+    assert "meant" not in cli(*line, "8/255").stderr
+
+
 def test_a_mistake_is_told_without_torch(cli, tmp_path):
     code = (
         "import sys; from robench.cli import main\n"
