@@ -8,6 +8,7 @@ from functools import cached_property
 
 from reports.board.lazy_sequence import Lazily
 from reports.board.shares import Share
+from robench.plan.data_title import images_title
 from robench.plan.spec import KNOWN, TEMPLATE
 from robench.record.statistics import ENOUGH_TO_RANK
 from robench.record.threat_summary import ThreatSummary, listed
@@ -218,8 +219,12 @@ class Heading:
         matters.
         """
         if not self.norm:
-            return f"{self.dataset} {self.split}, {self.n} images, no attack"
-        parts = [f"{self.dataset} {self.split}", f"{self.n} images", self.threat.power(self.eps_text)]
+            return f"{images_title(self.dataset, self.split)}, {self.n} images, no attack"
+        parts = [
+            f"{images_title(self.dataset, self.split)}",
+            f"{self.n} images",
+            self.threat.power(self.eps_text),
+        ]
         return ", ".join(part for part in (*parts, self.goal, *self.conditions) if part)
 
     @property

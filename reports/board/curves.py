@@ -11,6 +11,7 @@ from reports.board.certified import bounds_of, certified_images, share_of
 from reports.board.identities import attack_of, fingerprint_of, model_of, shown_names
 from reports.board.samples import Samples
 from reports.board.shares import Share, right, worst
+from robench.plan.data_title import images_title
 from robench.record.curves import (
     Curve,
     over_eps,
@@ -228,7 +229,7 @@ def _family(places: Sequence[int], boards: Sequence[Board], samples: Sequence[Sa
         boards=tuple(places),
         title=", ".join(
             [
-                f"{first.dataset} {first.split}, {first.n} images, {first.norm}, {first.goal}",
+                f"{images_title(first.dataset, first.split)}, {first.n} images, {first.norm}, {first.goal}",
                 *first.conditions,
             ]
         ),

@@ -16,6 +16,7 @@ from reports.text.escape import NOTHING, number, with_interval
 from reports.text.facts import Fact, card, trained, without_folders
 from reports.text.markdown import escape, table
 from reports.text.sentences import threat_in_words
+from robench.plan.data_title import images_title
 from robench.recipe import Info
 from robench.record.files import write_atomic
 from robench.record.parts import RecordedTarget, RecordedThreat
@@ -115,7 +116,7 @@ def _results(results: Sequence[tuple[Board, Row]]) -> tuple[list[str], list[list
     for board, row in results:
         threat = f"{board.threat.power(board.eps_text)}, {board.goal}" if board.norm else "no attack"
         remarks = [*(["in doubt"] if row.doubted else []), *row.remarks]
-        texts = [f"{board.dataset} {board.split}", threat, str(row.n)]
+        texts = [images_title(board.dataset, board.split), threat, str(row.n)]
         texts += [with_interval(share) for share in (row.clean, row.white_box, row.worst_case)]
         texts += [with_interval(row.certified)] if bounds else []
         median = median_of(row, board.norm)

@@ -26,6 +26,7 @@ from reports.text.doubt_sentences import DoubtGroup, doubt_groups
 from reports.text.escape import percent, visible
 from reports.text.sentences import threat_in_words
 from robench.errors import ConfigError
+from robench.plan.data_title import images_title
 from robench.record.parts import RecordedThreat
 
 
@@ -140,7 +141,8 @@ def short_titles(boards: Sequence[Board]) -> list[str]:
     """Return the threat of every board, with its data where there are several; whole where two are alike."""
     several = len({(board.dataset, board.split) for board in boards}) > 1
     titles = [
-        (f"{board.dataset} {board.split}, " if several else "") + _threat(board).strip() for board in boards
+        (f"{images_title(board.dataset, board.split)}, " if several else "") + _threat(board).strip()
+        for board in boards
     ]
     return [
         title[:1].upper() + title[1:] if titles.count(title) == 1 else board.title

@@ -11,6 +11,7 @@ from reports.board.shares import Share
 from reports.board.size_ranks import median_of
 from reports.text.doubt_sentences import listed_in_words
 from reports.text.escape import NOTHING, number, percent
+from robench.plan.data_title import images_title
 from robench.record.statistics import ENOUGH_TO_RANK
 
 _POWERS = {
@@ -64,7 +65,7 @@ def question(board: Board) -> str:
     """Return the question in one sentence."""
     count = sum(not row.absent for row in board.rows)
     models = "the model" if count == 1 else f"each of {count} models"
-    images = f"{board.n} images ({board.dataset} {board.split})"
+    images = f"{board.n} images ({images_title(board.dataset, board.split)})"
     if not board.norm:
         return f"On how many of {images} is {models} right, with no attack at all?"
     if math.isinf(board.eps):

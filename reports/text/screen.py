@@ -116,11 +116,9 @@ class Screen:
         open_doubts = [d for d in board.doubts if d.model not in ranking]
         renderables += [_doubt(d.model, d.code, d.evidence, d.remedy) for d in open_doubts]
         if count := len(board.doubts) - len(open_doubts):
-            renderables.append(
-                Text(
-                    f"({counted(count, 'finding')} lifted on ranked rows; --details shows them)", style="dim"
-                )
-            )
+            command = "`robench leaderboard --details` shows them"
+            lifted = f"({counted(count, 'finding')} lifted on ranked rows; {command})"
+            renderables.append(Text(lifted, style="dim"))
         return renderables
 
 

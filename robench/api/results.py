@@ -14,6 +14,7 @@ from robench.api import html
 from robench.api.plots import Plots
 from robench.errors import ConfigError
 from robench.format_names import plugin_of
+from robench.plan.data_title import images_title
 from robench.recipe import build
 from robench.record.frame import frame_of
 from robench.record.schema import Record
@@ -108,7 +109,9 @@ class Results:
     def _summary(self) -> str:
         models = {record.target.name for record in self.records}
         attacks = {record.attack.label for record in self.records if not record.attack.is_clean}
-        data = dict.fromkeys(f"{record.dataset.name} {record.dataset.split}" for record in self.records)
+        data = dict.fromkeys(
+            images_title(record.dataset.name, record.dataset.split) for record in self.records
+        )
         images = {(record.dataset.set, index) for record in self.records for index in record.columns.index}
         words = [_counted(len(models), "model"), _counted(len(attacks), "attack")]
         return (

@@ -12,7 +12,7 @@ from robench.run.progress import Reporter
 
 
 def write_certificates(store: Store, model: str, text: str, reporter: Reporter) -> Path:
-    """Write a table of certificates into `certified-MODEL.csv`, or the first free name after it; return its path.
+    """Write a table of certificates into `certified-MODEL.csv`, or the first free name after it.
 
     The same table again is not written twice.
 

@@ -13,6 +13,7 @@ from robench.cli.option_types import DataRoot, Device, Download, Set, TrustCode
 from robench.cli.options import Options, check_device
 from robench.errors import ConfigError, nearest
 from robench.plan.data_root import check_checkpoints
+from robench.plan.data_title import images_title
 from robench.plurals import counted
 
 if TYPE_CHECKING:
@@ -268,7 +269,9 @@ def _preflight(plan: Plan, options: Options) -> None:
 
     trial = try_out(plan, options.folder(plan), options.environment)
     data = trial.data
-    typer.echo(printable(f"data: {data.name} {data.split}, {counted(len(data), 'image')} {data.shape}"))
+    typer.echo(
+        printable(f"data: {images_title(data.name, data.split)}, {counted(len(data), 'image')} {data.shape}")
+    )
     for entry in trial.models:
         model = entry.model
         sources = ", ".join(entry.sources or model.sources)

@@ -249,11 +249,11 @@ def _threat(spec: ThreatSpec, *, graph: bool) -> str:
 
 def _images(data: DataSpec) -> str:
     """Return what the images are called in rows and reports, and what reads them if that differs."""
-    from robench.plan.data_title import data_title
+    from robench.plan.data_title import data_title, images_title
 
     name = data.dataset.name
     title = data_title(name, data.dataset.options, data.split)
-    return f"{title} {data.split}" + (f" ({name})" if title != name else "")
+    return images_title(title, data.split) + (f" ({name})" if title != name else "")
 
 
 def _count(data: DataSpec) -> str:

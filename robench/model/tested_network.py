@@ -272,6 +272,8 @@ def _shape_remedy(answer: Tensor, count: int) -> str:
         return "The network drops the batch axis of a single image, as `squeeze()` does: use `flatten(1)`"
     if answer.ndim > 2 and answer[0].numel() == answer.shape[1]:
         return "Flatten them: `return outputs.flatten(1)`"
+    if answer.ndim == 1 and len(answer) == count and not answer.is_floating_point():
+        return "These are numbers of classes, as `argmax` gives: return the scores they are chosen by"
     if answer.ndim == 1 and len(answer) == count:
         return "A single score for two classes: return `torch.stack([-score, score], dim=1)`"
     return "Return one row of class scores for each image"

@@ -11,6 +11,8 @@ from robench.plan.resolution import resolve
 from robench.plan.spec import Plan
 from robench.plan.yaml_reader import Document, Key, read_file, read_text, read_value
 
+YAML = (".yaml", ".yml")
+"""How the name of a configuration file ends."""
 SUITES = Path(__file__).parents[1] / "suites"
 
 
@@ -31,6 +33,8 @@ def locate(name: str) -> Path:
         do = "Name the configuration that it was made from"
         raise ConfigError(where=name, expected="a configuration file", got="a run folder", do=do)
     if path.suffix or path.name != name:
+        if path.suffix in YAML and not path.exists():
+            raise _no_such_file(path)
         return path
     if name not in suites():
         if path.is_file():
@@ -39,6 +43,17 @@ def locate(name: str) -> Path:
         do = f"{near}{'' if near.endswith('?') else '.'} A file's name ends in .yaml"
         raise ConfigError(expected="a configuration file or the name of a suite", got=repr(name), do=do)
     return SUITES / f"{name}.yaml"
+
+
+def _no_such_file(path: Path) -> ConfigError:
+    """Return the refusal of a file that is not there; files and suites of a name like its own are given."""
+    folder = path.parent
+    files = [one for one in folder.iterdir() if one.suffix in YAML] if folder.is_dir() else []
+    near = nearest(path.stem, {*suites(), *(one.stem for one in files)})
+    for file in files:
+        near = near.replace(repr(file.stem), repr(str(file)))
+    expected, do = "a readable configuration file", near if near.endswith("?") else ""
+    return ConfigError(where=str(path), expected=expected, got="No such file or directory", do=do)
 
 
 def load(name: str, overrides: list[str] | None = None) -> Plan:

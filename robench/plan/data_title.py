@@ -10,6 +10,16 @@ OWN_DATA = ("npz", "image_folder")
 """Data sets that are a user's own file or folder, called as it is."""
 
 
+def images_title(name: str, split: str) -> str:
+    """Return what images are called in titles; those of a file `test.npz` are `test`, not `test test`.
+
+    Example:
+        >>> images_title("digits", "test"), images_title("test", "test")
+        ('digits test', 'test')
+    """
+    return name if name == split else f"{name} {split}"
+
+
 def data_title(name: str, options: Mapping[str, Any], split: str) -> str:
     """Return the name under which images appear in rows and reports, as far as it is known unread.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from robench.plan.data_title import images_title
 from robench.plurals import counted
 from robench.record.plain_threat import setting_text
 from robench.record.planned import PlannedRun
@@ -193,7 +194,7 @@ def missing_rows(records: Iterable[Record]) -> list[tuple[str, str, tuple[str, .
                 for model in plan.models or dict.fromkeys(r.target.name for r in here):
                     own_records = [r for r in fitting if r.target.name == model]
                     if texts := have.missing(model, own_records):
-                        rows.append((f"{name} {split}, {setting_text(threat)}", model, texts))
+                        rows.append((f"{images_title(name, split)}, {setting_text(threat)}", model, texts))
     return rows
 
 

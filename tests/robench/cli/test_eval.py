@@ -208,6 +208,36 @@ def test_a_radius_that_looks_like_a_slip_is_asked_about_before_the_work(cli):
     assert "meant" not in cli(*line, "8/255").stderr
 
 
+def test_numbers_of_classes_are_told_from_scores(cli, tmp_path):
+    code = "import torch\nmake = lambda: torch.nn.Sequential(torch.nn.Flatten(), Chosen())\n"
+    chosen = "class Chosen(torch.nn.Module):\n    def forward(self, x):\n        return x[:, :10].argmax(1)\n"
+    (tmp_path / "net.py").write_text(code + chosen)
+    outcome = cli(*LINE, "--attacks", "fgsm", "--workers", 0)
+    assert outcome.exit_code == 2
+    assert "These are numbers of classes, as `argmax` gives" in " ".join(outcome.output.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("digts.yaml", "Did you mean 'digits'"),
+        ("mien.yaml", "Did you mean 'mine.yaml'"),
+        ("qq.yaml", "directory."),
+    ],
+)
+def test_a_configuration_that_is_not_there_is_answered_by_names_near_to_it(cli, tmp_path, name, text):
+    (tmp_path / "mine.yaml").write_text("")
+    outcome = cli("run", name)
+    assert outcome.exit_code == 2
+    assert text in " ".join(outcome.stderr.split())
+
+
+def test_images_of_a_file_called_as_their_split_are_named_once(cli):
+    np.savez("test.npz", x=np.zeros((4, 1, 8, 8), "float32"), y=np.arange(4))
+    line = ["eval", "net.py:make", "--data", "test.npz", "--eps", "0.1", "--attacks", "fgsm"]
+    assert ": test (npz), " in cli(*line, "--dry-run").stdout
+
+
 def test_a_mistake_is_told_without_torch(cli, tmp_path):
     code = (
         "import sys; from robench.cli import main\n"
