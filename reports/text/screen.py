@@ -117,8 +117,8 @@ class Screen:
         renderables += [_doubt(d.model, d.code, d.evidence, d.remedy) for d in open_doubts]
         if count := len(board.doubts) - len(open_doubts):
             command = "`robench leaderboard --details` shows them"
-            lifted = f"({counted(count, 'finding')} lifted on ranked rows; {command})"
-            renderables.append(Text(lifted, style="dim"))
+            remark = f"({counted(count, 'finding')} lifted on ranked rows; {command})"
+            renderables.append(Text(remark, style="dim"))
         return renderables
 
 

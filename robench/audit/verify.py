@@ -74,8 +74,8 @@ def check_files(store: Store) -> list[Check]:
     records, faults = store.readable()
     unreadable = [f"{store.root / fault.about}: {fault.text}" for fault in faults]
     evidence = "; ".join(unreadable[:3])
-    looked = len(store.planned())
-    readable = Check(name="records", looked=looked, wrong=len(unreadable), evidence=evidence)
+    count = len(store.planned())
+    readable = Check(name="records", looked=count, wrong=len(unreadable), evidence=evidence)
     tables = _tables(store, records)
     if store.facts()[0].get("status") in FINAL:
         return [readable, tables]
@@ -94,9 +94,9 @@ def unfinished(store: Store, expected: int | None = None) -> Check | None:
         expected: how many the plan has; None where its models could not be made again, and only `run.json`
             says it.
     """
-    facts, finished = store.facts()[0], len(set(store.planned()))
+    facts, count = store.facts()[0], len(set(store.planned()))
     total = int(facts.get("expected", 0)) if expected is None else expected
-    if finished >= total and (finished or total):
+    if count >= total and (count or total):
         return None
     go_on = "give the command again that began it, which goes on where it stopped"
     reasons = {
@@ -105,7 +105,7 @@ def unfinished(store: Store, expected: int | None = None) -> Check | None:
         "part": "parts of the plan were done (--shard); do the others too, or merge them",
     }
     evidence = reasons.get(str(facts.get("status")), f"the run has not ended; {go_on}")
-    return Check(name=UNITS, looked=finished, wrong=0, missing=max(total - finished, 1), evidence=evidence)
+    return Check(name=UNITS, looked=count, wrong=0, missing=max(total - count, 1), evidence=evidence)
 
 
 def _tables(store: Store, records: Sequence[Record]) -> Check:

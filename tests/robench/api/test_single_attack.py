@@ -82,8 +82,8 @@ def test_more_outputs_than_many_labels_show_classes_are_refused():
     ) as refusal:
         robench.attack(net, x, y, "fgsm", eps=0.05)
     assert "class_map" in str(refusal.value)
-    said = robench.wrap(net, name="net", classes=4)
-    assert len(robench.attack(said, x, y, "fgsm", eps=0.05)) == 40
+    model = robench.wrap(net, name="net", classes=4)
+    assert len(robench.attack(model, x, y, "fgsm", eps=0.05)) == 40
     assert len(robench.attack(net, x[:19], y[:19], "fgsm", eps=0.05)) == 19  # too few labels to tell
     assert len(robench.attack(net, x, y + (y == 2), "fgsm", eps=0.05)) == 40  # some of the classes
 

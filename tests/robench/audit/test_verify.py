@@ -131,9 +131,9 @@ def test_changed_verdicts_in_a_run_that_has_not_ended_are_found(run):
 @pytest.mark.thorough
 def test_a_unit_that_was_taken_away_from_a_finished_run_is_missed(run):
     facts = json.loads((run / "run.json").read_text())
-    total, gone = facts["expected"], facts["units"].pop()
+    total, key = facts["expected"], facts["units"].pop()
     (run / "run.json").write_text(json.dumps({**facts, "expected": total - 1}))
-    (run / "units" / f"{gone}.json").unlink()
+    (run / "units" / f"{key}.json").unlink()
     report(run)
     result = command("verify", run)
     assert result.exit_code == 1

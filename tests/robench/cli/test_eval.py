@@ -210,8 +210,8 @@ def test_a_radius_that_looks_like_a_slip_is_asked_about_before_the_work(cli):
 
 def test_numbers_of_classes_are_told_from_scores(cli, tmp_path):
     code = "import torch\nmake = lambda: torch.nn.Sequential(torch.nn.Flatten(), Chosen())\n"
-    chosen = "class Chosen(torch.nn.Module):\n    def forward(self, x):\n        return x[:, :10].argmax(1)\n"
-    (tmp_path / "net.py").write_text(code + chosen)
+    module = "class Chosen(torch.nn.Module):\n    def forward(self, x):\n        return x[:, :10].argmax(1)\n"
+    (tmp_path / "net.py").write_text(code + module)
     outcome = cli(*LINE, "--attacks", "fgsm", "--workers", 0)
     assert outcome.exit_code == 2
     assert "These are numbers of classes, as `argmax` gives" in " ".join(outcome.output.split())
