@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import nn
 
@@ -19,7 +19,6 @@ from robench.plan.radius import EXPECTED
 
 Subject = Model | Network
 """What can be evaluated."""
-Radius = TypeVar("Radius")
 AttackLike = Attack | str | Callable[..., Any]
 """An attack with its options, the name of one, or a function `(model, x, y, eps)`."""
 
@@ -64,16 +63,10 @@ def images_from(images: ImageSet | tuple[Any, Any]) -> ImageSet:
     raise InputError(where="images", expected=expected, got=f"a {type(value).__name__}", do=do)
 
 
-def given_radius(eps: Radius | None) -> Radius:
-    """Return the radius that a call gave.
-
-    Raises:
-        ConfigError: it gave none.
-    """
-    if eps is None:
-        do = 'Write eps="8/255" for this radius, or eps="inf" for the smallest perturbation'
-        raise ConfigError(where="eps", expected=EXPECTED, got="none", do=do)
-    return eps
+def missing_radius() -> ConfigError:
+    """Return the error of a call without a radius."""
+    do = 'Write eps="8/255" for this radius, or eps="inf" for the smallest perturbation'
+    return ConfigError(where="eps", expected=EXPECTED, got="none", do=do)
 
 
 def check_radius(threat: ThreatModel) -> None:

@@ -16,8 +16,8 @@ from robench.api.benchmark_inputs import (
     Subject,
     attacks_from,
     check_radius,
-    given_radius,
     images_from,
+    missing_radius,
     models_from,
 )
 from robench.api.results import Results
@@ -151,7 +151,8 @@ def benchmark(
         if name not in option_names:
             do = nearest(name, option_names)
             raise ConfigError(where="benchmark", expected="an option of benchmark", got=repr(name), do=do)
-    eps = given_radius(eps)
+    if eps is None:
+        raise missing_radius()
     data = images_from(images)
     subjects = models_from(models, data)
     radii = [*eps] if isinstance(eps, Sequence) and not isinstance(eps, str) else [eps]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robench import plugins
 from robench.api.attacked import Attacked
-from robench.api.benchmark_inputs import check_radius, given_radius
+from robench.api.benchmark_inputs import check_radius, missing_radius
 from robench.api.makers import Network, columns_of, make_attack, wrap
 from robench.api.strongest_verdicts import SourceVerdicts, strongest
 from robench.attack.craft import Crafted, check_attack
@@ -117,7 +117,9 @@ def attack(
     if not isinstance(aim, bool):
         do = "The class after the true one is aimed at; a class of your choice cannot be named"
         raise InputError(where="targeted", expected="True or False", got=f"a {type(aim).__name__}", do=do)
-    number, text = radius(given_radius(eps))
+    if eps is None:
+        raise missing_radius()
+    number, text = radius(eps)
     label = attack if isinstance(attack, str) else str(getattr(attack, "__name__", type(attack).__name__))
     label = label.rpartition(":")[2] if label.rpartition(":")[0].endswith(".py") else label
     recipe = make_attack(attack, **options)

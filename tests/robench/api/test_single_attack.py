@@ -310,14 +310,14 @@ NONSENSE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["fgsm", "pgd", "square"])
-def test_inference_mode_around_a_call_is_no_matter(name):
-    net = linear()
-    plain = robench.attack(net, X, Y, name, eps=0.1)
+@pytest.mark.parametrize(("name", "options"), [("fgsm", {}), ("pgd", {}), ("square", {"queries": 50})])
+def test_inference_mode_around_a_call_is_no_matter(name, options):
+    net, attack = linear(), robench.make_attack(name, **options)
+    plain = robench.attack(net, X, Y, attack, eps=0.1)
     with torch.inference_mode():
-        inside = robench.attack(net, X * 1, Y, name, eps=0.1)
+        inside = robench.attack(net, X * 1, Y, attack, eps=0.1)
         data = robench.image_set(X * 1, Y, classes=3)
-        board = robench.benchmark(net, data, attacks=name, eps=0.1).leaderboard()
+        board = robench.benchmark(net, data, attacks={name: attack}, eps=0.1).leaderboard()
     assert torch.equal(inside.images, plain.images)
     assert board.worst_case.tolist() == [plain.robust_accuracy]
 

@@ -154,6 +154,7 @@ def copied(run, folder):
     return Store(shutil.copytree(run, folder))
 
 
+@pytest.mark.thorough
 def test_a_clean_accuracy_that_is_made_up_is_in_doubt(finished, tmp_path):
     store = copied(finished, tmp_path / "run")
     (clean,) = [record for record in store.read_records() if record.attack.is_clean]

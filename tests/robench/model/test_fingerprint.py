@@ -341,6 +341,7 @@ class Endless(Fraction):
         return Endless, (Endless(1),), [Endless(1)]
 
 
+@pytest.mark.thorough
 def test_objects_without_end_are_given_up():
     assert network_digest(holding(Endless(1)))
 
@@ -351,6 +352,7 @@ print([network_digest(holding(make(0.5))).hex() for make in LIBRARY.values()])
 """
 
 
+@pytest.mark.thorough
 def test_values_of_libraries_are_told_alike_in_each_process():
     answers = {
         subprocess.run(
