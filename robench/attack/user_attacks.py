@@ -25,7 +25,8 @@ from torch import nn
 from robench import plugins, recipe
 from robench.attack.norms import NORMS
 from robench.attack.protocol import Attack, AttackInfo
-from robench.errors import ConfigError, JobError
+from robench.attack.returned_images import images_like
+from robench.errors import ConfigError
 from robench.intake.user_code import is_reference
 from robench.model.user_errors import told_by_line
 from robench.model.user_objects import (
@@ -51,8 +52,6 @@ if TYPE_CHECKING:
 IMAGES = "adversarial images"
 """What an attack was to return, where it failed."""
 ASKED = ", after it had asked about images of shape"
-MOST_NAMED = 3
-"""Things in a list that a message names one by one."""
 GIVEN = ("norm", "targeted", "seed")
 """Parameters that a function is given what the threat says where it has them."""
 
@@ -110,7 +109,7 @@ def _plugin(user: UserObject, where: str) -> type[Any]:
         # It asks an oracle: whether the network or the attack raised is not known here.
         boundary = told_by_line(user, expected=IMAGES)
         with borrowed_global_randomness(rng.torch_seed()), boundary:
-            return _like(own(self, oracle, *arguments, **keywords), oracle.x, user.name)
+            return images_like(own(self, oracle, *arguments, **keywords), oracle.x, user.name)
 
     setattr(call, "__signature__", inspect.signature(own))  # noqa: B010 - says which form its call has
     info = replace(user.value.info, identity=user.name, code=user.digest)
@@ -273,53 +272,7 @@ def _lent(
         torch.enable_grad(),
     ):
         for x, y in zip(torch.split(oracle.x, size), torch.split(oracle.y, size), strict=True):
-            parts.append(_like(run(attack, model, x.clone(), y.clone(), eps, dict(context)), x, user.name))
+            parts.append(
+                images_like(run(attack, model, x.clone(), y.clone(), eps, dict(context)), x, user.name)
+            )
     return torch.cat(parts) if parts else oracle.x.clone()
-
-
-def _like(value: Any, x: Images, name: str) -> Images:
-    """Return what an attack returned as images like x (B, C, H, W).
-
-    Raises:
-        JobError: it is no tensor or array of numbers of that shape, or holds bytes.
-    """
-    import numpy as np
-    import torch
-
-    if isinstance(value, tuple | list) and len(value) == 1:
-        (value,) = value
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
-        value = torch.from_numpy(value)
-    do = "Return the images alone, a tensor like x"
-    if value is None:
-        do = "The attack has no `return`, or one without a value: return a tensor like x"
-    elif isinstance(value, torch.Tensor) and value.shape == x.shape and not value.is_complex():
-        if value.dtype.is_floating_point or not value.numel() or int(value.max()) <= 1:
-            return value.detach().to(device=x.device, dtype=x.dtype)
-        do = "Return floats like x: divide by 255 if these are pixels from 0 to 255"
-    raise JobError(
-        where=name,
-        expected=f"adversarial images of shape {tuple(x.shape)} with values in [0, 1], as x has",
-        got=_in_words(value),
-        do=do,
-    )
-
-
-def _in_words(value: Any) -> str:
-    """Say what an attack returned in place of images."""
-    import torch
-
-    if value is None:
-        return "nothing"
-    if isinstance(value, tuple | list):
-        kinds = [_in_words(one) for one in value] if len(value) <= MOST_NAMED else []
-        return f"a {type(value).__name__} of {len(value)}" + (f" ({', '.join(kinds)})" if kinds else "")
-    shape = f" of shape {tuple(value.shape)}" if hasattr(value, "shape") else ""
-    if not isinstance(value, torch.Tensor):
-        return f"a value of type {type(value).__name__}{shape}"
-    numbers = ""
-    if value.is_complex():
-        numbers = " of complex numbers"
-    elif not value.dtype.is_floating_point and value.numel():
-        numbers = f" of whole numbers up to {int(value.max())}"
-    return f"a tensor{shape}{numbers}"
