@@ -63,7 +63,7 @@ def pieces_by_processes(shares: Sequence[Share], count: int) -> list[list[bytes]
 
     try:
         for _ in range(min(count, len(shares))):
-            with contextlib.suppress(OSError, ValueError):  # no memory, or too many processes
+            with contextlib.suppress(OSError, ValueError, TypeError):  # no memory, no interpreter to start
                 readers.append(_Reader())
         threads = [threading.Thread(target=serve, args=(reader,), daemon=True) for reader in readers]
         for thread in threads:

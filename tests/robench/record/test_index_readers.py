@@ -143,6 +143,7 @@ _BAD = {
     "tells too little": "print('[100]'); print('abc')",
     "tells no piece": "import sys; sys.stdin.readline(); print('[4]\\nabcd', end='', flush=True)",
     "cannot be started": None,
+    "no interpreter": None,  # of a program that embeds Python
 }
 
 
@@ -152,7 +153,8 @@ def test_a_process_that_fails_costs_nothing_but_time(run, monkeypatch, way):
     alone = made(run)
     cores(monkeypatch, 2)
     if _BAD[way] is None:
-        monkeypatch.setattr(index_readers.sys, "executable", str(run / "nothing"))
+        path = str(run / "nothing") if way == "cannot be started" else None
+        monkeypatch.setattr(index_readers.sys, "executable", path)
     else:
         monkeypatch.setattr(index_readers, "_START", _BAD[way])
     assert made(run) == alone
