@@ -208,7 +208,7 @@ def _told(light, notes):
     def reading(self, key, *rest):
         files = []
         whole = self._read
-        self._read = lambda own: files.append(own) or whole(own)
+        self._read = lambda own, **how: files.append(own) or whole(own, **how)
         try:
             return light(self, key, *rest)
         finally:
