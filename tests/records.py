@@ -34,6 +34,12 @@ def changed(record, **parts):
     return dataclasses.replace(record, **values)
 
 
+def asking(record, count):
+    """Return a record whose attack asked so many questions about each image."""
+    columns = dataclasses.replace(record.columns, forwards=[count] * len(record.columns))
+    return record.noting(columns=columns)
+
+
 def plain_of(path):
     """Return what the file of a record says as plain JSON data, its columns as lists."""
     data = json.loads(path.read_text())

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from robench.intake.user_code import is_reference
 from robench.record.schema import Record
+from robench.record.status import ROBUST
+
+FEWEST_QUESTIONS = 20
+"""Questions that an attack without gradients must have asked about an image that stands, on average."""
 
 
 def is_control(record: Record) -> bool:
@@ -16,10 +21,30 @@ def uses_gradients(record: Record) -> bool:
 
 
 def is_one_step(record: Record) -> bool:
-    """Tell whether the attack asked for one gradient of each image only."""
-    return uses_gradients(record) and record.source.gradients == 1
+    """Tell whether the attack asked for the gradients of one point of each image only."""
+    gradients = record.source.gradients
+    return uses_gradients(record) and (
+        gradients == 1 or (gradients > 1 and record.attack.options.get("steps") == 1)
+    )
+
+
+def hardly_asks(record: Record) -> bool:
+    """Tell whether an attack without gradients asked about what stands so seldom that it proves nothing.
+
+    One of a user's file may return the images as they are, or noise, by design or by mistake.
+    """
+    # Of an attack of ours or of a library no gradient only says that an old record does not count them.
+    without = not uses_gradients(record) or is_reference(record.attack.name)
+    if record.attack.is_clean or not without or record.source.gradients > 0 or not len(record.columns):
+        return False
+    passes = record.columns.total("forwards") + record.columns.total("backwards")
+    if passes >= FEWEST_QUESTIONS * len(record.columns):  # else the columns need not be read from the file
+        return False
+    status, forwards, backwards = record.columns.arrays("status", "forwards", "backwards")
+    own = (forwards + backwards)[status == ROBUST]
+    return bool(len(own)) and float(own.mean()) < FEWEST_QUESTIONS
 
 
 def is_proper(record: Record) -> bool:
-    """Tell whether the record is of an attack that can prove something: no control, more than one step."""
-    return not is_control(record) and not is_one_step(record)
+    """Tell whether the record is of an attack that can prove something: none of the above."""
+    return not is_control(record) and not is_one_step(record) and not hardly_asks(record)

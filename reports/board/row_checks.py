@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from reports.board.attack_kinds import is_control, is_proper
+from reports.board.attack_kinds import FEWEST_QUESTIONS, is_control, is_proper
 from reports.board.board_types import Doubt
 from reports.board.identities import by_attack, is_joint
 from reports.board.paired_images import count, standing
@@ -74,7 +74,8 @@ def row_checks(samples: Samples, target: str) -> Iterator[Doubt]:
             model=name,
             code=WEAK_ONLY,
             count=1,
-            evidence=f"nothing stronger than {', '.join(labels)} was run on it: one gradient step, or chance",
+            evidence=f"nothing stronger than {', '.join(labels)} was run on it: one step, chance, or "
+            f"fewer than {FEWEST_QUESTIONS} questions about an image",
             remedy="Run an iterative attack",
             unlifted=True,
         )

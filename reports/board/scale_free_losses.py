@@ -9,9 +9,13 @@ from reports.board.paired_images import standing
 from robench.record.schema import Record
 
 SCALE_FREE_ATTACKS = frozenset(
-    {"apgd_targeted", "autoattack", "economical_autoattack", "fab", "fab_targeted", "deepfool", "fmn"}
-)
-"""Attacks that break as much on scores of any size, whatever their options."""
+    {
+        "attacks.apgd_targeted:APGDTargeted", "attacks.autoattack:AutoAttack", "attacks.deepfool:DeepFool",
+        "attacks.economical:EconomicalAutoAttack", "attacks.fab:FAB", "attacks.fab_targeted:FABTargeted",
+        "attacks.fmn:FMN",
+    }
+)  # fmt: skip
+"""Attacks, by identity, that break as much on scores of any size, whatever their options."""
 
 SCALE_FREE_LOSSES = frozenset({"margin", "dlr"})
 

@@ -18,6 +18,7 @@ from robench.judge.answer_probes import (
     first_answers,
     random_output,
 )
+from robench.judge.edge_probe import blind_at_the_ends
 from robench.judge.gradient_probes import gradient_defect, without_gradient
 from robench.judge.output_probes import not_a_distribution, output_defect
 from robench.judge.scale_probe import scale_dependence
@@ -62,9 +63,11 @@ def probe(model: Model, x: Images, y: Labels, *, most: int = IMAGES) -> tuple[Fi
         defect = random_output(model, x, outputs, first) or batch_dependence(model, x, outputs, first, whole)
         if defect:
             return tuple(one for one in (*findings, defect, without_gradient(model, x)) if one)
-        if model.neighbourhood is not None:
-            return findings  # a graph head saturates by nature; its gradient sources are made for that
         right = classes == y
+        if model.neighbourhood is not None:
+            # A graph head saturates by nature; its gradient sources are made for that.
+            blindness = blind_at_the_ends(model, x[right], y[right]) if bool(right.any()) else None
+            return (*findings, blindness) if blindness else findings
         defect = not_a_distribution(model.output, outputs)
         if defect is None and bool(right.any()):
             # What counts is what an attacker differentiates: a smoothed model may answer with votes that say
@@ -74,5 +77,6 @@ def probe(model: Model, x: Images, y: Labels, *, most: int = IMAGES) -> tuple[Fi
                 surrogate, _ = source.surrogate(x)
             defect = output_defect(model, source, surrogate, y, right)
             defect = defect or gradient_defect(model, x[right], y[right])
+            defect = defect or blind_at_the_ends(model, x[right], y[right])
             defect = defect or scale_dependence(model, x[right], y[right])
         return (*findings, defect) if defect else findings

@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from reports.board.leaderboard import boards
-from tests.records import changed
+from tests.records import asking, changed
 from tests.reports.board.test_leaderboard import B, M, R, record
 
 TEN = {"classes": [str(c) for c in range(10)]}
@@ -51,7 +51,18 @@ def test_a_board_of_one_step_attacks_and_controls_proves_nothing():
     assert row.unlifted == ("weak-attacks-only",)
     assert row.rank is None
     assert only(clean(120), fgsm, noise, attack()).unlifted == ()
-    assert only(clean(120), fgsm, attack(gradients=0, label="square", needs="score")).unlifted == ()
+    square = attack(gradients=0, label="square", needs="score")
+    assert only(clean(120), fgsm, asking(square, 100)).unlifted == ()
+    assert only(clean(120), asking(square, 2)).unlifted == ("weak-attacks-only",)
+    one_step = changed(attack(gradients=9, label="deepfool"), attack={"options": {"steps": 1}})
+    assert only(clean(120), one_step).unlifted == ("weak-attacks-only",)
+
+
+@pytest.mark.parametrize("count", [0, 1, 10])
+def test_an_attack_of_a_file_that_hardly_asks_proves_nothing(count):
+    own = attack(gradients=0, label="lazy", name="mine.py:lazy")
+    assert only(clean(120), asking(own, count)).unlifted == ("weak-attacks-only",)
+    assert only(clean(120), asking(own, 20)).unlifted == ()
 
 
 def test_records_that_do_not_say_how_many_gradients_are_not_taken_for_one_step():

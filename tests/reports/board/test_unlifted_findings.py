@@ -3,14 +3,14 @@
 import pytest
 
 from reports.board.unlifted_findings import unlifted_codes
-from tests.records import changed
+from tests.records import asking, changed
 from tests.reports.board.test_leaderboard import R, record
 
 
 def cell(*findings, label="pgd", gradient="exact", gradients=40, start=0, **attack):
     one = record("a", "a", label, [R] * 5, findings=findings, gradient=gradient, start=start)
     source = {"gradients": gradients}
-    return changed(one, source=source, attack=attack)
+    return asking(changed(one, source=source, attack=attack), 100)
 
 
 def clean(*findings):

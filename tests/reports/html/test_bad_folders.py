@@ -38,11 +38,10 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         HTML().render_run(tmp_path / "absent")
 
 
-def test_an_empty_run_says_that_there_is_nothing_yet(tmp_path):
+def test_an_empty_run_has_no_page_and_says_what_to_do(tmp_path):
     Store(tmp_path).prepare()
-    page = parse(HTML().render_run(tmp_path))
-    assert "Nothing to show yet" in [e.text.strip() for e in page.all("h2")]
-    assert not list(page.all("table"))
+    with pytest.raises(ConfigError, match="at least one finished unit"):
+        HTML().render_run(tmp_path)
 
 
 def test_a_run_of_failures_lists_them(tmp_path):

@@ -7,6 +7,7 @@ import torch
 
 from reports.board.leaderboard import boards
 from reports.board.scale_free_losses import SCALE_FREE_ATTACKS
+from robench import plugins
 from robench.api import benchmark, make_attack
 from robench.judge.output_probes import FLAT, lead_of
 from robench.judge.probes import probe
@@ -67,6 +68,15 @@ def test_the_lead_is_the_median_over_images():
     assert lead_of(outputs, OutputKind.LOGITS) == pytest.approx(3.0)  # of 3, 0.5 and 7.5
 
 
+SCALE_FREE = (
+    "apgd_targeted", "autoattack", "deepfool", "economical_autoattack", "fab", "fab_targeted", "fmn",
+)  # fmt: skip
+
+
+def test_the_attacks_without_a_scale_are_known_by_their_identity():
+    assert {plugins.find("attacks", name).info.identity for name in SCALE_FREE} == SCALE_FREE_ATTACKS
+
+
 def row(*attacks, factor=0.1):
     plugins = {name: make_attack(name, **options) for name, options in attacks}
     result = benchmark(
@@ -83,10 +93,11 @@ def test_pgd_alone_gets_no_rank_and_a_loss_without_scale_lifts_the_finding():
     assert "flat-output" in beside.findings
     assert "flat-output" not in beside.unlifted
     assert beside.attacks["apgd"].count < alone.attacks["pgd"].count
+    assert "flat-output" not in row(("pgd", {"steps": 20}), ("fab", {"steps": 3})).unlifted
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", sorted(SCALE_FREE_ATTACKS | {"square", "pgd margin", "apgd dlr"}))
+@pytest.mark.parametrize("name", [*SCALE_FREE, "square", "pgd margin", "apgd dlr"])
 def test_attacks_that_are_called_scale_free_are(name):
     plugin, _, loss = name.partition(" ")
     options = {"loss": loss} if loss else {}
