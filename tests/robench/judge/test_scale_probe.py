@@ -9,7 +9,7 @@ from reports.board.leaderboard import boards
 from reports.board.scale_free_losses import SCALE_FREE_ATTACKS
 from robench import plugins
 from robench.api import benchmark, make_attack
-from robench.judge.output_probes import FLAT, lead_of
+from robench.judge.output_probes import lead_of
 from robench.judge.probes import probe
 from robench.judge.scale_probe import CLOSE, scale_dependence
 from robench.model.interface import Model, OutputKind
@@ -47,6 +47,16 @@ def test_a_tenth_of_the_scores_is_told_and_the_scores_themselves_are_not():
     assert "multiplied by 8" in finding.evidence
 
 
+@pytest.mark.parametrize(
+    ("factor", "change"), [(0.4, lambda z: z), (1.0, lambda z: z**3 / 100), (1.0, lambda z: (z / 5) ** 5)]
+)
+def test_smaller_and_bent_scores_are_told(factor, change):
+    x, y = images().batch(slice(0, 64))
+    model = scaled(factor, change)
+    assert torch.equal(model.net(x).argmax(1), network()(x).argmax(1))
+    assert [finding.code for finding in probe(model, x, y)] == ["flat-output"]
+
+
 def test_probabilities_are_measured_by_their_logarithms():
     model = scaled(0.1, lambda z: z.softmax(1), output=OutputKind.SIMPLEX)
     finding = scale_dependence(model, *right_of(model))
@@ -55,12 +65,11 @@ def test_probabilities_are_measured_by_their_logarithms():
     assert finding == plain
 
 
-def test_a_close_lead_that_costs_nothing_is_not_told():
-    """The lead is within what is measured, and both ascents break the same: no doubt without a difference."""
-    net = gallery.Through(gallery.sound(), lambda z: 0.1 * z)
+def test_sound_scores_that_lead_far_are_not_told():
     x, y = gallery.data().batch(slice(0, 64))
-    assert FLAT < lead_of(net(x).detach(), OutputKind.LOGITS) < CLOSE
-    assert probe(Model(name="m", net=net.eval(), classes=4), x, y) == ()
+    net = gallery.sound()
+    assert lead_of(net(x).detach(), OutputKind.LOGITS) > CLOSE
+    assert scale_dependence(Model(name="m", net=net, classes=4), x, y) is None
 
 
 def test_the_lead_is_the_median_over_images():
