@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from robench import plugins
 from robench.api import html
 from robench.api.plots import Plots
-from robench.errors import ConfigError
+from robench.errors import ConfigError, JobError
 from robench.format_names import plugin_of
 from robench.plan.data_title import images_title
+from robench.plurals import counted
 from robench.recipe import build
 from robench.record.frame import frame_of
 from robench.record.schema import Record
@@ -50,7 +51,8 @@ class Results:
         """Return a tidy table: a line for each image and measurement, a column for each fact.
 
         `status` is the judge's verdict: `robust`, `broken`, `misclassified` before any attack, or `failed`.
-        Lines of clean images have the attack `clean`.
+        Lines of clean images have the attack `clean`. `model` is who was judged and `source` whom the images
+        were crafted on: white-box lines are those where they are equal.
         """
         return frame_of(self.records)
 
@@ -61,10 +63,19 @@ class Results:
         codes in `findings`, separated by spaces, `lifted_findings` has those that put no row in doubt, and
         `standing` those that do; each is empty where there is none. All other columns are those of the CSV
         file.
+
+        Raises:
+            JobError: nothing was measured, because every job failed; says why the first did.
         """
         import pandas as pd
 
         if not self.records:
+            if self.failures:
+                do = "Mend what failed; `.failures` has all of it"
+                title, _, trace = self.failures[0].strip().partition(": Traceback")
+                reason = trace.splitlines()[-1][:300] if trace else ""
+                got = f"none, for {counted(len(self.failures), 'job')} failed: {title[:300]}: {reason}"
+                raise JobError(where="leaderboard", expected="at least one measurement", got=got, do=do)
             return pd.DataFrame()
         text: str = plugins.find("reports", "csv")().render(self.records)
         frame = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])

@@ -23,8 +23,8 @@ from robench.types import Images, Labels, Outputs, PerSample
 
 CLOSE = 6.0
 """From this lead on larger scores are not tried, and fewer images asked. Of networks with leads of 4 to 12
-the other ascents broke at most 2 of 42 to 64 images more (5 of 55 once); of the same with scores of 0.4 to 0.03
-times the size, 3 to 18."""
+the other ascents broke at most 2 of 42 to 64 images more (5 of 55 once); of the same with scores of 0.4 to
+0.03 times the size, 3 to 18."""
 
 LEAD = 10.0
 """The lead to which scores are brought for the comparison: cross-entropy then follows the nearest class."""

@@ -72,6 +72,9 @@ class SingleModel:
         model = self._model()
         name = self.name or plain_name(self.model, self.checkpoint)
         radii = [part.strip() for part in self.eps.split(",")]
+        if len(radii) > 1 and "0" in radii:  # 0,1 as 0.1 is written in some languages
+            do = f"A comma parts radii; write {'.'.join(radii)} for one number" if len(radii) == 2 else ""
+            raise ConfigError(where="--eps", expected="radii above 0", got=repr(self.eps), do=do)
         attacks, limit = self._attacks(smallest=radii == ["inf"])
         dataset = data_entry(self.data)
         count: dict[str, Any] = {"limit": self.limit} if self.limit else {"at_most": limit} if limit else {}

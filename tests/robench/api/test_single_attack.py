@@ -445,3 +445,13 @@ def test_an_attack_may_bring_a_surrogate():
     theirs = robench.attack(net, X, Y, Transferred(net), eps=0.1)
     assert list(own.status) == list(theirs.status)
     assert "broken" in list(theirs.status)
+
+
+def test_a_board_of_nothing_but_failures_says_why():
+    def raising(x):
+        raise RuntimeError("no such layer")
+
+    result = robench.benchmark({"net": raising}, (X, Y), attacks="fgsm", eps=0.1)
+    assert result.failures
+    with pytest.raises(JobError, match="no such layer"):
+        result.leaderboard()

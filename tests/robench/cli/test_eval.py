@@ -301,3 +301,9 @@ def test_another_evaluation_of_the_same_model_does_not_replace_the_first(cli):
     there = cli(*LINE, "--attacks", "noise", *small, "--out", "runs/net-digits-Linf-0.1")
     assert there.exit_code == 0, there.output  # it was named
     assert "holds another evaluation: its records stay" in " ".join(there.stderr.split())
+
+
+def test_a_decimal_comma_is_no_list_of_radii(cli):
+    result = cli("eval", "digits_cnn", "--data", "digits", "--eps", "0,1", "--attacks", "fgsm")
+    assert result.exit_code == 2
+    assert "write 0.1 for one number" in result.stderr
