@@ -1,8 +1,9 @@
 """`python -m benchmarks.graph_heads RUN... [--figure FILE.svg]`: heads by two protocols.
 
-The runs are those of the suite `mnist-gll`, one for each seed. The published attack of GLL (Brown et al.
-2024, arXiv:2412.08016, by the authors' code) is IFGSM through the head's exact derivative; everything is,
-image by image, the worst of all attacks through all gradient sources and of images crafted on other models.
+The runs are those of the suite `mnist-gll`, or `mnist-gll-adversarial`, one for each seed. The published
+attack of GLL (Brown et al. 2024, arXiv:2412.08016, by the authors' code) is IFGSM through the head's exact
+derivative; everything is, image by image, the worst of all attacks through all gradient sources and of images
+crafted on other models.
 Every head is compared with softmax by the exact McNemar test, p-values of all pairs corrected together
 (Holm).
 """
@@ -189,7 +190,7 @@ def _middle(results: Sequence[Outcome], model: str, eps: str, way: str) -> float
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the runs, print the tables and draw the figure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.graph_heads", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders of the suite mnist-gll")
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders of one of these suites")
     parser.add_argument("--figure", type=Path, help="an SVG file to write")
     options = parser.parse_args(arguments)
     results = [o for run in options.runs for o in outcomes(Store(run).read_records())]

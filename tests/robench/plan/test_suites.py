@@ -80,6 +80,23 @@ def test_the_graph_heads_share_one_network_and_one_size_of_template():
     }
 
 
+def test_graph_heads_are_trained_adversarially_as_long_as_softmax_and_at_its_radius():
+    plan = load(str(locate("mnist-gll-adversarial")))
+    models = {model.name: model for model in plan.models}
+    softmax = models["softmax"].train.defense.options
+    through = {name: model for name, model in models.items() if name.endswith("-trained")}
+    assert set(through) == {"gll-trained", "wnll-trained", "laplace-trained", "poisson-trained"}
+    for name, model in through.items():
+        options = model.train.defense.options
+        assert options["linear_epochs"] + options["epochs"] == softmax["epochs"]
+        assert (options["eps"], options["steps"]) == (softmax["eps"], softmax["steps"]) == (0.2, 5)
+        assert options["head"] == model.head.name == name.removesuffix("-trained")
+        assert model.train.data == models["softmax"].train.data
+        twin = models[model.head.name]
+        assert (twin.head, twin.features_of) == (model.head, "softmax")
+    assert [threat.eps for threat in plan.threats] == [0.1, 0.2, 0.3]
+
+
 def test_gll_is_attacked_by_its_authors_attack_in_pixels():
     deviation, eps, step = 0.3081, 0.3, 0.05  # of MNIST, and of the authors' code, in units of the deviation
     plan = load(str(locate("mnist-gll")))
