@@ -22,6 +22,9 @@ from robench.record.index_pieces import Share
 MOST_PROCESSES = 4
 """Each needs some 60 MiB, and more than these wait for the disk and for whoever joins the pieces."""
 
+LONGEST_WAIT = 0.2
+"""Seconds after which a signal is heard at the latest."""
+
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
     "from robench.record.index_reader import main; main()"
@@ -69,7 +72,9 @@ def pieces_by_processes(shares: Sequence[Share], count: int) -> list[list[bytes]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            while thread.is_alive():
+                # Without a limit a signal that comes just before the wait is heard only after it.
+                thread.join(LONGEST_WAIT)
     finally:  # also by Ctrl-C: the threads end with the processes that they listen to
         for reader in readers:
             reader.end()
