@@ -35,8 +35,9 @@ def changed(record, **parts):
 
 
 def asking(record, count):
-    """Return a record whose attack asked so many questions about each image."""
-    columns = dataclasses.replace(record.columns, forwards=[count] * len(record.columns))
+    """Return a record whose attack asked so many questions about each image, and for no gradient."""
+    n = len(record.columns)
+    columns = dataclasses.replace(record.columns, forwards=[count] * n, backwards=[0] * n)
     return record.noting(columns=columns)
 
 

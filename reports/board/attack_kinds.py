@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from robench.intake.user_code import is_reference
 from robench.record.schema import Record
 from robench.record.status import ROBUST
 
@@ -33,15 +32,14 @@ def hardly_asks(record: Record) -> bool:
 
     One of a user's file may return the images as they are, or noise, by design or by mistake.
     """
-    # Of an attack of ours or of a library no gradient only says that an old record does not count them.
-    without = not uses_gradients(record) or is_reference(record.attack.name)
-    if record.attack.is_clean or not without or record.source.gradients > 0 or not len(record.columns):
+    if record.attack.is_clean or record.source.gradients > 0 or not len(record.columns):
         return False
-    passes = record.columns.total("forwards") + record.columns.total("backwards")
-    if passes >= FEWEST_QUESTIONS * len(record.columns):  # else the columns need not be read from the file
-        return False
-    status, forwards, backwards = record.columns.arrays("status", "forwards", "backwards")
-    own = (forwards + backwards)[status == ROBUST]
+    if uses_gradients(record) and record.columns.total("backwards") > 0:
+        return False  # an old record, which does not say how many gradients
+    if record.columns.total("forwards") >= FEWEST_QUESTIONS * len(record.columns):
+        return False  # the columns need not be read from the file
+    status, forwards = record.columns.arrays("status", "forwards")
+    own = forwards[status == ROBUST]
     return bool(len(own)) and float(own.mean()) < FEWEST_QUESTIONS
 
 

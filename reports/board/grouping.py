@@ -96,13 +96,15 @@ def _missing(
         own = [*of_folder, *(_from_elsewhere(plan, of_folder, records) if len(plans) > 1 else ())]
         rows: dict[str, list[Record]] = by_target(own)
         there = {own_records[0].target.name for own_records in rows.values()}
-        if not setting.threat.norm or plan.has(setting.threat):
+        is_asked = not setting.threat.norm or plan.has(setting.threat)
+        if is_asked:
             rows |= {f":{name}": [] for name in plan.models if name not in there}
         have = Have(plan, own, setting.threat)
         for model, own_records in rows.items():
             texts = have.missing(model.partition(":")[2], own_records)
             missing[model] = tuple(dict.fromkeys((*missing.get(model, ()), *texts)))
-            whole |= set() if texts else {model}
+            # A plan that asks nothing under this threat says nothing of a row that is attacked under it.
+            whole |= {model} if is_asked and not texts else set()
     return missing, frozenset(whole)
 
 

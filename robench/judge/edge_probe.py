@@ -8,10 +8,9 @@ at the start or because a step ended there, an attack is told that it does not m
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-from robench.attack.losses import cross_entropy
-from robench.model.interface import GradientSource, Model
+from robench.judge.gradient_probes import loss_of, visited
+from robench.model.interface import Model
 from robench.plurals import counted
 from robench.record.schema import Finding
 from robench.types import Images, Labels
@@ -51,9 +50,9 @@ def blind_at_the_ends(model: Model, x: Images, y: Labels) -> Finding | None:
     inside = torch.where(
         at_end, start.clamp(low + INWARD * (high - low), high - INWARD * (high - low)), start
     )
-    here, there = (_gradient(source, point, y) for point in (start, inside))
-    if here is None or there is None:
-        return None
+    loss = loss_of(source, y)
+    (_, _, here), (_, _, there) = visited(loss, start), visited(loss, inside)
+    there = there.nan_to_num(0.0)
     size = there.abs().flatten(1)
     unseen_part = (size * (at_end & (here == 0)).flatten(1)).sum(dim=1)
     total = size.sum(dim=1)
@@ -71,15 +70,3 @@ def blind_at_the_ends(model: Model, x: Images, y: Labels) -> Finding | None:
         remedy="Leave out what clamps or rectifies the images in front of the network: they are inside the "
         "box anyway, and the classes stay the same; or give a gradient source that passes it (BPDA)",
     )
-
-
-def _gradient(source: GradientSource, at: Images, y: Labels) -> Tensor | None:
-    """Return the gradient of the cross-entropy in float64, None where there is none."""
-    leaf = at.detach().requires_grad_(True)
-    with torch.enable_grad():
-        outputs, _ = source.surrogate(leaf)
-        losses = cross_entropy(outputs, y, source.output)
-        if not losses.requires_grad:
-            return None
-        (gradient,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True)
-    return None if gradient is None else gradient.nan_to_num(0.0).double()

@@ -85,7 +85,7 @@ def _wrong_gradient(model: Model, x: Images, y: Labels) -> Finding | None:
     source = model.sources.get("exact")
     if source is None:
         return None
-    point, loss = x.detach().requires_grad_(True), _loss_of(source, y)
+    point, loss = x.detach().requires_grad_(True), loss_of(source, y)
     with torch.enable_grad():
         gradient = _gradient_of(loss(point), point)
     if gradient is None:
@@ -108,7 +108,7 @@ def _wrong_gradient(model: Model, x: Images, y: Labels) -> Finding | None:
     )
 
 
-def _loss_of(source: GradientSource, y: Labels) -> Callable[[Images], PerSample]:
+def loss_of(source: GradientSource, y: Labels) -> Callable[[Images], PerSample]:
     """Return the cross-entropy of what a source answers, as a function of images."""
 
     def loss(at: Images) -> PerSample:
@@ -124,13 +124,13 @@ def _off_the_path(model: Model, source: GradientSource, x: Images, y: Labels) ->
     A loss that jumps, as behind k-winners-take-all, or whose gradient is solved coarsely, may have the right
     slope at the images themselves and mislead every ascent from there.
     """
-    loss = _loss_of(source, y[:STEPS])
-    walk = [_visited(loss, x[:STEPS])]
+    loss = loss_of(source, y[:STEPS])
+    walk = [visited(loss, x[:STEPS])]
     for _ in range(STEPS):
         at, _, gradient = walk[-1]
         length = gradient.flatten(1).norm(dim=1).clamp_min(1e-30).view(-1, *(1,) * (x.ndim - 1))
         step = (PATH / STEPS * gradient / length).to(at.dtype)  # a network is asked in the type of its images
-        walk.append(_visited(loss, (at + step).clamp(*model.bounds)))
+        walk.append(visited(loss, (at + step).clamp(*model.bounds)))
     shares = torch.stack([_unexplained(walk[::stride]) for stride in (1, 2, 4)]).amin(dim=0)
     walkers = ~shares.isnan()
     if int(walkers.sum()) < min(4, len(x)) or float(shares[walkers].median()) <= OFF:
@@ -148,7 +148,8 @@ Visit = tuple[Images, PerSample, Images]
 """A point (B, C, H, W), its loss (B,) and its gradient, the latter two in float64."""
 
 
-def _visited(loss: Callable[[Images], PerSample], at: Images) -> Visit:
+def visited(loss: Callable[[Images], PerSample], at: Images) -> Visit:
+    """Return a point, its loss and its gradient there, zero where there is none."""
     leaf = at.detach().requires_grad_(True)
     with torch.enable_grad():
         value = loss(leaf)

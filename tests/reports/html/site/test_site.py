@@ -173,6 +173,18 @@ def test_an_interrupted_run_of_the_same_weights_costs_a_finished_row_nothing(tmp
     ]
 
 
+def test_a_run_that_asked_for_another_threat_finishes_no_row_of_this_one(tmp_path):
+    begun_run = entry(tmp_path, "second", [("a", 1)], attacks=("attack-0",))
+    part = planned(begun_run, "q", ("attack-0", "attack-1"), ("a",))
+    clean_run = entry(tmp_path, "first", [("a", 1)], attacks=())
+    plan = PlannedRun(models=("a",), threats=(), digest="p", seed="0")
+    clean = [replace(record, planned=plan) for record in clean_run.records]
+    (board,) = [b for b in boards_of(boards_of_many_runs((*clean, *part))) if b.norm]
+    (row,) = board.rows
+    assert (row.rank, row.partial) == (None, True)
+    assert any("attack-1" in text for text in row.missing)
+
+
 def test_an_attack_that_an_interrupted_run_alone_tried_on_a_part_is_told(tmp_path):
     first = entry(tmp_path, "finished", [("a", 1), ("b", 5)], attacks=("attack-0",))
     second = entry(tmp_path, "begun", [("a", 1)], attacks=("attack-0",))
