@@ -82,9 +82,9 @@ def check_radius(threat: ThreatModel) -> None:
 
 
 def attacks_from(
-    attacks: Mapping[str, AttackLike] | Sequence[str] | str, *, norm: str, smallest: bool
+    attacks: Mapping[str, AttackLike] | Sequence[AttackLike] | AttackLike, *, norm: str, smallest: bool
 ) -> dict[str, Attack]:
-    """Return attacks by column label: of a mapping, of names, or of one name; a preset is several.
+    """Return attacks by column label: of a mapping, or of one or several; a preset is several.
 
     Args:
         attacks: what was asked for.
@@ -92,22 +92,36 @@ def attacks_from(
         smallest: whether it has no radius.
 
     Raises:
-        InputError: they are none of these.
+        InputError: they are none of these, or two would share a column.
         PluginError: no attack has that name.
         ConfigError: a preset has no attack under the norm.
     """
     value: object = attacks
-    if isinstance(value, str):
-        value = [value]
     if isinstance(value, Mapping):
         return {str(label): make_attack(attack) for label, attack in value.items()}
-    if isinstance(value, Sequence) and all(isinstance(name, str) for name in value):
-        recipes: dict[str, Attack] = {}
-        for name in value:
-            recipes |= _preset(name, norm, smallest) if name in PRESETS else {name: _named(name)}
-        return recipes
-    expected = 'a mapping such as {"PGD": robench.make_attack("pgd")}, or names such as ["pgd", "fgsm"]'
-    raise InputError(where="attacks", expected=expected, got=f"a {type(value).__name__}")
+    several: list[Any] = [*value] if isinstance(value, list | tuple) else [value]
+    for one in several:
+        if not (isinstance(one, str) or callable(one) or hasattr(one, "info")):
+            expected = (
+                'a mapping such as {"PGD": robench.make_attack("pgd")}, or names such as ["pgd", "fgsm"]'
+            )
+            raise InputError(where="attacks", expected=expected, got=f"a {type(one).__name__}")
+    recipes: dict[str, Attack] = {}
+    for one in several:
+        for label, recipe in _labelled(one, norm, smallest).items():
+            if label in recipes and recipes[label] != recipe:
+                do = f'Name them: attacks={{"first": ..., "second": ...}} in place of two `{label}`'
+                raise InputError(where="attacks", expected="a column for each attack", got=label, do=do)
+            recipes[label] = recipe
+    return recipes
+
+
+def _labelled(attack: AttackLike, norm: str, smallest: bool) -> dict[str, Attack]:
+    """Return one attack, or those of a preset, by the labels of their columns."""
+    if not isinstance(attack, str):
+        name = str(getattr(attack, "__name__", type(attack).__name__)).strip("<>")
+        return {name: make_attack(attack)}
+    return _preset(attack, norm, smallest) if attack in PRESETS else {attack: _named(attack)}
 
 
 def _named(name: str) -> Attack:

@@ -108,7 +108,7 @@ def benchmark(
     models: Mapping[str, Subject] | Sequence[Subject] | Subject,
     images: ImageSet | tuple[Any, Any],
     *,
-    attacks: Mapping[str, AttackLike] | Sequence[str] | str,
+    attacks: Mapping[str, AttackLike] | Sequence[AttackLike] | AttackLike,
     eps: float | str | Sequence[float | str] | None = None,
     sources: Mapping[str, Sequence[str]] | None = None,
     stand_ins: Mapping[str, Model] | None = None,
@@ -121,8 +121,9 @@ def benchmark(
         models: the models, or one; their names must differ. A plain module or function will do, and is called
             after its class; a mapping gives each a name of its own.
         images: what to evaluate on: a set, or images and labels.
-        attacks: column label to attack, made by `make_attack` or named; or only names, such as `["pgd"]`, or
-            a preset, `"quick"`, `"standard"` or `"full"`.
+        attacks: column label to attack, which is a name, a function `(model, x, y, eps)` or made by
+            `make_attack`; or one or a list of them without labels, such as `["pgd", mine]`. A preset,
+            `"quick"`, `"standard"` or `"full"`, is several.
         eps: radius in input units, a number or text such as `8/255`, or a list of them; `inf` for the
             smallest perturbation. It must be given.
         sources: per model name the gradient sources to attack through; all it offers by default.
@@ -175,7 +176,7 @@ def benchmark(
 
 
 def _board(
-    eps: float | str, attacks: Mapping[str, AttackLike] | Sequence[str] | str, options: Options
+    eps: float | str, attacks: Mapping[str, AttackLike] | Sequence[AttackLike] | AttackLike, options: Options
 ) -> Board:
     """Return the attacks under the threat of one radius, checked."""
     number, text = radius(eps)

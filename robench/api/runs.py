@@ -29,7 +29,8 @@ class Run(Results):
 
     def _summary(self) -> str:
         damage = f", {len(self.damaged)} damaged" if self.damaged else ""
-        return f"{self.name!r}, {self.status}: {Results._summary(self)}{damage}"
+        status = "under way, or killed" if self.status == "running" else self.status
+        return f"{self.name!r}, {status}: {Results._summary(self)}{damage}"
 
     def _repr_html_(self) -> str:
         return f"<p>{html.text(repr(self))}</p>{Results._repr_html_(self) if self.records else ''}"

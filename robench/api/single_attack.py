@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-ROW_CODES = frozenset({"low-clean"})
+ROW_CODES = frozenset({"low-clean", "weak-attacks-only"})
 """Findings of a whole row of a board that hold of one attack too; others ask for more attacks or images."""
 ENOUGH_TO_SHOW = 5
 """Images for each class from which on one of them stays unseen by chance in less than 1 % of all cases."""
@@ -194,7 +194,7 @@ def _check_outputs(labels: Labels, columns: int) -> None:
 
 
 def _row_findings(records: Sequence[Record]) -> list[Finding]:
-    """Return the doubts about the clean images that a board has of these records."""
+    """Return the doubts about the clean images and the attack that a board has of these records."""
     boards = json.loads(plugins.find("reports", "json")().render(records))["boards"]
     doubts = [doubt for board in boards for doubt in board["doubts"] if doubt["code"] in ROW_CODES]
     return [Finding(**{name: doubt[name] for name in ("code", "evidence", "remedy")}) for doubt in doubts]

@@ -31,7 +31,9 @@ from reports.text.escape import NOTHING
 from reports.text.facts import Fact
 from reports.text.sentences import summary
 from robench.errors import ConfigError
+from robench.plurals import counted
 from robench.record.board_entry import BoardEntry
+from robench.record.completeness import missing_rows
 from robench.record.files import write_atomic
 from robench.record.folder import Fault
 from robench.record.published_numbers import PublishedNumber
@@ -153,7 +155,7 @@ def site_pages(
             summary=summary(run, every_board),
             boards=board_pages,
             filters=_filters(board_pages, backgrounds),
-            runs=[(entry, len(entry.records)) for entry in entries],
+            runs=[(entry, len(entry.records), _plan_state(entry)) for entry in entries],
             published=len(published),
             unreadable=(faults[:MOST_FAULTS], max(0, len(faults) - MOST_FAULTS)),
             fresh=fresh,
@@ -188,6 +190,14 @@ def site_pages(
             sections=published_sections(published),
         )
     return pages
+
+
+def _plan_state(entry: BoardEntry) -> str:
+    """Say whether a run did all that its plan asks for; a dash where no plan is kept with it."""
+    if not any(record.planned for record in entry.records):
+        return NOTHING
+    rows = len(missing_rows(entry.records))
+    return f"not carried out: {counted(rows, 'row')} not complete" if rows else "carried out"
 
 
 def _links(samples: Sequence[Samples]) -> dict[str, str]:

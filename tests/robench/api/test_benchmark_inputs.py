@@ -44,6 +44,10 @@ def test_functions_are_models_and_attacks():
     board = result.leaderboard().set_index("model")
     assert set(board.index) == {"mine", "Sequential"}
     assert board.loc["mine", "attack: up"] == board.loc["Sequential", "attack: up"]
+    alike = robench.benchmark(own, DATA, attacks=["fgsm", brighter, robench.make_attack("pgd")], eps=0.1)
+    row = alike.leaderboard().iloc[0]
+    assert row["attack: brighter"] == board.loc["mine", "attack: up"]
+    assert {"attack: fgsm", "attack: PGD"} <= set(row.index)
 
 
 def test_a_mapping_names_its_models():
@@ -93,6 +97,10 @@ def single():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
 
 
+def pgd(steps):
+    return robench.make_attack("pgd", steps=steps)
+
+
 def divide(model, x, y, eps):
     return 1 / 0
 
@@ -106,6 +114,8 @@ REFUSALS = [
     (lambda: evaluate(net(), attacks=["pdg"]), PluginError, "Did you mean .*'pgd'"),
     (lambda: evaluate(net(), attacks="quik"), PluginError, "a preset or .* Did you mean 'quick'"),
     (lambda: evaluate(net(), attacks={"a": None}), InputError, "name of an attack"),
+    (lambda: evaluate(net(), attacks=[torch.relu, 3]), InputError, "got a int"),
+    (lambda: evaluate(net(), attacks=[pgd(2), pgd(3)]), InputError, "a column for each .* Name them"),
     (lambda: evaluate(net(), attacks="cw"), ConfigError, "in Python: norm='L2'"),
     (lambda: evaluate(net(), eps=8), ConfigError, "Write 8/255"),
     (lambda: evaluate(net(), eps=[]), ConfigError, "a list of unlike ones"),

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -128,6 +129,7 @@ def test_a_run_folder_is_read_as_it_lies(tmp_path):
     assert (run.name, run.status, len(run.records), run.failures, run.damaged) == ("c", "finished", 2, (), ())
     assert "'c', finished: 1 model, 1 attack on Digits 8x8 test, 10 images" in repr(run)
     assert run.leaderboard().model.tolist() == ["a"]
+    assert "'c', under way, or killed: 1 model" in repr(replace(run, status="running"))
     (unit := next((tmp_path / "c" / "units").glob("*.json"))).write_text("{")
     other = robench.open_run(tmp_path / "c")
     assert len(other.records) == 1

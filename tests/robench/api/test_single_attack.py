@@ -74,6 +74,13 @@ def test_hardly_any_clean_image_right_is_a_finding_as_on_a_board():
     assert "low-clean" in repr(wrong)
 
 
+def test_an_attack_of_one_step_is_told_to_be_weak():
+    x, y = images()
+    for name, options in (("fgsm", {}), ("pgd", {"steps": 1})):
+        assert "weak-attacks-only" in repr(robench.attack(linear(), x, y, name, eps=0.02, **options))
+    assert "weak-attacks-only" not in repr(robench.attack(linear(), x, y, "pgd", eps=0.02, steps=5))
+
+
 def test_more_outputs_than_many_labels_show_classes_are_refused():
     x, y = images()
     net = nn.Sequential(nn.Flatten(), nn.Linear(4, 4, bias=False))

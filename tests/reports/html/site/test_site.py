@@ -171,6 +171,10 @@ def test_an_interrupted_run_of_the_same_weights_costs_a_finished_row_nothing(tmp
         ("a", True, None),
         ("b", True, None),
     ]
+    entries = [first, replace(second, records=tuple(part)), replace(first, title="all", records=tuple(whole))]
+    text = site_pages(entries, title="many")["index.html"]
+    states = re.findall(r"a run folder</td><td class=.number.>\d+</td><td>([^<]*)</td>", text)
+    assert states == ["-", "not carried out: 2 rows not complete", "carried out"]
 
 
 def test_a_run_that_asked_for_another_threat_finishes_no_row_of_this_one(tmp_path):
