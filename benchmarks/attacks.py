@@ -17,6 +17,7 @@ from robench.attack.threat import ThreatModel
 from robench.data.images import ImageSet
 from robench.judge.verdict import judge
 from robench.model.interface import Model
+from robench.model.prepared import PreparedModel
 from robench.record.schema import Status
 
 Run = Callable[[], Tensor]
@@ -31,16 +32,35 @@ def own_run(
     *,
     drop: bool = False,
     batch_size: int | None = None,
+    compiled: bool = False,
     **options: Any,
 ) -> Run:
     """Return a run of one of our attacks, as the first on a network: copies are made, and proven.
 
-    Without `drop` it works on every image at every step, as its rivals do.
+    Without `drop` it works on every image at every step, as its rivals do. A `compiled` copy is made once, in
+    the first run, and proven in each.
     """
     attack = plugins.find("attacks", name)(**options)
     x, y = data.batch(slice(None))
     settings = CraftSettings(drop=drop, batch_size=batch_size or len(x))
-    return lambda: craft(model, attack, x, y, threat=threat, indices=data.indices, settings=settings).x_adv
+    copies = PreparedModel(model, compiled=True) if compiled else None
+
+    def run() -> Tensor:
+        crafted = craft(
+            model,
+            attack,
+            x,
+            y,
+            threat=threat,
+            indices=data.indices,
+            settings=settings,
+            prepared=copies,
+        )
+        if compiled and not crafted.engine.startswith("compiled"):
+            raise RuntimeError(f"expected a compiled copy, got `{crafted.engine}`: {crafted.not_used}")
+        return crafted.x_adv
+
+    return run
 
 
 def torchattacks_run(model: Model, data: ImageSet, make: Callable[[Any, Any], Any]) -> Run:

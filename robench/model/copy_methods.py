@@ -52,8 +52,15 @@ One that copies views is tried where the one before it failed for a view.
 """
 
 
-COMPILED = CopyMethod("compiled", compiled=True)
-"""Tried before all others where it is asked for; a choice by itself would depend on the machine."""
+COMPILED_METHODS = (
+    CopyMethod("compiled, channels-last", channels_last=True, compiled=True),
+    CopyMethod("compiled", compiled=True),
+)
+"""Tried before all others where they are asked for; a choice by itself would depend on the machine.
+
+The second is for networks that ask for views which the layout does not allow. Batch-norm is not folded in
+them: compiled code computes it together with what follows, so that folding it brings nothing.
+"""
 
 NEW_BITS = 2
 """Version of the copies that round otherwise than those before them: Winograd's, and those that copy views.

@@ -51,7 +51,7 @@ def prepared_copy(network: nn.Module, method: CopyMethod) -> nn.Module:
                 if isinstance(part, nn.Conv2d | nn.ConvTranspose2d) and not part.weight.is_sparse:
                     part.weight.data = _channels_last(part.weight)
         room = Room()
-        if method.fold or method.channels_last:
+        if (method.fold or method.channels_last) and not method.compiled:
             _compute_together(twin, method, room)
         if method.winograd:
             for part in twin.modules():

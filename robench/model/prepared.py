@@ -17,7 +17,7 @@ import torch
 
 from robench.errors import JobError
 from robench.model.copied_views import REFUSAL
-from robench.model.copy_methods import COMPILED, COPY_METHODS, CopyMethod, methods_for
+from robench.model.copy_methods import COMPILED_METHODS, COPY_METHODS, CopyMethod, methods_for
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import GradientSource, Model
 from robench.model.proven_copies import ProvenCopies, own_name
@@ -94,7 +94,7 @@ class PreparedModel:
             sources: what is differentiated.
             claimed: which (B,) are said to be adversarial: a few are asked about, these first. None: all.
         """
-        method = next((one for one in (COMPILED, *COPY_METHODS) if one.name == name), None)
+        method = next((one for one in (*COMPILED_METHODS, *COPY_METHODS) if one.name == name), None)
         if method is None:
             return True
         copies = self._copies.get(name)
@@ -150,7 +150,7 @@ class PreparedModel:
         """Yield the methods to try; one that copies views only where the one before it failed for a view."""
         networks = [] if self.eager else [door.module for door in networks_under_test(self.model.net)]
         if networks and self.compiled:
-            yield COMPILED
+            yield from COMPILED_METHODS
         before = ""
         for method in methods_for(networks) if networks else ():
             if not method.views or REFUSAL in self.reasons.get(before, ""):

@@ -10,11 +10,13 @@ from attacks.gradient.pgd import PGD
 from robench.api import benchmark, wrap
 from robench.data.images import image_set
 from robench.model.compiled_copy import CompiledCopy
-from robench.model.copy_methods import COMPILED
+from robench.model.copy_methods import COMPILED_METHODS
 from robench.model.fast_copy import prepared_copy
 from robench.model.interface import Model
 from robench.model.prepared import PreparedModel
-from tests.robench.model.folding_networks import Base, X
+from tests.robench.model.folding_networks import Base, Viewed, X
+
+COMPILED, COMPILED_AS_LAID = COMPILED_METHODS
 
 
 def compiler(monkeypatch, made):
@@ -50,14 +52,14 @@ def test_without_a_compiler_the_next_one_answers_and_the_reason_is_told(monkeypa
     )
     engine = next(r for r in result.records if r.attack.label == "a").provenance.engine
     assert engine.used == "folded, channels-last"
-    assert "compiler" in engine.not_used["compiled"]
+    assert "compiler" in engine.not_used[COMPILED.name]
 
 
 def test_compiled_code_of_another_function_is_not_used(monkeypatch):
     compiler(monkeypatch, lambda function: lambda x: 1.001 * function(x))
     name, reasons = chosen(Base(), compiled=True)
     assert name == "folded, channels-last"
-    assert "outputs differ" in reasons["compiled"]
+    assert "outputs differ" in reasons[COMPILED.name]
 
 
 def test_compiled_code_that_fails_half_way_is_replaced(monkeypatch):
@@ -77,7 +79,7 @@ def test_compiled_code_that_fails_half_way_is_replaced(monkeypatch):
     )
     engine = next(r for r in result.records if r.attack.label == "a").provenance.engine
     assert engine.used == "folded, channels-last"
-    assert "compiled code failed" in engine.not_used["compiled"]
+    assert "compiled code failed" in engine.not_used[COMPILED.name]
 
 
 def test_a_network_without_python_code_cannot_be_compiled():
@@ -121,3 +123,18 @@ def test_really_compiled_it_is_the_same_function_and_nothing_is_left_behind():
     assert process() == before
     assert not _debug_get_cache_entry_list(Base.forward.__code__)
     assert all(torch.equal(weights[key], value) for key, value in net.state_dict().items())
+
+
+def test_where_the_layout_allows_no_view_the_weights_stay_as_they_lie(monkeypatch):
+    compiler(monkeypatch, lambda function: function)
+    name, reasons = chosen(Viewed(), compiled=True)
+    assert name == COMPILED_AS_LAID.name
+    assert set(reasons) == {COMPILED.name}
+
+
+@pytest.mark.slow
+def test_really_compiled_a_view_that_the_layout_does_not_allow_costs_the_layout_only():
+    name, reasons = chosen(Viewed(), compiled=True)
+    if any("ompiler" in reason for reason in reasons.values()):
+        pytest.skip("no C++ compiler here")
+    assert name == COMPILED_AS_LAID.name, reasons
