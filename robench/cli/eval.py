@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from robench.cli.console import one_line
+from robench.cli.eval_folder import free_folder
 from robench.cli.options import Options, check_device, taking
 from robench.cli.run_and_report import evaluate
 from robench.errors import ConfigError
@@ -119,29 +118,8 @@ def evaluate_one(
         configuration = complete
     plan, text = _read(configuration)
     check_checkpoints(plan, options.data_root)
-    options = replace(options, overrides=None, out=_free_folder(plan, text, options))
+    options = replace(options, overrides=None, out=free_folder(plan, text, options))
     evaluate(plan, text, options, tell_configuration=True)
-
-
-def _free_folder(plan: Plan, text: str, options: Options) -> Path:
-    """Return the run folder: by default that of the plan's name, or one beside it where that is taken.
-
-    The same line again finds its own folder, and goes on there.
-    """
-    folder = options.folder(plan)
-    try:
-        before = (folder / "config.yaml").read_text("utf-8")
-    except (OSError, ValueError):
-        return folder
-    if before == text:
-        return folder
-    if options.out is not None:  # the run says that it takes the place of another, once it does
-        return folder
-    from robench.plan.spec import content_hash
-
-    beside = folder.with_name(f"{folder.name}-{content_hash(text)[:6]}")
-    typer.echo(one_line(f"{folder} holds another evaluation, which stays. This one: {beside}"), err=True)
-    return beside
 
 
 def _overridden(configuration: dict[str, Any], options: Options) -> dict[str, Any]:

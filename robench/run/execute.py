@@ -11,6 +11,7 @@ from typing import Any
 from robench.errors import ConfigError
 from robench.plan.named_code import check_allowed
 from robench.plan.spec import Plan, content_hash, to_json
+from robench.plurals import counted
 from robench.record.new_folder import prepared
 from robench.record.store import Store
 from robench.run.executor import Executor, Processes
@@ -64,6 +65,7 @@ def execute(
     folder = Leases(store.root / "leases", check=check)
     with prepared(store), folder.joined(content_hash(to_json(plan)), alone=alone) as leases:
         begin = partial(store.begin, to_json(plan), config_text)
+        before = store.planned() if store.plan_digest() == content_hash(to_json(plan)) else []
         try:
             if processes is None:
                 judging = _do_here(
@@ -86,8 +88,18 @@ def execute(
             if summary.facts:  # else nothing was evaluated, and an earlier account stays
                 store.write_json("run.json", summary.to_json())
                 settle_accounts(store, [spec.name for spec in plan.models], summary.failed_models)
+                if summary.status == "finished" and (others := set(before) - set(summary.units)):
+                    reporter.finding(_replaced(out, len(others)))
             reporter.close()
     return summary.outcome(seconds=time.perf_counter() - start, judging=judging)
+
+
+def _replaced(out: Path, count: int) -> str:
+    """Say that the tables showed other results of the same plan until now."""
+    return (
+        f"{out} held {counted(count, 'finished unit')} of other weights, code or data by the same plan: kept "
+        f"in {out / 'units'}, and no longer in its tables"
+    )
 
 
 def _ray(processes: Processes) -> Executor:

@@ -303,6 +303,57 @@ def test_another_evaluation_of_the_same_model_does_not_replace_the_first(cli):
     assert "holds another evaluation: its records stay" in " ".join(there.stderr.split())
 
 
+NET = """
+import torch
+from torch import nn
+
+def make():
+    torch.manual_seed({})
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+"""
+
+
+def test_other_weights_or_code_by_the_same_line_do_not_replace_the_first(cli):
+    line = ("eval", "own.py:make", "--data", "digits", "--eps", "0.1", "--attacks", "fgsm")
+    line += ("--limit", "20", "--workers", "0", "--threads", "1", "--checkpoint", "w.pt")
+
+    def write(code, weights):
+        Path("own.py").write_text(NET.format(code))
+        torch.manual_seed(weights)
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+        torch.save(net.state_dict(), "w.pt")
+
+    def folder_of(outcome, finished):
+        assert outcome.exit_code == 0, outcome.output
+        assert f"{finished} units finished" in " ".join(outcome.output.split())
+        return outcome.output.split("Report: ")[1].split("/report")[0]
+
+    write(0, 0)
+    first = folder_of(cli(*line), 2)
+    before = Path(first, "leaderboard.csv").read_bytes()
+    write(0, 1)
+    others = cli(*line)
+    second = folder_of(others, 2)
+    assert f"{first} holds an evaluation of other weights of own-w, which stays" in " ".join(
+        others.stderr.split()
+    )
+    assert folder_of(cli(*line), 0) == second
+    write(1, 0)
+    coded = cli(*line)
+    third = folder_of(coded, 2)
+    assert "holds an evaluation of other code of own-w" in " ".join(coded.stderr.split())
+    write(0, 0)
+    assert folder_of(cli(*line), 0) == first
+    assert Path(first, "leaderboard.csv").read_bytes() == before
+    assert len({first, second, third}) == len(list(Path("runs").iterdir())) == 3
+    write(0, 2)
+    named = cli(*line, "--out", first)  # it was named, so it is replaced, and that is said
+    assert folder_of(named, 2) == first
+    assert "held 2 finished units of other weights, code or data by the same plan" in " ".join(
+        named.stderr.split()
+    )
+
+
 def test_a_decimal_comma_is_no_list_of_radii(cli):
     result = cli("eval", "digits_cnn", "--data", "digits", "--eps", "0,1", "--attacks", "fgsm")
     assert result.exit_code == 2
