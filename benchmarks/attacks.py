@@ -32,21 +32,21 @@ def own_run(
     *,
     drop: bool = False,
     batch_size: int | None = None,
-    compiled: bool = False,
+    is_compiled: bool = False,
     **options: Any,
 ) -> Run:
     """Return a run of one of our attacks, as the first on a network: copies are made, and proven.
 
-    Without `drop` it works on every image at every step, as its rivals do. A `compiled` copy is made once, in
-    the first run, and proven in each.
+    Without `drop` it works on every image at every step, as its rivals do. With `is_compiled` a compiled copy
+    is made once, in the first run, and proven in each.
     """
     attack = plugins.find("attacks", name)(**options)
     x, y = data.batch(slice(None))
     settings = CraftSettings(drop=drop, batch_size=batch_size or len(x))
-    copies = PreparedModel(model, compiled=True) if compiled else None
+    copies = PreparedModel(model, compiled=True) if is_compiled else None
 
     def run() -> Tensor:
-        crafted = craft(
+        result = craft(
             model,
             attack,
             x,
@@ -56,9 +56,9 @@ def own_run(
             settings=settings,
             prepared=copies,
         )
-        if compiled and not crafted.engine.startswith("compiled"):
-            raise RuntimeError(f"expected a compiled copy, got `{crafted.engine}`: {crafted.not_used}")
-        return crafted.x_adv
+        if is_compiled and not result.engine.startswith("compiled"):
+            raise RuntimeError(f"expected a compiled copy, got `{result.engine}`: {result.not_used}")
+        return result.x_adv
 
     return run
 

@@ -37,19 +37,21 @@ def pgd(
     steps: int,
     repeats: int,
     bars: Mapping[str, float],
-    compiled: bool = False,
+    is_compiled: bool = False,
 ) -> list[Row]:
     """Time PGD on images that stay robust, or nearly all: nobody's work ends early.
 
-    With `compiled` ours attacks a copy that torch compiled; to compile it is not counted.
+    With `is_compiled` ours attacks a copy that torch compiled; to compile it is not counted.
     """
     eps, step = radius.eps, radius.step
     threat = ThreatModel(norm=LINF, eps=eps)
-    runs = {"robench": own_run(model, data, threat, "pgd", steps=steps, step_size=step, compiled=compiled)}
+    runs = {
+        "robench": own_run(model, data, threat, "pgd", steps=steps, step_size=step, is_compiled=is_compiled)
+    }
     for peer in PEERS:
         if peer in bars:
             runs[peer] = pgd_run(peer, model, data, eps=eps, step=step, steps=steps)
-    engine = ", `--engine compiled`" if compiled else ""
+    engine = ", `--engine compiled`" if is_compiled else ""
     race = Race(
         work=f"PGD-{steps}, {model.name}{engine}",
         model=model,

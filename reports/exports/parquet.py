@@ -46,14 +46,16 @@ class Parquet:
     info: ClassVar[Info] = Info(title="Parquet", paper="none; Apache Parquet format 2.6")
     images: bool = True
 
+    def __post_init__(self) -> None:
+        """Refuse to be made without pyarrow: of several formats none is written then."""
+        check_pyarrow()
+
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
         """Write the files and return their paths.
 
         Raises:
-            ConfigError: pyarrow is not installed.
             StorageError: the disk refused; older files are intact.
         """
-        check_pyarrow()
         facts = board_facts(split_into_boards(records))
         tables = {"leaderboard": leaderboard_lines(facts), "measurements": measurement_lines(facts)}
         if self.images:

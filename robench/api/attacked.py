@@ -52,6 +52,8 @@ class Attacked:
         l2: (B,) Euclidean size of the change.
         findings: reasons to doubt the model or the attack.
         records: what was measured, as `benchmark` gives it.
+        lifted: codes of findings that put no number in doubt, as nothing was left to break or another source
+            broke more.
         stood: of a random model, for each image a 1 (stood) or 0 (fell) for each fresh draw, at the worst of
             its points; empty for any other.
     """
@@ -71,6 +73,7 @@ class Attacked:
     findings: tuple[Finding, ...]
     records: tuple[Record, ...]
     stood: tuple[str, ...] = ()
+    lifted: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         """Return how many images there are."""
@@ -120,7 +123,12 @@ class Attacked:
         count = {status: self.status.count(status) for status in Status}
         others = [f"{count[s]} {s}" for s in Status if count[s] and s is not Status.ROBUST]
         doubts = {finding.code: finding for finding in self.findings}
-        words = [f"{code} ({doubts[code].evidence})" if code in TOLD else code for code in sorted(doubts)]
+        words = [
+            f"{code} ({doubts[code].evidence})" if code in TOLD else code
+            for code in sorted(doubts)
+            if code not in self.lifted
+        ]
+        calm = sorted(self.lifted & set(doubts))
         threat = ThreatSummary(self.norm, radius(self.eps)[0])
         if math.isinf(threat.eps) and count[Status.BROKEN]:
             others.append(f"median {statistics.median(self.distance[self.broken].tolist()):.4g}")
@@ -128,6 +136,7 @@ class Attacked:
             f"{self.attack}, {threat.power(self.eps)}: {self._robust_share(count[Status.ROBUST])}"
             f"{''.join(f', {text}' for text in others)}"
             f"{'; findings: ' + ', '.join(words) if words else ''}"
+            f"{'; lifted: ' + ', '.join(calm) if calm else ''}"
         )
 
     def _robust_share(self, robust: int) -> str:

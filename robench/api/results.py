@@ -86,7 +86,9 @@ class Results:
         rest = [
             [one for one in own if one not in doubts] for own, doubts in zip(every, standing, strict=True)
         ]
-        frame["lifted_findings"] = pd.Series([" ".join(own) or float("nan") for own in rest], dtype=object)
+        frame["lifted_findings"] = pd.Series([" ".join(own) for own in rest], dtype=object)
+        for name in ("findings", "standing"):
+            frame[name] = frame[name].astype(object).fillna("")
         return frame[[*HEADLINE, *(name for name in frame if name not in HEADLINE)]]
 
     @property

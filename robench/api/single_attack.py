@@ -193,11 +193,17 @@ def _check_outputs(labels: Labels, columns: int) -> None:
     )
 
 
-def _row_findings(records: Sequence[Record]) -> list[Finding]:
-    """Return the doubts about the clean images and the attack that a board has of these records."""
+def _row_findings(records: Sequence[Record]) -> tuple[list[Finding], frozenset[str]]:
+    """Return a board's doubts about clean images and attack, and the codes that put no row in doubt."""
     boards = json.loads(plugins.find("reports", "json")().render(records))["boards"]
-    doubts = [doubt for board in boards for doubt in board["doubts"] if doubt["code"] in ROW_CODES]
-    return [Finding(**{name: doubt[name] for name in ("code", "evidence", "remedy")}) for doubt in doubts]
+    doubts = [doubt for board in boards for doubt in board["doubts"]]
+    findings = [
+        Finding(**{name: doubt[name] for name in ("code", "evidence", "remedy")})
+        for doubt in doubts
+        if doubt["code"] in ROW_CODES
+    ]
+    doubtful = {code for board in boards for row in board["rows"] for code in row["standing"]}
+    return findings, frozenset({doubt["code"] for doubt in doubts} - doubtful)
 
 
 def _judged(
@@ -224,7 +230,8 @@ def _judged(
     rows = list(enumerate(strongest(every, minimises=minimises)))
     best = {key: [columns[at][key][i] for i, at in rows] for key in (*_KEYS, "images")}
     images = torch.stack(best["images"])
-    findings = [*(f for r in records for f in r.findings), *_row_findings(records)]
+    of_row, calm = _row_findings(records)
+    findings = [*(f for r in records for f in r.findings), *of_row]
     return Attacked(
         attack=label,
         norm=threat.norm.name,
@@ -239,6 +246,7 @@ def _judged(
         linf=torch.tensor(best["linf"], dtype=torch.float64),
         l2=torch.tensor(best["l2"], dtype=torch.float64),
         findings=tuple({f.code: f for f in findings}.values()),
+        lifted=calm,
         records=tuple(records),
         stood=tuple(outcomes(attacks, [r for r in records if r.attack.is_clean]).values()),
     )

@@ -17,7 +17,7 @@ from robench.cli.options import Options
 from robench.cli.run_log import kind_and_place
 from robench.cli.session import finish
 from robench.errors import ConfigError
-from robench.plan.radius import slip_in
+from robench.plan.radius import slip_in, too_small
 from robench.plurals import counted
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: boo
 
 
 def tell_slips(plan: Plan) -> None:
-    """Ask on stderr about radii that look like a slip of the keys, such as 8/225."""
-    for text in dict.fromkeys(threat.eps_text for threat in plan.threats):
-        if question := slip_in(text):
-            typer.echo(one_line(question), err=True)
+    """Ask on stderr about radii that look like a slip: 8/225, or less than half a grey level."""
+    questions = [slip_in(one.eps_text) or too_small(one.norm, one.eps, one.eps_text) for one in plan.threats]
+    for question in dict.fromkeys(filter(None, questions)):
+        typer.echo(one_line(question), err=True)
 
 
 def _evaluate(

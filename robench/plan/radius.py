@@ -44,6 +44,13 @@ def slip_in(text: str) -> str:
     return f"eps {text} is {numerator / int(match[2]):.4g}; {usual}: was that meant?"
 
 
+def too_small(norm: str, eps: float, text: str) -> str:
+    """Return a question about an Linf radius of less than half a grey level; empty for any other."""
+    if norm != "Linf" or not 0 < eps < 0.5 / 255:
+        return ""
+    return f"eps {text} is {eps:.2g}, {255 * eps:.2g} of the 255 grey levels of a pixel: was that meant?"
+
+
 def radius(value: Any, *, where: str = "eps") -> tuple[float, str]:
     """Return a radius and its text.
 

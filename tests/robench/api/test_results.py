@@ -72,13 +72,13 @@ def test_lifted_findings_have_a_column_of_their_own():
     board = results.leaderboard().set_index("model")
     assert board.lifted_findings.tolist() == ["zero-gradient"] * 2
     assert board.findings.to_dict() == {"a": "zero-gradient", "b": "nonfinite zero-gradient"}
-    assert board.standing.dropna().to_dict() == {"b": "nonfinite"}
+    assert board.standing.to_dict() == {"a": "", "b": "nonfinite"}
     assert "<td>nonfinite, (zero-gradient)</td>" in results._repr_html_()
     assert "<td>(zero-gradient)</td>" in results._repr_html_()
     with pytest.raises(ConfigError, match=r"a format that is written as files, got .screen."):
         results.write("nowhere", "screen")
     alone = Results(records=records[:1]).leaderboard()
-    assert alone.lifted_findings.isna().all()
+    assert alone.lifted_findings.tolist() == alone.findings.tolist() == [""]
 
 
 def test_displays_are_one_line_or_escaped(result):

@@ -3,6 +3,7 @@
 import statistics
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,7 @@ from defenses.inference.bit_depth import BitDepth
 from defenses.inference.smoothing import Smoothing
 from reports.board.leaderboard import boards
 from robench.errors import ConfigError, InputError, JobError, PluginError
-from robench.record.schema import Status
+from robench.record.schema import Finding, Status
 
 WEIGHT = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.0, 1.0, -1.0, 0.5], [-1.0, 0.5, 1.0, -1.0]])
 
@@ -72,6 +73,16 @@ def test_hardly_any_clean_image_right_is_a_finding_as_on_a_board():
     (doubt,) = [finding for finding in wrong.findings if finding.code == "low-clean"]
     assert doubt.evidence == "0 of 40 clean images are classified right, and chance is 1 in 3"
     assert "low-clean" in repr(wrong)
+
+
+def test_what_a_board_lifts_is_told_apart():
+    x, y = images()
+    result = robench.attack(linear(), x, y, "pgd", eps=0.02, steps=5)
+    assert not result.lifted & set(result.leaderboard().standing[0].split())
+    assert {f.code for f in result.findings} - result.lifted <= set(result.leaderboard().standing[0].split())
+    other = replace(result, findings=(Finding(code="not-converged", evidence="e", remedy="r"),))
+    assert "; findings: not-converged" in repr(other)
+    assert repr(replace(other, lifted=frozenset({"not-converged"}))).endswith("; lifted: not-converged)")
 
 
 def test_an_attack_of_one_step_is_told_to_be_weak():

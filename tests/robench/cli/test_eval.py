@@ -323,9 +323,9 @@ def test_other_weights_or_code_by_the_same_line_do_not_replace_the_first(cli):
         net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
         torch.save(net.state_dict(), "w.pt")
 
-    def folder_of(outcome, finished):
+    def folder_of(outcome, count):
         assert outcome.exit_code == 0, outcome.output
-        assert f"{finished} units finished" in " ".join(outcome.output.split())
+        assert f"{count} units finished" in " ".join(outcome.output.split())
         return outcome.output.split("Report: ")[1].split("/report")[0]
 
     write(0, 0)
@@ -339,18 +339,18 @@ def test_other_weights_or_code_by_the_same_line_do_not_replace_the_first(cli):
     )
     assert folder_of(cli(*line), 0) == second
     write(1, 0)
-    coded = cli(*line)
-    third = folder_of(coded, 2)
-    assert "holds an evaluation of other code of own-w" in " ".join(coded.stderr.split())
+    edit = cli(*line)
+    third = folder_of(edit, 2)
+    assert "holds an evaluation of other code of own-w" in " ".join(edit.stderr.split())
     write(0, 0)
     assert folder_of(cli(*line), 0) == first
     assert Path(first, "leaderboard.csv").read_bytes() == before
     assert len({first, second, third}) == len(list(Path("runs").iterdir())) == 3
     write(0, 2)
-    named = cli(*line, "--out", first)  # it was named, so it is replaced, and that is said
-    assert folder_of(named, 2) == first
+    there = cli(*line, "--out", first)  # it was named, so it is replaced, and that is said
+    assert folder_of(there, 2) == first
     assert "held 2 finished units of other weights, code or data by the same plan" in " ".join(
-        named.stderr.split()
+        there.stderr.split()
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from robench.plan.config import load, locate
@@ -85,7 +87,7 @@ def test_graph_heads_are_trained_adversarially_as_long_as_softmax_and_at_its_rad
     models = {model.name: model for model in plan.models}
     softmax = models["softmax"].train.defense.options
     through = {name: model for name, model in models.items() if name.endswith("-trained")}
-    assert set(through) == {"gll-trained", "wnll-trained", "laplace-trained", "poisson-trained"}
+    assert set(through) == {f"{head}-trained" for head in ("gll", "wnll", "laplace", "poisson", "pwll")}
     for name, model in through.items():
         options = model.train.defense.options
         assert options["linear_epochs"] + options["epochs"] == softmax["epochs"]
@@ -95,6 +97,20 @@ def test_graph_heads_are_trained_adversarially_as_long_as_softmax_and_at_its_rad
         twin = models[model.head.name]
         assert (twin.head, twin.features_of) == (model.head, "softmax")
     assert [threat.eps for threat in plan.threats] == [0.1, 0.2, 0.3]
+
+
+def test_the_votes_are_evaluated_as_the_other_heads_are():
+    main, votes = (load(str(locate(name))) for name in ("mnist-gll", "mnist-gll-votes"))
+    assert (main.threats, main.data, main.shard, main.seed) == (
+        votes.threats,
+        votes.data,
+        votes.shard,
+        votes.seed,
+    )
+    softmax, others = votes.models[0], votes.models[1:]
+    assert replace(softmax, where="") == replace(main.models[0], where="")
+    assert {model.head.name for model in others} == {"p_laplace", "kernel_density", "deep_knn"}
+    assert {model.features_of for model in others} == {"softmax"}
 
 
 def test_gll_is_attacked_by_its_authors_attack_in_pixels():
