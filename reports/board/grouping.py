@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
+from reports.board.attack_labels import attack_labels
 from reports.board.equal_records import each_once, may_be_of_several_runs
 from reports.board.identities import Setting, attack_of, model_names, setting_of, shown_names
 from reports.board.samples import Samples, by_target
@@ -155,15 +156,9 @@ def _samples(
         clean=tuple(clean),
         attacked=tuple(attacks),
         names=shown_names({**absent, **model_names(everything)}),
-        labels=_labels(attacks),
+        labels=attack_labels(attacks),
         missing=missing,
         whole=whole,
         bounds=tuple(bounds),
-        bound_labels=_labels(bounds),
+        bound_labels=attack_labels(bounds),
     )
-
-
-def _labels(records: Sequence[Record]) -> dict[str, str]:
-    """Return the shown label of every attack, or way to bound, by identity."""
-    once = {id(r.attack): r for r in records}.values()  # many records share one attack
-    return shown_names({attack_of(r): (r.attack.label, attack_of(r)[:8]) for r in once})

@@ -1,0 +1,33 @@
+"""The names of attacks on a board: of several with one label, the options that differ are said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from reports.board.identities import attack_of, shown_names
+from robench.record.schema import Record
+
+LONGEST = 32
+"""Characters that options may take in the head of a column; of longer ones a hash stands there."""
+
+
+def attack_labels(records: Iterable[Record]) -> dict[str, str]:
+    """Return the shown label of every attack, or way to bound, by identity."""
+    once = {id(r.attack): r for r in records}.values()  # many records share one attack
+    options = {attack_of(r): (r.attack.label, r.attack.options) for r in once}
+    alike: dict[str, list[str]] = {}
+    for identity, (label, _) in options.items():
+        alike.setdefault(label, []).append(identity)
+    marks: dict[str, str] = {}
+    for identities in alike.values():
+        every = [options[identity][1] for identity in identities]
+        names = [name for name in every[0] if any(_differs(name, every[0], other) for other in every[1:])]
+        for identity in identities:
+            own = options[identity][1]
+            mark = ", ".join(f"{name} {own[name]}" for name in names if name in own)
+            marks[identity] = mark if 0 < len(mark) <= LONGEST else identity[:8]
+    return shown_names({identity: (label, marks[identity]) for identity, (label, _) in options.items()})
+
+
+def _differs(name: str, first: Mapping[str, object], other: Mapping[str, object]) -> bool:
+    return name not in other or other[name] != first[name]
