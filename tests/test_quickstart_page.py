@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from robench import plugins
 from robench.cli import app
-from robench.plan.presets import PRESETS
+from robench.plan.presets import PRESETS, name_of
 
 PAGE = (Path(__file__).parents[1] / "docs" / "quickstart-eval.md").read_text("utf-8")
 PYTHON = re.compile(r"<!-- example: tests run this block -->\n```python\n(.*?)```", re.DOTALL)
@@ -18,6 +19,16 @@ def test_the_python_example_runs(capsys):
     (code,) = PYTHON.findall(PAGE)
     exec(compile(code, "quickstart-eval.md", "exec"), {"__name__": "quickstart"})
     assert "Attacked(pgd, Linf 8/255" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_table_of_presets_names_every_attack_of_each(name):
+    (line,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{name}`")]
+    cells = line.split(" | ")[1:3]
+    for cell, attacks in zip(cells, (PRESETS[name].bounded, PRESETS[name].smallest), strict=True):
+        for attack in attacks:
+            title = plugins.find("attacks", name_of(attack)).info.title
+            assert title.lower() in cell.lower(), (title, cell)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robench import plugins
+from robench.errors import ConfigError
 from robench.record.schema import Record
 
 
@@ -51,17 +52,22 @@ class Plots:
 
     records: Sequence[Record]
 
-    def __call__(self, figure: str, board: str | None = None) -> Drawing:
+    def __call__(self, figure: str = "", board: str | None = None) -> Drawing:
         """Draw a figure.
 
         Args:
-            figure: its name, as `robench list figures` has it.
+            figure: its name, as `robench list figures` has it. There is no default.
             board: text in the title of the board to show, such as `Linf 0.3`; needed where there are several.
 
         Raises:
             PluginError: no figure has that name.
-            ConfigError: no board or several have that text, or the figure cannot show it.
+            ConfigError: no figure is named; no board or several have that text, or the figure cannot show it.
         """
+        if not figure:
+            choices = ", ".join(plugins.names("figures"))
+            raise ConfigError(
+                where="plot", expected="the name of a figure", got="none", do=f"One of: {choices}"
+            )
         recipe = plugins.find("figures", figure, where="plot")()
         with tempfile.TemporaryDirectory() as folder:
             svg = recipe(self.records, Path(folder) / "figure.svg", board=board).read_text("utf-8")

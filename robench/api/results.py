@@ -137,11 +137,7 @@ class Results:
         boards = [board for board in self._boards() if board["norm"]] if self.records else []
         if not 0 < sum(len(board["rows"]) for board in boards) <= MOST_SHARES:
             return ""
-        parts = [
-            f"; robust under {board['norm']} {board['eps_text']}: {', '.join(map(_share, board['rows']))}"
-            for board in boards
-        ]
-        return "".join(parts)
+        return "".join(map(_answer, boards))
 
     def _repr_html_(self) -> str:
         if not self.records:
@@ -171,7 +167,7 @@ def _board(board: dict[str, Any]) -> str:
     attacks = board["attacks"]
     power = ThreatSummary(board["norm"], float(board["eps"] or 0)).power(board["eps_text"])
     caption = f"{board['dataset']} {board['split']}, {board['n']} images, {power}"
-    median = {"L2": "median_l2", "Linf": "median_linf"}.get(board["norm"], "median_own")
+    median = _median_column(board)
     sizes = [f"Median {board['norm']}"] if any(row[median] is not None for row in board["rows"]) else []
     header = ["Model", "Clean, %", *attacks, "White-box", "Worst case, % [95 %]", *sizes, "n", "Findings"]
     rows = [
@@ -190,10 +186,30 @@ def _board(board: dict[str, Any]) -> str:
     return html.table(caption, header, rows)
 
 
+def _median_column(board: dict[str, Any]) -> str:
+    """Return under what name a row keeps the median size of changes in the norm of its board."""
+    return {"L2": "median_l2", "Linf": "median_linf"}.get(board["norm"], "median_own")
+
+
+def _answer(board: dict[str, Any]) -> str:
+    """Return what came of the rows of a board in words: what stands, or how small a change is enough."""
+    if board["eps_text"] != "inf":
+        return f"; robust under {board['norm']} {board['eps_text']}: {', '.join(map(_share, board['rows']))}"
+    sizes = [
+        f"{visible(row['model'])} {'-' if (size := row[_median_column(board)]) is None else f'{size:.4g}'}"
+        f"{_doubt(row)}"
+        for row in board["rows"]
+    ]
+    return f"; median smallest {board['norm']} change: {', '.join(sizes)}"
+
+
 def _share(row: dict[str, Any]) -> str:
     """Return the worst case of a row in words."""
-    doubt = " (in doubt)" if row["doubted"] else ""
-    return f"{visible(row['model'])} {_percent(row['worst_case'])} %{doubt}"
+    return f"{visible(row['model'])} {_percent(row['worst_case'])} %{_doubt(row)}"
+
+
+def _doubt(row: dict[str, Any]) -> str:
+    return " (in doubt)" if row["doubted"] else ""
 
 
 def _findings(row: dict[str, Any]) -> str:

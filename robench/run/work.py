@@ -86,7 +86,8 @@ class Work:
     def _check_models(self) -> None:
         names = [entry.model.name for entry in self.models]
         if len(set(names)) != len(names):
-            raise InputError(where="models", expected="different names", got=", ".join(names))
+            do = 'In Python name them in a mapping: {"one": net, "other": net_2}'
+            raise InputError(where="models", expected="different names", got=", ".join(names), do=do)
         for entry in self.models:
             if entry.model.classes != len(self.data.classes):
                 raise InputError(

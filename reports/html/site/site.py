@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reports.board.identities import model_of
-from reports.board.joined_names import names_of_weights, under_first_names
+from reports.board.joined_names import names_of_weights, one_fingerprint, under_first_names
 from reports.board.leaderboard import boards_of
 from reports.board.many_runs import boards_of_many_runs
 from reports.board.run_folder import MOST_FAULTS, Run, read_trainings
@@ -104,6 +104,7 @@ def site_pages(
     entries: Sequence[BoardEntry], *, title: str, published: Sequence[PublishedNumber] = ()
 ) -> dict[str, str]:
     """Return the pages of a site by the names of their files, the first page first."""
+    entries = one_fingerprint(entries)
     names = names_of_weights(entries)
     entries = under_first_names(entries, names)
     records = tuple(record for entry in entries for record in entry.records)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from reports.board.joined_names import names_of_weights, under_first_names
+from reports.board.joined_names import names_of_weights, one_fingerprint, under_first_names
 from reports.board.leaderboard import boards_of
 from reports.board.many_runs import boards_of_many_runs
 from reports.html.site.boards import NOT_JUDGED_AGAIN
@@ -267,3 +267,26 @@ def test_a_folder_of_other_things_is_refused(tmp_path):
         check_folder(tmp_path)
     with pytest.raises(ConfigError, match="got a file"):
         check_folder(tmp_path / "thesis.tex")
+
+
+def test_one_network_from_two_folders_is_one_row_and_other_code_or_weights_are_not(tmp_path):
+    def of(title, fingerprint, path, code="c", weights="w", attacks=("attack-0",)):
+        details = {"architecture": f"{path}:make", "code_sha256": code, "checkpoint": weights}
+        one = entry(tmp_path, title, [("net", 1)], attacks=attacks)
+        target = {"details": details, "fingerprint": fingerprint}
+        records = [changed(r, target=target, source={"fingerprint": fingerprint}) for r in one.records]
+        return replace(one, records=tuple(records))
+
+    mine = of("mine", "aa", "/home/a/net.py")
+    yours = of("yours", "bb", "/home/b/copy.py", attacks=("attack-0", "attack-1"))
+    both = one_fingerprint([mine, yours])
+    assert {r.target.fingerprint for one in both for r in one.records} == {"aa"}
+    (row,) = rows(both).values()
+    attacks = [r for one in both for r in one.records if not r.attack.is_clean]
+    assert row.worst_case.count == robust(attacks)
+    for other in (
+        of("yours", "bb", "/home/b/net.py", code="d"),
+        of("yours", "bb", "/home/b/net.py", weights="v"),
+        of("yours", "bb", "torchvision"),
+    ):
+        assert len(rows(one_fingerprint([mine, other]))) == 2
