@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from robench import plugins
+from robench.audit.changed_models import changed_models
 from robench.audit.rebounding import check_bounds
 from robench.audit.run_rejudgement import (
     TOLERANCE,
@@ -153,8 +154,13 @@ def check_keys(work: Work, store: Store) -> Check:
     """Hash weights, images, attacks and settings again, and compare with the names of the finished units."""
     units = set(store.planned())
     strange = units - planned_keys(work)
-    do = "weights, images, options or versions are not those the run was made with" if strange else ""
-    return Check(name="hashes", looked=len(units), wrong=len(strange), evidence=do)
+    if not strange:
+        return Check(name="hashes", looked=len(units), wrong=0)
+    models = changed_models(work, store.readable()[0])
+    text = "weights, images, options or versions are not those the run was made with"
+    if models:
+        text = f"{'; '.join(models)} than the run was made with"
+    return Check(name="hashes", looked=len(units), wrong=len(strange), evidence=text)
 
 
 def planned_keys(work: Work) -> set[str]:

@@ -115,7 +115,7 @@ class Networks:
                     where=spec.where or f"model {spec.name!r}",
                     expected="an existing checkpoint file",
                     got=str(path),
-                    do="Paths are relative to the configuration file",
+                    do="Put it there, or correct `checkpoint`: a relative path starts at the configuration",
                 )
 
     def _checkpoint(self, spec: ModelSpec) -> Path | None:

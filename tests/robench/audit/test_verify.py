@@ -318,6 +318,7 @@ def test_other_weights_are_found_and_nothing_is_judged_on_them(run, other_weight
     result = command("verify", run)
     assert result.exit_code == 1
     assert "hashes" in failed(result)
+    assert "has other weights than the run was made with" in " ".join(result.output.split())
     assert "verdicts" not in result.output
 
 
