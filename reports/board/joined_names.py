@@ -15,15 +15,32 @@ from robench.record.schema import Record
 Part = TypeVar("Part", RecordedTarget, RecordedSource)
 
 
-def network_of(target: RecordedTarget) -> str:
+_PLAIN = frozenset(
+    {
+        "architecture", "architecture_options", "features_of", "buffer", "normalize", "head", "training",
+        "code_sha256", "checkpoint", "checkpoint_key", "checkpoint_card", "checkpoint_notes", "class_map",
+    }
+)  # fmt: skip
+"""Details that tell all of a model; one that has others may hold more, such as a template or a defense."""
+
+
+def network_of(target: RecordedTarget, *, key: bool = True) -> str:
     """Return what two models share that are the same network, wherever the file of its code lies.
 
-    A fingerprint holds the path of a user's file. Where records keep the hashes of that file and of the
-    checkpoint, these and all else that is known of the model tell as much without it.
+    A fingerprint holds the path of a user's file. Where a model is its code and its weights, and records
+    keep the hashes of both, these and the settings tell as much without it.
+
+    Args:
+        target: the model.
+        key: count the part of the checkpoint that was asked for.
     """
     details = {name: _without_folder(value) for name, value in target.details.items()}
-    if details == dict(target.details) or not {"checkpoint", "code_sha256"} <= details.keys():
+    is_plain = details.keys() <= _PLAIN and details.get("head") == "linear" and not details.get("features_of")
+    own_code = any(value != target.details[name] for name, value in details.items())
+    if not is_plain or "checkpoint" not in details or (own_code and "code_sha256" not in details):
         return target.fingerprint
+    beside = {"checkpoint_card", "checkpoint_notes", *([] if key else ["checkpoint_key"])}
+    details = {name: value for name, value in details.items() if name not in beside}
     return content_hash([details, target.output, target.coupling, list(target.sources)])
 
 
@@ -35,12 +52,16 @@ def _without_folder(value: Any) -> Any:
 
 def one_fingerprint(entries: Sequence[BoardEntry]) -> list[BoardEntry]:
     """Return the runs with one fingerprint for each network, that of the first run that has it."""
+    targets = [t for entry in entries for t in {id(r.target): r.target for r in entry.records}.values()]
+    # Where no part of a checkpoint is named and none was chosen, it has but one.
+    whole = {network_of(t, key=False) for t in targets if "checkpoint_key" not in t.details}
     first: dict[str, str] = {}
     fingerprints: dict[str, str] = {}
-    for entry in entries:
-        for target in {id(r.target): r.target for r in entry.records}.values():
-            if target.fingerprint:
-                fingerprints[target.fingerprint] = first.setdefault(network_of(target), target.fingerprint)
+    for target in targets:
+        if target.fingerprint:
+            any_part = network_of(target, key=False)
+            network = any_part if any_part in whole else network_of(target)
+            fingerprints[target.fingerprint] = first.setdefault(network, target.fingerprint)
     if all(own == other for own, other in fingerprints.items()):
         return list(entries)
     parts: dict[int, tuple[Part, Part]] = {}  # type: ignore[valid-type]

@@ -270,8 +270,9 @@ def test_a_folder_of_other_things_is_refused(tmp_path):
 
 
 def test_one_network_from_two_folders_is_one_row_and_other_code_or_weights_are_not(tmp_path):
-    def of(title, fingerprint, path, code="c", weights="w", attacks=("attack-0",)):
+    def of(title, fingerprint, path, code="c", weights="w", attacks=("attack-0",), **more):
         details = {"architecture": f"{path}:make", "code_sha256": code, "checkpoint": weights}
+        details |= {"head": "linear", "features_of": None, **more}
         one = entry(tmp_path, title, [("net", 1)], attacks=attacks)
         target = {"details": details, "fingerprint": fingerprint}
         records = [changed(r, target=target, source={"fingerprint": fingerprint}) for r in one.records]
@@ -288,5 +289,10 @@ def test_one_network_from_two_folders_is_one_row_and_other_code_or_weights_are_n
         of("yours", "bb", "/home/b/net.py", code="d"),
         of("yours", "bb", "/home/b/net.py", weights="v"),
         of("yours", "bb", "torchvision"),
+        of("yours", "bb", "/home/b/net.py", head="wnll"),
+        of("yours", "bb", "/home/b/net.py", defense="noise"),
     ):
         assert len(rows(one_fingerprint([mine, other]))) == 2
+    ema, model = (of(k, k, "/home/a/net.py", checkpoint_key=k) for k in ("ema", "model"))
+    assert len(rows(one_fingerprint([ema, model]))) == 2  # two parts of one file
+    assert len(rows(one_fingerprint([mine, model]))) == 1  # the one part that there is, by its name
