@@ -9,6 +9,7 @@ from reports.board.attack_labels import attack_labels
 from reports.board.equal_records import each_once, may_be_of_several_runs
 from reports.board.identities import Setting, attack_of, model_names, setting_of, shown_names
 from reports.board.samples import Samples, by_target
+from reports.board.shared_labels import under_one_label
 from robench.record.completeness import Have, by_plan, count_images
 from robench.record.planned import PlannedRun
 from robench.record.schema import Record
@@ -29,6 +30,9 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
 
     A threat of a plan under which no record was made has a board too: its rows lack every attack.
     """
+    records = list(records)
+    if may_be_of_several_runs(records):
+        records = under_one_label(records)
     # A unit of two run folders is one unit of a board, but both plans must find it among their own.
     of_plans = list({(number, record.key): record for number, record in _numbered(records)}.values())
     unique = list({record.key: record for record in of_plans}.values())

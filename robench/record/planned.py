@@ -79,6 +79,16 @@ class PlannedRun:
         )
         return dataclasses.replace(self, models=of(self.models), threats=threats)
 
+    def asking(self, label: str, other: str) -> PlannedRun:
+        """Return the same with another label for an attack."""
+        threats = tuple(
+            dataclasses.replace(
+                one, attacks=tuple(dict.fromkeys(other if name == label else name for name in one.attacks))
+            )
+            for one in self.threats
+        )
+        return dataclasses.replace(self, threats=threats)
+
     def bounds(self, threat: ThreatSummary, model: str) -> tuple[str, ...]:
         """Return the labels of all ways to bound a model under a threat."""
         every = (bound for one in self.threats if one.of(threat) for bound in one.bounds)

@@ -109,12 +109,6 @@ def test_the_votes_are_evaluated_as_the_other_heads_are():
     )
     softmax, *others = votes.models
     assert replace(softmax, where="") == replace(main.models[0], where="")
-    through = others.pop(0)
-    assert through.train.defense.options == {
-        **main.models[1].train.defense.options,
-        "head": "p_laplace",
-        "head_options": {"m": 30, "n": 15},
-    }
     assert {model.head.name for model in others} == {"p_laplace", "kernel_density", "deep_knn"}
     assert {model.features_of for model in others} == {"softmax"}
 
