@@ -53,8 +53,9 @@ def _without_folder(value: Any) -> Any:
 def one_fingerprint(entries: Sequence[BoardEntry]) -> list[BoardEntry]:
     """Return the runs with one fingerprint for each network, that of the first run that has it."""
     targets = [t for entry in entries for t in {id(r.target): r.target for r in entry.records}.values()]
-    # Where no part of a checkpoint is named and none was chosen, it has but one.
-    whole = {network_of(t, key=False) for t in targets if "checkpoint_key" not in t.details}
+    # Where no part of a checkpoint is named, and nothing was noted of what was taken or left, it has but one.
+    choices = {"checkpoint_key", "checkpoint_notes"}
+    whole = {network_of(t, key=False) for t in targets if not choices & t.details.keys()}
     first: dict[str, str] = {}
     fingerprints: dict[str, str] = {}
     for target in targets:

@@ -14,12 +14,14 @@ from robench.record.schema import Record
 def under_one_label(records: Sequence[Record]) -> list[Record]:
     """Return records with one label for each attack: the first that no other attack has.
 
-    Nothing changes where a run itself has an attack under two labels, and where each label is another
-    attack's too: then they stay as people named them.
+    Ways to bound keep theirs. Nothing changes where a run itself has an attack under two labels, and where
+    each label is another attack's too: then they stay as people named them.
     """
     # Many records share one attack and one plan.
     pairs = {
-        (id(r.attack), id(r.planned)): (r.attack, r.planned) for r in records if not r.attack.is_clean
+        (id(r.attack), id(r.planned)): (r.attack, r.planned)
+        for r in records
+        if not r.attack.is_clean and not r.certificates
     }.values()
     identities = {id(attack): _identity(attack) for attack, _ in pairs}
     labels: dict[str, dict[str, None]] = {}

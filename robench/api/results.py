@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -193,7 +194,7 @@ def _median_column(board: dict[str, Any]) -> str:
 
 def _answer(board: dict[str, Any]) -> str:
     """Return what came of the rows of a board in words: what stands, or how small a change is enough."""
-    if board["eps_text"] != "inf":
+    if not math.isinf(float(board["eps"] or 0)):
         return f"; robust under {board['norm']} {board['eps_text']}: {', '.join(map(_share, board['rows']))}"
     sizes = [
         f"{visible(row['model'])} {'-' if (size := row[_median_column(board)]) is None else f'{size:.4g}'}"

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from reports.board.shared_labels import under_one_label
+from robench.record.certificates import Certificates
 from robench.record.planned import PlannedRun, PlannedThreat
 from robench.record.threat_summary import threat_summary_of
 from tests.records import changed
@@ -47,3 +48,11 @@ def test_what_a_run_itself_tells_apart_stays_apart_and_so_do_other_attacks():
     assert labels(under_one_label(swap)) == ["one", "two", "two", "one"]
     others = [*of_run("p", "m", one={"steps": 1}), *of_run("q", "k", two={"steps": 2})]
     assert under_one_label(others) == others
+
+
+def test_ways_to_bound_keep_their_labels():
+    records = [*of_run("p", "m", crown={}), *of_run("q", "k", bound={})]
+    proof = Certificates(certified=[1, 0], bound=[0.1, -0.1], domains=[1, 1], seconds=[0.0, 0.0])
+    bounds = [one if one.attack.is_clean else replace(one, certificates=proof) for one in records]
+    assert under_one_label(bounds) == bounds
+    assert under_one_label(records) != records

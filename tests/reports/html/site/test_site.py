@@ -296,3 +296,5 @@ def test_one_network_from_two_folders_is_one_row_and_other_code_or_weights_are_n
     ema, model = (of(k, k, "/home/a/net.py", checkpoint_key=k) for k in ("ema", "model"))
     assert len(rows(one_fingerprint([ema, model]))) == 2  # two parts of one file
     assert len(rows(one_fingerprint([mine, model]))) == 1  # the one part that there is, by its name
+    several = of("mine", "cc", "/home/c/net.py", checkpoint_notes=["of 2 sets the first"])
+    assert len(rows(one_fingerprint([several, model]))) == 2  # one of several, and which is not known
