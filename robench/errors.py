@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
+from traceback import extract_tb, format_list
 from typing import ClassVar
+
+PACKAGES = ("robench", "attacks", "defenses", "model_zoo", "reports")
+"""The packages whose files a notebook does not show."""
 
 LONGEST = 3000
 """Most characters of what came that a message repeats."""
@@ -29,6 +34,18 @@ class RobenchError(Exception):
         # What came is the input's own text, of any length.
         excerpt = got if len(got) <= LONGEST else f"{got[:LONGEST]}... ({len(got)} characters)"
         super().__init__(f"{head}expected {expected}, got {excerpt}.{tail}")
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows: the caller's own lines and the message, none of our files.
+
+        IPython asks for it (`InteractiveShell.showtraceback`); everywhere else the traceback is whole.
+        """
+        frames = extract_tb(self.__traceback__)
+        ours = {name for name in sys.modules if name.partition(".")[0] in PACKAGES}
+        files = {getattr(sys.modules[name], "__file__", None) for name in ours}
+        entry = next((at for at, frame in enumerate(frames) if frame.filename in files), len(frames))
+        lines = format_list(frames[max(0, entry - 1) : entry]) if entry else []
+        return [*"".join(lines).splitlines(), f"{type(self).__name__}: {self}"]
 
 
 class ConfigError(RobenchError):

@@ -10,6 +10,8 @@ from attacks.shared.papers import KURAKIN_PHYSICAL
 from robench.attack.protocol import AttackInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from robench.attack.losses import Loss
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
@@ -32,13 +34,18 @@ def ascend(oracle: Oracle, start: Images, *, loss: Loss, steps: int, step_size: 
     Returns:
         The last iterate, which the model has not been asked about.
     """
+    return climb(oracle, start, loss=loss, lengths=[step_size] * steps)
+
+
+def climb(oracle: Oracle, start: Images, *, loss: Loss, lengths: Sequence[float]) -> Images:
+    """Like `ascend`, with a length of its own for each step."""
     x_adv, threat = start, oracle.threat
     with oracle.ascent():
-        for _ in range(steps):
+        for length in lengths:
             if oracle.finished:
                 break
             gradient = oracle.gradient(loss, x_adv)
-            x_adv = threat.project(oracle.x, x_adv + step_size * threat.norm.ascent(gradient))
+            x_adv = threat.project(oracle.x, x_adv + length * threat.norm.ascent(gradient))
     return x_adv
 
 

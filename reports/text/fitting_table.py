@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ class FittingTable:
 
     def _width(self, at: int, *, breakable: bool = False) -> int:
         """Return how many cells a column needs; `breakable` lets its name break between words."""
-        pieces = self.header[at].split() if breakable else [self.header[at]]
+        pieces = _words(self.header[at]) if breakable else [self.header[at]]
         return max(map(cell_len, [*(pieces or [""]), *(row[at] for row in self.rows)]))
 
     def _table(self, columns: Sequence[int], title: str, most: int) -> Table:
@@ -87,23 +88,14 @@ class FittingTable:
         return table
 
     def _unfolded(self, columns: Sequence[int], most: int) -> list[int] | None:
-        """Return the widths of columns of which no cell has to be folded, and at most one name; else None.
-
-        The one name that may be folded is that of a column wider than all others, as rich folds it.
-        """
+        """Return the widths of columns of which only names have to be folded, between words; else None."""
         widths = [self._width(at) for at in columns]
-        excess = _total(widths) - most
-        if excess > 0:
-            place = max(range(len(widths)), key=widths.__getitem__)
-            widths[place] -= excess
-            longest = max((cell_len(word) for word in self.header[columns[place]].split()), default=0)
-            body = max((cell_len(row[columns[place]]) for row in self.rows), default=0)
-            if (
-                widths[place] < max(longest, body)
-                or widths.count(max(widths)) > 1
-                or max(widths) != widths[place]
-            ):
+        least = [self._width(at, breakable=True) for at in columns]
+        for _ in range(_total(widths) - most):
+            place = max(range(len(widths)), key=lambda at: widths[at] - least[at])
+            if widths[place] == least[place]:
                 return None
+            widths[place] -= 1
         return widths if self.rows and min(widths) > 0 else None
 
     def _head(self, columns: Sequence[int], widths: Sequence[int]) -> list[str]:
@@ -124,10 +116,15 @@ class FittingTable:
         return (" " * GAP).join(texts)
 
 
+def _words(name: str) -> list[str]:
+    """Return the parts of a name between which it may break; what stands in brackets is one."""
+    return re.findall(r"\[[^\]]*\]|\S+", name)
+
+
 def _folded(name: str, width: int) -> list[str]:
     """Return the lines of a name that is folded between words."""
     lines = [""]
-    for word in name.split(" "):
+    for word in _words(name):
         longer = f"{lines[-1]} {word}" if lines[-1] else word
         if cell_len(longer) <= width:
             lines[-1] = longer

@@ -52,7 +52,8 @@ def compare(
     before = read_runs([first])
     after = read_runs([second]) if second is not None else before
     gaps = differences(before, after, pairs=pairs)
-    leftovers = unmatched(before, after, pairs=pairs)
+    name = "A" if second is None else "B"
+    leftovers = unmatched(before, after, pairs=pairs, second_name=name)
     partial = {"A": missing_rows(before), "B": missing_rows(after)}
     if format == "json":
         typer.echo(json.dumps([{**_plain(d), **_lacks(d, partial)} for d in gaps], indent=1))
@@ -62,7 +63,9 @@ def compare(
         for setting, model, texts in rows:
             line = f"partial: {model} of {run}, {setting}: lacks {'; '.join(texts)}"
             typer.echo(one_line(line), err=format == "json")
-    for text in leftovers:
+    # The lines below the tables have told of the attackers, in both directions; a gate says why it closes.
+    is_told = format == "text" and max_drop is None
+    for text in leftovers.columns if is_told else (*leftovers.columns, *leftovers.attackers):
         typer.echo(one_line(f"not compared: {text}"), err=True)
     if max_drop is None:
         return

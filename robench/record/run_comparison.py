@@ -114,46 +114,68 @@ def differences(
     return result
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unmatched:
+    """What only the first of two runs judged, in lines of words.
+
+    Attributes:
+        columns: settings, models and columns, and images of a column.
+        attackers: those of worst cases that both runs have; `Difference.left_out` names them too.
+    """
+
+    columns: tuple[str, ...]
+    attackers: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self.columns or self.attackers)
+
+
 def unmatched(
-    first: Iterable[Record], second: Iterable[Record], *, pairs: Sequence[tuple[str, str]] = ()
-) -> list[str]:
+    first: Iterable[Record],
+    second: Iterable[Record],
+    *,
+    pairs: Sequence[tuple[str, str]] = (),
+    second_name: str = "B",
+) -> Unmatched:
     """Return in words what the first run judged and the second did not, so that no gate passes over it.
 
     Args:
         first: records of one run.
         second: records of the other.
         pairs: as in `differences`; only models of a pair are looked at where there are any.
+        second_name: what the lines call the second run.
     """
     first, second = list(first), list(second)
     before, after = verdicts(first), verdicts(second)
     attackers_of = attackers(first), attackers(second)
-    lines = []
+    lines: list[str] = []
+    attacks: list[str] = []
     for setting, models in before.items():
         place = _text(setting)
         if setting not in after:
-            lines.append(f"{place}: not in B, which has no such images or threat")
+            lines.append(f"{place}: not in {second_name}, which has no such images or threat")
             continue
         for one, two in pairs or [(name, name) for name in models]:
             if one not in models:
                 continue
             if two not in after[setting]:
-                lines.append(f"{place}: model {two} not in B")
+                lines.append(f"{place}: model {two} not in {second_name}")
                 continue
             for column, ours in models[one].items():
                 again = after[setting][two].get(column)
                 if again is None:
-                    lines.append(f"{place}: {column} on {two} not in B")
+                    lines.append(f"{place}: {column} on {two} not in {second_name}")
                 elif losses := len(ours.keys() - again.keys()):
-                    lines.append(
-                        f"{place}: {losses} of {counted(len(ours), 'image')} of {column} on {two} not in B"
-                    )
+                    what = f"{losses} of {counted(len(ours), 'image')} of {column} on {two}"
+                    lines.append(f"{place}: {what} not in {second_name}")
             own, other = attackers_of[0].get((setting, one), []), attackers_of[1].get((setting, two), [])
-            lines += [
-                f"{place}: in the worst case on {two}, {what} not in B"
+            attacks += [
+                f"{place}: in the worst case on {two}, {what} not in {second_name}"
                 for label, what in lacking(own, other)
                 if column_of(label) in after[setting][two]
             ]
-    return lines
+    return Unmatched(columns=tuple(lines), attackers=tuple(attacks))
 
 
 def _text(setting: Setting) -> str:

@@ -62,7 +62,7 @@ def test_a_board_fits_and_keeps_every_number(width, models):
         assert "a-model-with-quite-a-long-name" in whole
 
 
-@pytest.mark.parametrize("width", [*range(30, 52), 80])
+@pytest.mark.parametrize("width", [*range(30, 35), *range(37, 52), 80])  # 35, 36: another name
 @pytest.mark.parametrize("colours", [None, "truecolor"])
 def test_lines_made_at_once_look_as_cells_made_by_rich(width, colours, monkeypatch):
     layout = FittingTable(
@@ -85,3 +85,14 @@ def test_lines_made_at_once_look_as_cells_made_by_rich(width, colours, monkeypat
     at_once = looks()
     monkeypatch.setattr(FittingTable, "_unfolded", lambda self, columns, most: None)
     assert at_once == looks()
+
+
+@pytest.mark.parametrize("width", range(43, 70))
+def test_names_are_folded_before_numbers_are(width):
+    header = ["Model", "Clean [95% CI]", "Worst case [95% CI]", "a (long) name"]
+    row = ["softmax", "98.5 [95.7, 99.5]", "49.5 [42.6, 56.4]", "1.0"]
+    text = shown(FittingTable(title="", header=header, rows=[row], left=frozenset({"Model"})), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert all(cell in text for cell in row)
+    assert "[95%\n" not in text
+    assert text.count("[95% CI]") == 2

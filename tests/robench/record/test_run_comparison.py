@@ -22,6 +22,11 @@ AFTER = [
 ]
 
 
+def lines_of(*runs, **options):
+    leftovers = unmatched(*runs, **options)
+    return [*leftovers.columns, *leftovers.attackers]
+
+
 def by_column(changes):
     return {(d.model, d.column): d for d in changes}
 
@@ -149,11 +154,11 @@ def test_a_gate_does_not_vouch_for_what_the_second_run_lacks(tmp_path, kept, sai
 
 def test_fewer_images_another_threat_and_other_images_are_told():
     one = record("a", "a", "pgd", [R] * 10)
-    assert unmatched([one], [one]) == []
+    assert lines_of([one], [one]) == []
     fewer = record("a", "a", "pgd", [R] * 8)
-    assert f"2 of 10 images of {WORST} on a not in B" in unmatched([one], [fewer])[1]
+    assert f"2 of 10 images of {WORST} on a not in B" in lines_of([one], [fewer])[1]
     for other in (record("a", "a", "pgd", [R] * 10, eps=0.1), record("a", "a", "pgd", [R] * 10, start=5)):
-        (message,) = unmatched([one], [other])
+        (message,) = lines_of([one], [other])
         assert message == "toy test, Linf 0.3, untargeted: not in B, which has no such images or threat"
     with pytest.raises(ConfigError, match=r"10 images, d0.*10 images, d5"):
         differences([one], [record("a", "a", "pgd", [R] * 10, start=5)])
@@ -166,19 +171,19 @@ def test_a_worst_case_over_fewer_attackers_is_told():
     across = record("a", "b", "pgd", [R] * 5 + [B] * 5)
     back = record("b", "a", "pgd", [R] * 5 + [B] * 5)
     before, after = [*clean, *white], [*clean, *white]
-    assert unmatched([*before, smooth, across, back], [*after, smooth, across, back]) == []
-    assert unmatched(before, [*after, smooth, across]) == []  # more attackers only make it worse
-    (message,) = unmatched([*before, across], after)
+    assert lines_of([*before, smooth, across, back], [*after, smooth, across, back]) == []
+    assert lines_of(before, [*after, smooth, across]) == []  # more attackers only make it worse
+    (message,) = lines_of([*before, across], after)
     assert message.endswith("in the worst case on a, pgd crafted on b through exact not in B")
-    (message,) = unmatched([*before, smooth], after)
+    (message,) = lines_of([*before, smooth], after)
     assert message.endswith("in the worst case on a, pgd through smooth not in B")
     # Another model has other gradient sources.
     other = [changed(one, target={"fingerprint": "x"}) for one in after]
-    assert unmatched([*before, smooth], other) == []
+    assert lines_of([*before, smooth], other) == []
     # Of two models of one run each is attacked from itself and from the other.
     run = [*before, across, back]
-    assert unmatched(run, run, pairs=[("a", "b")]) == []
-    assert unmatched(run, [one for one in run if one is not back], pairs=[("a", "b")]) != []
+    assert lines_of(run, run, pairs=[("a", "b")]) == []
+    assert lines_of(run, [one for one in run if one is not back], pairs=[("a", "b")]) != []
 
 
 def test_a_worst_case_is_over_what_both_met():
@@ -203,7 +208,7 @@ def test_an_attack_with_other_options_is_another_attack():
     worst = columns["a", WORST]
     assert (worst.first, worst.second) == (0.5, 0.5)
     assert worst.left_out == (("pgd with steps=10 through exact",), ("pgd with steps=40 through exact",))
-    (line,) = unmatched([clean, short, square], [clean, long, square])
+    (line,) = lines_of([clean, short, square], [clean, long, square])
     assert line.endswith("in the worst case on a, pgd with steps=10 through exact not in B")
 
 
@@ -228,5 +233,5 @@ def test_an_attack_called_worst_case_has_a_column_of_its_own():
     own, worst = columns["a", f'"{WORST}"'], columns["a", WORST]
     assert (own.first, own.second) == (0.75, 1.0)
     assert (worst.first, worst.second) == (0.5, 0.5)
-    lacks = unmatched(before, [one for one in after if one.attack.label != WORST])
+    lacks = lines_of(before, [one for one in after if one.attack.label != WORST])
     assert any(f'"{WORST}" on a not in B' in line for line in lacks)
