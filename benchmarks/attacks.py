@@ -15,12 +15,16 @@ from robench.attack.craft import CraftSettings, craft
 from robench.attack.norms import L2, LINF
 from robench.attack.threat import ThreatModel
 from robench.data.images import ImageSet
+from robench.engines import Engine
 from robench.judge.verdict import judge
 from robench.model.interface import Model
 from robench.model.prepared import PreparedModel
 from robench.record.schema import Status
 
 Run = Callable[[], Tensor]
+NAMES: dict[Engine, str] = {"compiled": "compiled", "bfloat16": "bfloat16 gradients"}
+"""Of engines that have to be asked for, what the names of their copies hold."""
+
 PEERS = ("torchattacks", "ART", "foolbox")
 
 
@@ -32,18 +36,18 @@ def own_run(
     *,
     drop: bool = False,
     batch_size: int | None = None,
-    is_compiled: bool = False,
+    engine: Engine = "auto",
     **options: Any,
 ) -> Run:
     """Return a run of one of our attacks, as the first on a network: copies are made, and proven.
 
-    Without `drop` it works on every image at every step, as its rivals do. With `is_compiled` a compiled copy
-    is made once, in the first run, and proven in each.
+    Without `drop` it works on every image at every step, as its rivals do. Compiled copies, and those in
+    bfloat16, are made once, in the first run, and proven in each.
     """
     attack = plugins.find("attacks", name)(**options)
     x, y = data.batch(slice(None))
     settings = CraftSettings(drop=drop, batch_size=batch_size or len(x))
-    copies = PreparedModel(model, compiled=True) if is_compiled else None
+    copies = PreparedModel(model, engine=engine) if engine in NAMES else None
 
     def run() -> Tensor:
         result = craft(
@@ -56,8 +60,8 @@ def own_run(
             settings=settings,
             prepared=copies,
         )
-        if is_compiled and not result.engine.startswith("compiled"):
-            raise RuntimeError(f"expected a compiled copy, got `{result.engine}`: {result.not_used}")
+        if engine in NAMES and NAMES[engine] not in result.engine:
+            raise RuntimeError(f"expected a copy by {engine}, got `{result.engine}`: {result.not_used}")
         return result.x_adv
 
     return run

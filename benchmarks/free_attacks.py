@@ -269,7 +269,7 @@ def run(folder: Path, shape: Shape) -> Store:
             leases=leases,
             environment=Environment(),
             reporter=Quiet(),
-            eager=False,
+            engine="auto",
             processes=Processes(),
             executor=Free(store, shape),
         ).run()

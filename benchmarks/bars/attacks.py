@@ -17,6 +17,7 @@ from robench.attack.losses import cross_entropy
 from robench.attack.norms import L2, LINF
 from robench.attack.threat import ThreatModel
 from robench.data.images import ImageSet
+from robench.engines import Engine
 from robench.model.interface import Model
 from robench.model.prepared import PreparedModel
 
@@ -37,23 +38,21 @@ def pgd(
     steps: int,
     repeats: int,
     bars: Mapping[str, float],
-    is_compiled: bool = False,
+    engine: Engine = "auto",
 ) -> list[Row]:
     """Time PGD on images that stay robust, or nearly all: nobody's work ends early.
 
-    With `is_compiled` ours attacks a copy that torch compiled; to compile it is not counted.
+    Of a copy that torch compiled, compiling is not counted.
     """
     eps, step = radius.eps, radius.step
     threat = ThreatModel(norm=LINF, eps=eps)
-    runs = {
-        "robench": own_run(model, data, threat, "pgd", steps=steps, step_size=step, is_compiled=is_compiled)
-    }
+    runs = {"robench": own_run(model, data, threat, "pgd", steps=steps, step_size=step, engine=engine)}
     for peer in PEERS:
         if peer in bars:
             runs[peer] = pgd_run(peer, model, data, eps=eps, step=step, steps=steps)
-    engine = ", `--engine compiled`" if is_compiled else ""
+    suffix = "" if engine == "auto" else f", `--engine {engine}`"
     race = Race(
-        work=f"PGD-{steps}, {model.name}{engine}",
+        work=f"PGD-{steps}, {model.name}{suffix}",
         model=model,
         data=data,
         threat=threat,

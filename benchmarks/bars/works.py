@@ -15,25 +15,24 @@ from benchmarks.bars.cascades import cascades
 from benchmarks.bars.commands import first_number, help_page
 from benchmarks.bars.graphs import joint_graph, large_template
 from benchmarks.bars.table import Row, kept, written
+from robench.engines import Engine
 from robench.machine import keep_freed_memory
 
 ROBUST, TINY = Radius(0.3, 0.03), Radius(1e-4, 1e-5)
 
 
 def _resnet20(
-    root: Path | None, repeats: int, rival: str, bar: float, steps: int = 20, *, is_compiled: bool = False
+    root: Path | None, repeats: int, rival: str, bar: float, steps: int = 20, *, engine: Engine = "auto"
 ) -> list[Row]:
     net, photos = public_networks.seeded("resnet20", root, 128)
-    return pgd(net, photos, TINY, steps=steps, repeats=repeats, bars={rival: bar}, is_compiled=is_compiled)
+    return pgd(net, photos, TINY, steps=steps, repeats=repeats, bars={rival: bar}, engine=engine)
 
 
 def _resnet18(
-    root: Path | None, repeats: int, rival: str, bar: float, *, is_compiled: bool = False
+    root: Path | None, repeats: int, rival: str, bar: float, *, engine: Engine = "auto"
 ) -> list[Row]:
     net, photos = public_networks.seeded("resnet18", root, 64)
-    return pgd(
-        net, photos, TINY, steps=20, repeats=min(repeats, 2), bars={rival: bar}, is_compiled=is_compiled
-    )
+    return pgd(net, photos, TINY, steps=20, repeats=min(repeats, 2), bars={rival: bar}, engine=engine)
 
 
 def _small_cnn(root: Path | None, repeats: int) -> list[Row]:
@@ -73,10 +72,10 @@ WORKS: dict[str, Callable[[Path | None, int], list[Row]]] = {
     "resnet18": partial(_resnet18, rival="torchattacks", bar=1.5),
     "resnet18_art": partial(_resnet18, rival="ART", bar=2.4),
     "resnet18_foolbox": partial(_resnet18, rival="foolbox", bar=2.4),
-    "resnet20_compiled": partial(_resnet20, rival="torchattacks", bar=1.5, is_compiled=True),
-    "resnet20_compiled_art": partial(_resnet20, rival="ART", bar=2.4, is_compiled=True),
-    "resnet20_compiled_foolbox": partial(_resnet20, rival="foolbox", bar=2.4, is_compiled=True),
-    "resnet18_compiled": partial(_resnet18, rival="torchattacks", bar=1.5, is_compiled=True),
+    "resnet20_compiled": partial(_resnet20, rival="torchattacks", bar=1.5, engine="compiled"),
+    "resnet20_compiled_art": partial(_resnet20, rival="ART", bar=2.4, engine="compiled"),
+    "resnet20_compiled_foolbox": partial(_resnet20, rival="foolbox", bar=2.4, engine="compiled"),
+    "resnet18_compiled": partial(_resnet18, rival="torchattacks", bar=1.5, engine="compiled"),
     "cascades": lambda root, _repeats: cascades(root, 1),  # a round takes many minutes
 }
 """What is measured, by name; each alone takes minutes."""

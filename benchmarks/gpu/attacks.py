@@ -17,6 +17,7 @@ from robench import plugins
 from robench.attack.craft import CraftSettings, craft
 from robench.attack.norms import LINF
 from robench.attack.threat import ThreatModel
+from robench.engines import Engine
 from robench.judge.verdict import judge
 from robench.model.interface import Model
 from robench.model.prepared import PreparedModel
@@ -24,14 +25,14 @@ from robench.record.schema import Status
 
 
 def _crafted(
-    model: Model, x: Tensor, y: Tensor, name: str, eps: float, *, eager: bool, drop: bool, **options: Any
+    model: Model, x: Tensor, y: Tensor, name: str, eps: float, *, engine: Engine, drop: bool, **options: Any
 ) -> Call:
     attack = plugins.find("attacks", name)(**options)
     settings = CraftSettings(drop=drop, batch_size=len(x))
     indices = torch.arange(len(x))
 
     def run() -> Tensor:
-        copies = PreparedModel(model, eager=eager)
+        copies = PreparedModel(model, engine=engine)
         result = craft(
             model, attack, x, y, threat=ThreatModel(norm=LINF, eps=eps), indices=indices, settings=settings,
             prepared=copies,
@@ -120,8 +121,9 @@ def pgd(card: Card, architecture: str, steps: int) -> list[str]:
     x, y = card.images(model, card.size.images[0])
     options: dict[str, Any] = {"steps": steps, "step_size": STEP, "drop": False}
     rivals: dict[str, Call] = {
-        "robench": _crafted(model, x, y, "pgd", EPS, eager=False, **options),
-        "robench, as it is": _crafted(model, x, y, "pgd", EPS, eager=True, **options),
+        "robench": _crafted(model, x, y, "pgd", EPS, engine="auto", **options),
+        "robench, as it is": _crafted(model, x, y, "pgd", EPS, engine="eager", **options),
+        "robench, bfloat16 gradients": _crafted(model, x, y, "pgd", EPS, engine="bfloat16", **options),
     }
     if there("torchattacks"):
         rivals["torchattacks"] = _torchattacks(
@@ -138,16 +140,16 @@ def cascades(card: Card, architecture: str) -> list[str]:
     x, y = card.images(model, card.size.images[1])
     eps = EPS
     while eps > 1e-6:
-        fgsm = _crafted(model, x, y, "fgsm", eps, eager=True, drop=False)
+        fgsm = _crafted(model, x, y, "fgsm", eps, engine="eager", drop=False)
         if int(_robust(model, x, y, fgsm(), eps).sum()) * 2 >= len(x):
             break
         eps /= 2
     standard, economical = card.size.cascades
     rivals: dict[str, Call] = {
-        "robench": _crafted(model, x, y, "autoattack", eps, eager=False, drop=True, **standard),
-        "robench, as it is": _crafted(model, x, y, "autoattack", eps, eager=True, drop=True, **standard),
+        "robench": _crafted(model, x, y, "autoattack", eps, engine="auto", drop=True, **standard),
+        "robench, as it is": _crafted(model, x, y, "autoattack", eps, engine="eager", drop=True, **standard),
         "robench, economical": _crafted(
-            model, x, y, "economical_autoattack", eps, eager=False, drop=True, **economical
+            model, x, y, "economical_autoattack", eps, engine="auto", drop=True, **economical
         ),
     }
     if there("pyautoattack"):

@@ -25,6 +25,7 @@ from robench.attack.norms import norm_named
 from robench.attack.threat import Goal, ThreatModel
 from robench.data.images import ImageSet
 from robench.data.loading import load_data as load_selection
+from robench.engines import Engine
 from robench.errors import ConfigError, InputError, nearest
 from robench.model.interface import Model
 from robench.plan.norm_names import proper_norm
@@ -99,8 +100,7 @@ class Options(TypedDict, total=False):
     seed: int
     shard: int
     batch_size: int
-    eager: bool
-    compiled: bool
+    engine: Engine
     draws: int
 
 
@@ -138,8 +138,7 @@ def benchmark(
               all by default;
             - `budget`: most passes, forwards and backwards together, on one image; None, the default, for no
               limit;
-            - `transfer`, `seed`, `shard`, `batch_size`, `eager`, `compiled`, `draws`: see
-              `robench.run.Settings`.
+            - `transfer`, `seed`, `shard`, `batch_size`, `engine`, `draws`: see `robench.run.Settings`.
 
     Raises:
         ConfigError: an attack cannot play under this threat, or would need what it withholds; too few draws;

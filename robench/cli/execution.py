@@ -55,8 +55,7 @@ def outcome_of(
             environment=options.environment,
             reporter=reporter,
             command=command,
-            eager=options.engine == "eager",
-            compiled=options.engine == "compiled",
+            engine=options.engine,
             processes=processes,
             asked=asked,
         )

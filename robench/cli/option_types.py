@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from robench.engines import Engine as EngineName
+
 PLAN = "What is done"
 PLACE = "Where and how"
 WORKERS = "Worker processes"
@@ -65,10 +67,11 @@ DryRun = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Compute everything again.", rich_help_panel=PLAN)]
 Engine = Annotated[
-    Literal["auto", "eager", "compiled"],
+    EngineName,
     typer.Option(
         "--engine",
-        help="auto: attack a faster copy, proven equal; eager: the network; compiled: a compiled copy.",
+        help="auto: attack a faster copy, proven equal; eager: the network; compiled: a compiled copy; "
+        "bfloat16: gradients in bfloat16, for processors that have it.",
         rich_help_panel=PLACE,
     ),
 ]

@@ -24,6 +24,7 @@ class CopyMethod:
         winograd: compute 3x3 convolutions of many channels by Winograd's filtering.
         views: copy where the network asks for a view that the layout does not allow.
         compiled: let torch compile it.
+        rough: take gradients from passes in bfloat16.
     """
 
     name: str
@@ -32,6 +33,7 @@ class CopyMethod:
     winograd: bool = False
     views: bool = False
     compiled: bool = False
+    rough: bool = False
 
 
 def _with_copied_views(method: CopyMethod) -> tuple[CopyMethod, CopyMethod]:
@@ -62,6 +64,16 @@ The second is for networks that ask for views which the layout does not allow. B
 them: compiled code computes it together with what follows, so that folding it brings nothing.
 """
 
+ROUGH_METHODS = tuple(
+    replace(method, name=f"{method.name}, bfloat16 gradients", rough=True)
+    for method in COPY_METHODS
+    if not method.winograd
+)
+"""Tried before all others where they are asked for; see `robench.model.rough_gradient`.
+
+Winograd's filtering loses bits that bfloat16 does not have.
+"""
+
 NEW_BITS = 2
 """Version of the copies that round otherwise than those before them: Winograd's, and those that copy views.
 
@@ -81,15 +93,17 @@ def version_of_copies(net: nn.Module) -> int:
     return NEW_BITS if _NEW_BITS_OF[net] else 1
 
 
-def methods_for(networks: Sequence[nn.Module]) -> list[CopyMethod]:
-    """Return the methods that do something to networks, fastest first."""
+def methods_for(
+    networks: Sequence[nn.Module], methods: Sequence[CopyMethod] = COPY_METHODS
+) -> list[CopyMethod]:
+    """Return those of the methods that do something to networks, in their order."""
     parts = [part for network in networks for part in network.modules()]
     fold = any(type(part) is nn.BatchNorm2d for part in parts)
     last = any(isinstance(part, nn.Conv2d | nn.ConvTranspose2d) for part in parts)
     views, winograd = last and _asks_for_views(parts), any(map(applies, parts))
     return [
         one
-        for one in COPY_METHODS
+        for one in methods
         if (fold or not one.fold)
         and (last or not one.channels_last)
         and (winograd or not one.winograd)

@@ -22,6 +22,7 @@ from robench.model.evaluation import evaluation_mode
 from robench.model.layer_pairs import hooked, one_place, pairs, plain, poolable
 from robench.model.modes import switch_to_evaluation
 from robench.model.network_state import NetworkState
+from robench.model.rough_gradient import RoughGradient
 from robench.model.torch_state import kept_torch_state
 from robench.model.watched_pair import FoldedPair, PooledPair, Watch, WatchedPair
 from robench.model.winograd import Convolution, LoneWinograd, Room, WinogradConvolution, applies
@@ -61,7 +62,7 @@ def prepared_copy(network: nn.Module, method: CopyMethod) -> nn.Module:
             CopiedViews(twin)
         if method.compiled:
             CompiledCopy(twin)
-    return twin
+    return RoughGradient(twin) if method.rough else twin
 
 
 def _channels_last(weight: Tensor) -> Tensor:

@@ -15,9 +15,16 @@ from dataclasses import dataclass, field
 
 import torch
 
+from robench.engines import Engine
 from robench.errors import JobError
 from robench.model.copied_views import REFUSAL
-from robench.model.copy_methods import COMPILED_METHODS, COPY_METHODS, CopyMethod, methods_for
+from robench.model.copy_methods import (
+    COMPILED_METHODS,
+    COPY_METHODS,
+    ROUGH_METHODS,
+    CopyMethod,
+    methods_for,
+)
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import GradientSource, Model
 from robench.model.proven_copies import ProvenCopies, own_name
@@ -39,16 +46,14 @@ class PreparedModel:
 
     Args:
         model: what is under test; never altered.
-        eager: make no copies, use the network as it is.
-        compiled: try a copy that torch compiles before all others (`robench.model.compiled_copy`).
+        engine: which copies are tried; see `robench.engines`.
 
     Attributes:
         reasons: why faster copies were not used in the present crafting, by the name of how each is made.
     """
 
     model: Model
-    eager: bool = False
-    compiled: bool = False
+    engine: Engine = "auto"
     reasons: dict[str, str] = field(default_factory=dict)
     _copies: ProvenCopies = field(init=False)
 
@@ -94,7 +99,8 @@ class PreparedModel:
             sources: what is differentiated.
             claimed: which (B,) are said to be adversarial: a few are asked about, these first. None: all.
         """
-        method = next((one for one in (*COMPILED_METHODS, *COPY_METHODS) if one.name == name), None)
+        every_method = (*COMPILED_METHODS, *ROUGH_METHODS, *COPY_METHODS)
+        method = next((one for one in every_method if one.name == name), None)
         if method is None:
             return True
         copies = self._copies.get(name)
@@ -148,14 +154,17 @@ class PreparedModel:
 
     def _methods(self) -> Iterator[CopyMethod]:
         """Yield the methods to try; one that copies views only where the one before it failed for a view."""
-        networks = [] if self.eager else [door.module for door in networks_under_test(self.model.net)]
-        if networks and self.compiled:
+        networks = [door.module for door in networks_under_test(self.model.net)]
+        if not networks or self.engine == "eager":
+            return
+        if self.engine == "compiled":
             yield from COMPILED_METHODS
-        before = ""
-        for method in methods_for(networks) if networks else ():
-            if not method.views or REFUSAL in self.reasons.get(before, ""):
-                yield method
-            before = method.name
+        for methods in (ROUGH_METHODS, COPY_METHODS) if self.engine == "bfloat16" else (COPY_METHODS,):
+            before = ""
+            for method in methods_for(networks, methods):
+                if not method.views or REFUSAL in self.reasons.get(before, ""):
+                    yield method
+                before = method.name
 
 
 @dataclass(slots=True)
@@ -163,16 +172,14 @@ class PreparedModels:
     """The prepared copies of every model of one evaluation.
 
     Args:
-        eager: make no copies, ask every network as it is.
-        compiled: try compiled copies first.
+        engine: which copies are tried; see `robench.engines`.
     """
 
-    eager: bool = False
-    compiled: bool = False
+    engine: Engine = "auto"
     _known: dict[int, PreparedModel] = field(default_factory=dict)
 
     def of(self, model: Model) -> PreparedModel:
         """Return what was prepared for a model; models with the same network share it."""
         if id(model.net) not in self._known:
-            self._known[id(model.net)] = PreparedModel(model, eager=self.eager, compiled=self.compiled)
+            self._known[id(model.net)] = PreparedModel(model, engine=self.engine)
         return self._known[id(model.net)]

@@ -24,6 +24,13 @@ relative to how far they are apart, for behind a mask of -1e4 a whole class may 
 GRADIENT_TOLERANCE = 1e-2
 """Largest difference of a gradient in L2, relative to its length, or the median length if that is more."""
 
+ROUGH_TOLERANCE = 0.5
+"""The same of a gradient in bfloat16, whose eight bits turn many more ReLUs: so at most 30 degrees.
+
+Measured on ResNet20 (seeded weights) the median difference is 0.17 and the largest of 32 images 0.27, on
+Small-CNN (TRADES) 0.07 and 0.14.
+"""
+
 SPARED = 0.2
 """Share of the images whose gradient may differ more: where rounding turns a ReLU or a maximum, it jumps."""
 
@@ -133,8 +140,14 @@ class Original:
         return self._answers[source.name]
 
 
-def difference(original: Answer, other: Answer) -> str:
-    """Say in what another network differs from the original beyond rounding; empty if in nothing."""
+def difference(original: Answer, other: Answer, *, tolerance: float = GRADIENT_TOLERANCE) -> str:
+    """Say in what another network differs from the original beyond rounding; empty if in nothing.
+
+    Args:
+        original: what the original answers.
+        other: what the other network answers.
+        tolerance: largest difference of a gradient, relative to its length.
+    """
     for name in ("own", "surrogate"):
         one, two = getattr(original, name), getattr(other, name)
         if one.shape != two.shape:
@@ -154,7 +167,7 @@ def difference(original: Answer, other: Answer) -> str:
         return "its gradients are not finite in other places"
     error = relative_error(one[sound], two[sound])
     # One image alone has no others beside which a jump would be an exception: only what is far off counts.
-    tolerance = GRADIENT_TOLERANCE if len(error) > 1 else 10 * GRADIENT_TOLERANCE
+    tolerance = tolerance if len(error) > 1 else max(tolerance, 10 * GRADIENT_TOLERANCE)
     if len(error) and float((error > tolerance).double().mean()) > SPARED:
         return f"its gradients differ by {float(error.median()):.2g} of their length (median)"
     return ""

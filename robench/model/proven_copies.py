@@ -17,7 +17,7 @@ from robench.model.evaluation import evaluation_mode
 from robench.model.fast_copy import prepared_copy
 from robench.model.interface import Coupling, GradientSource, Model
 from robench.model.network_state import NetworkState
-from robench.model.proof import PROOF_IMAGES, Original, difference
+from robench.model.proof import GRADIENT_TOLERANCE, PROOF_IMAGES, ROUGH_TOLERANCE, Original, difference
 from robench.model.tested_network import networks_under_test
 from robench.types import Images
 
@@ -137,7 +137,8 @@ class ProvenCopies:
                 other = original.question(source)
         except Exception as error:  # noqa: BLE001 - the boundary: a copy that raises is not used, and it is said
             return f"it raised {_first_line(error)}"
-        doubt = difference(answer, other)
+        tolerance = ROUGH_TOLERANCE if method.rough else GRADIENT_TOLERANCE
+        doubt = difference(answer, other, tolerance=tolerance)
         return f"through {source.name}, {doubt}" if doubt else ""
 
     def _note_changes(self, names: set[str]) -> None:

@@ -91,7 +91,7 @@ class Context:
     @classmethod
     def of(cls, work: Work, keeper: Keeper, reporter: Reporter) -> Context:
         """Return the context of an evaluation that begins."""
-        copies = PreparedModels(eager=work.settings.eager, compiled=work.settings.compiled)
+        copies = PreparedModels(engine=work.settings.engine)
         return cls(work.settings, keeper, reporter, copies, Heartbeat(reporter))
 
     @contextmanager

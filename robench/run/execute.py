@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from robench.engines import Engine
 from robench.errors import ConfigError
 from robench.plan.named_code import check_allowed
 from robench.plan.spec import Plan, content_hash, to_json
@@ -32,8 +33,7 @@ def execute(
     environment: Environment,
     reporter: Reporter = QUIET,
     command: str = "",
-    eager: bool = False,
-    compiled: bool = False,
+    engine: Engine = "auto",
     processes: Processes | None = None,
     asked: Mapping[str, Any] | None = None,
 ) -> Outcome:
@@ -46,8 +46,7 @@ def execute(
         environment: where it is done, and what it may do there.
         reporter: who is told.
         command: what the user typed, kept for readers.
-        eager: ask every network as it is, not by a faster copy that was proven equal.
-        compiled: try copies that torch compiles before all others.
+        engine: how attacks ask networks; see `robench.engines`.
         processes: the worker processes that do it, so that a model that dies, hangs or eats memory costs its
             own jobs only; None does everything in this process, and nobody else may use the folder.
         asked: options that can change the plan or its bits, kept for a repetition.
@@ -68,9 +67,7 @@ def execute(
         before = store.planned() if store.plan_digest() == content_hash(to_json(plan)) else []
         try:
             if processes is None:
-                judging = _do_here(
-                    summary, store, environment, reporter, eager=eager, try_compiled=compiled, begin=begin
-                )
+                judging = _do_here(summary, store, environment, reporter, engine=engine, begin=begin)
             else:
                 judging = Supervisor(
                     summary=summary,
@@ -79,8 +76,7 @@ def execute(
                     leases=leases,
                     environment=environment,
                     reporter=reporter,
-                    eager=eager,
-                    compiled=compiled,
+                    engine=engine,
                     processes=processes,
                     executor=ThisMachine() if processes.ray is None else _ray(processes),
                 ).run()
@@ -119,8 +115,7 @@ def _do_here(
     environment: Environment,
     reporter: Reporter,
     *,
-    eager: bool,
-    try_compiled: bool,
+    engine: Engine,
     begin: Callable[[], None],
 ) -> float:
     """Do a plan in this process; return the seconds that attacks and verdicts took."""
@@ -129,9 +124,7 @@ def _do_here(
     from robench.run.keeper import FolderKeeper
     from robench.run.layout import lay_out
 
-    layout = lay_out(
-        summary.plan, store, environment, reporter, eager=eager, compiled=try_compiled, begin=begin
-    )
+    layout = lay_out(summary.plan, store, environment, reporter, engine=engine, begin=begin)
     work = layout.work
     summary.expected, summary.failed_models, summary.facts = work.units(), layout.failed_models, layout.facts
     keeper = FolderKeeper(store, force=environment.force, failed_jobs=summary.failed_jobs)

@@ -97,7 +97,7 @@ class Crafting:
             board=board,
         )
 
-    def key(self, shard: Shard, *, seed: int) -> str:
+    def key(self, shard: Shard, settings: Settings) -> str:
         """Return the hash of everything that can change the images; names of rows are not part of it."""
         return crafting_key(
             self.attacked,
@@ -106,7 +106,7 @@ class Crafting:
             shard,
             gradient_source=self.gradient_source,
             drop=self.drop,
-            seed=seed,
+            settings=settings,
         )
 
 
@@ -177,7 +177,7 @@ def clean_job(target: EvaluatedModel, shard: Shard, settings: Settings) -> Job:
 
 def crafting_job(crafting: Crafting, shard: Shard, settings: Settings) -> Job:
     """Return the job of crafting the images of a shard once and judging them on every target."""
-    key = crafting.key(shard, seed=settings.seed)
+    key = crafting.key(shard, settings)
     units = tuple(
         Unit(
             key=record_key(

@@ -20,6 +20,7 @@ from robench.model.prepared import VERSION as ENGINE
 from robench.plan.spec import SCHEMA, content_hash
 from robench.recipe import identity_of
 from robench.run.evaluated_model import EvaluatedModel
+from robench.run.settings import Settings
 from robench.run.shards import Shard
 
 OWN_ATTACKS = "0.1.0"
@@ -40,7 +41,7 @@ def crafting_key(
     *,
     gradient_source: str,
     drop: bool,
-    seed: int,
+    settings: Settings,
 ) -> str:
     """Return the hash of everything that can change crafted images; names of rows are not part of it.
 
@@ -51,7 +52,7 @@ def crafting_key(
         shard: the images.
         gradient_source: name of what is differentiated, or of the attack's own choice.
         drop: whether images are left alone once broken.
-        seed: of all chance.
+        settings: the source of all chance, and the engine where it changes more than rounding.
     """
     spec, copies = attack_spec("", attack), version_of_copies(attacked.model.net)
     library = str(spec["library"])
@@ -66,10 +67,11 @@ def crafting_key(
             "library_version": OWN_ATTACKS if library == "robench" else versions().get(library, "robench"),
             "threat": threat.spec(),
             "shard": shard.digest,
-            "seed": seed,
+            "seed": settings.seed,
             "drop": drop,
             **({"noise": "unseen"} if hides_noise(attacked.model, threat) else {}),
             **({"copies": copies} if copies > 1 else {}),
+            **({"gradients": "bfloat16"} if settings.engine == "bfloat16" else {}),
         }
     )
 

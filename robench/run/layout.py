@@ -11,6 +11,7 @@ from robench.attack.craft import check_attack
 from robench.attack.norms import norm_named
 from robench.attack.threat import Goal, ThreatModel
 from robench.attack.user_attacks import attack_named
+from robench.engines import Engine
 from robench.machine import hardware, versions
 from robench.model.tested_network import networks_under_test
 from robench.plan.bounds import method_of
@@ -107,8 +108,7 @@ def lay_out(
     environment: Environment,
     reporter: Reporter,
     *,
-    eager: bool = False,
-    compiled: bool = False,
+    engine: Engine = "auto",
     failed: dict[str, str] | None = None,
     begin: Callable[[], None] | None = None,
 ) -> Layout:
@@ -119,8 +119,7 @@ def lay_out(
         store: the run folder.
         environment: where it is done, and what it may do there.
         reporter: who is told.
-        eager: ask every network as it is, not by a faster copy that was proven equal.
-        compiled: try copies that torch compiles before all others.
+        engine: how attacks ask networks; see `robench.engines`.
         failed: models that are not tried again, with the reason.
         begin: called when the folder becomes that of this plan: once the images are there where networks are
             trained, which takes long, else once the networks are there too.
@@ -138,7 +137,7 @@ def lay_out(
         begin()
     models = workshop.models(data.shape, len(data.classes))
     keep_tracebacks(store, workshop.failures, workshop.tracebacks)
-    settings = Settings.of(plan, eager=eager, compiled=compiled)
+    settings = Settings.of(plan, engine=engine)
     work, pace = measured_pace(
         lambda: Work(models=models, data=data, boards=boards, settings=settings, begin=reporter.model),
         reporter,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from robench.engines import Engine, check_engine
 from robench.errors import ConfigError
 from robench.machine import resolve_device
 from robench.plan.spec import DRAWS, Plan
@@ -19,24 +20,23 @@ class Settings:
         seed: source of all chance.
         shard: most images per unit, and per graph of a joint model.
         batch_size: most images per pass.
-        eager: ask every network as it is, not by a prepared copy (`robench.model.prepared`).
-        compiled: try copies that torch compiles before all others (`robench.model.compiled_copy`).
+        engine: how attacks ask networks; see `robench.engines`.
         draws: how often the judge asks a random model about each image, at least 2.
 
     Raises:
-        ConfigError: too few draws.
+        ConfigError: too few draws; no engine of that name.
     """
 
     transfer: bool = True
     seed: int = 0
     shard: int = 500
     batch_size: int = 250
-    eager: bool = False
-    compiled: bool = False
+    engine: Engine = "auto"
     draws: int = DRAWS
 
     def __post_init__(self) -> None:
-        """Refuse a number of draws of which none would be left to count."""
+        """Refuse a number of draws of which none would be left to count, and engines that do not exist."""
+        check_engine(self.engine)
         if isinstance(self.draws, bool) or not isinstance(self.draws, int) or self.draws < 2:
             raise ConfigError(
                 where="draws",
@@ -46,15 +46,14 @@ class Settings:
             )
 
     @classmethod
-    def of(cls, plan: Plan, *, eager: bool = False, compiled: bool = False) -> Settings:
+    def of(cls, plan: Plan, *, engine: Engine = "auto") -> Settings:
         """Return the settings that a plan names."""
         return cls(
             transfer=plan.transfer,
             seed=plan.seed,
             shard=plan.shard,
             batch_size=plan.batch_size,
-            eager=eager,
-            compiled=compiled,
+            engine=engine,
             draws=plan.draws,
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from robench.engines import Engine
 from robench.errors import JobError
 from robench.record.store import Store
 from robench.run.accounts import Accounts
@@ -39,8 +40,7 @@ class Supervisor:
         leases: who works on what in it.
         environment: where it is done, and what it may do there.
         reporter: who is told.
-        eager: ask every network as it is.
-        compiled: try copies that torch compiles first.
+        engine: how attacks ask networks; see `robench.engines`.
         processes: how work is divided.
         executor: where workers run.
     """
@@ -51,10 +51,9 @@ class Supervisor:
     leases: Leases
     environment: Environment
     reporter: Reporter
-    eager: bool
+    engine: Engine
     processes: Processes
     executor: Executor = field(default_factory=ThisMachine)
-    compiled: bool = False
     _queue: JobQueue = field(init=False)
     _crew: Crew = field(init=False)
     _models: ModelsInWorkers = field(init=False)
@@ -111,8 +110,7 @@ class Supervisor:
             environment=replace(self.environment, force=self.environment.force and is_first),
             force=self.environment.force,
             number=number if self.processes.count > 1 else None,
-            eager=self.eager,
-            compiled=self.compiled,
+            engine=self.engine,
             failed=dict(self.summary.failed_models),
             threads=self.processes.threads,
             deterministic=self.processes.deterministic,

@@ -140,8 +140,7 @@ class PlanInWorker:
             store,
             _with_own_gpu(orders),
             reporter,
-            eager=orders.eager,
-            compiled=orders.compiled,
+            engine=orders.engine,
             failed=orders.failed,
         )
         self.shards, self.units = list(self.layout.work.shards()), self.layout.work.units()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from robench import errors
+from robench.engines import Engine
 from robench.errors import RobenchError
 from robench.plan.spec import Plan
 from robench.run.progress import ColumnAccuracy, Reporter
@@ -28,8 +29,7 @@ class Orders:
         environment: where it is done, and what it may do there; its `force` is about training: what one
             worker has trained anew the next one only loads.
         force: judge everything again.
-        eager: ask every network as it is.
-        compiled: try copies that torch compiles first.
+        engine: how attacks ask networks; see `robench.engines`.
         failed: models that are not tried again, with the reason.
         threads: CPU threads; None leaves that to torch.
         deterministic: refuse operations whose bits vary from run to run.
@@ -42,8 +42,7 @@ class Orders:
     folder: str
     environment: Environment
     force: bool = False
-    eager: bool = False
-    compiled: bool = False
+    engine: Engine = "auto"
     failed: dict[str, str] = field(default_factory=dict)
     threads: int | None = None
     deterministic: bool = False

@@ -138,11 +138,11 @@ class WritesLabels(Attack):
 
 
 @pytest.mark.parametrize("attack", [Attack(), TrainsAndRaises(), TrainsOnly(), WritesWeights()])
-@pytest.mark.parametrize("eager", [False, True])
-def test_the_network_and_all_generators_are_as_before(attack, eager):
+@pytest.mark.parametrize("engine", ["auto", "eager"])
+def test_the_network_and_all_generators_are_as_before(attack, engine):
     net = Moody()
     before, chance = state(net), generators()
-    run(attack, net, eager=eager)
+    run(attack, net, engine=engine)
     assert state(net) == before
     assert generators() == chance
 

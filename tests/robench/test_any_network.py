@@ -13,6 +13,9 @@ from robench.attack.craft import craft
 from robench.attack.losses import cross_entropy
 from robench.attack.protocol import AttackInfo
 from robench.attack.threat import ThreatModel
+from robench.model.evaluation import evaluation_mode
+from robench.model.prepared import PreparedModel
+from robench.randomness import borrowed_global_randomness
 from tests.robench.model.untouched import answers, differences, taken_down
 from tests.robench.random_networks import BLOCKS, ENTRANCES, EXTRAS, HEADS, STATES, drawn
 from tests.robench.trials import EUCLIDEAN, LIBRARIES, OTHERS, PLAIN, QUICK, SEED, Tally, Trial
@@ -78,12 +81,15 @@ class Failing:
         raise ArithmeticError("half way")
 
 
-def changes(seed):
+def changes(seed, engine="auto"):
     """What is no longer as it was after an evaluation, and after one in which the attack fails."""
     trial = Trial.of(seed)
     net, (x, y), classes = trial.net, trial.data.batch(slice(None)), len(trial.data.classes)
     outputs, before, clean, images = answers(net, x), taken_down(net), x.clone(), trial.data.images.clone()
-    model, options = wrap(net, name="net", classes=classes), {"eps": trial.eps, "seed": SEED}
+    model, options = (
+        wrap(net, name="net", classes=classes),
+        {"eps": trial.eps, "seed": SEED, "engine": engine},
+    )
     faults = []
     for attacks in (
         {"pgd": make_attack("pgd", steps=2), "square": make_attack("square", queries=3)},
@@ -161,6 +167,33 @@ def test_a_network_that_was_touched_is_noticed():
 def test_the_network_comes_back_as_it_was(seeds):
     faults = [what for seed in seeds for what in changes(seed)]
     assert not faults, "\n".join(faults)
+
+
+@pytest.mark.thorough
+@chunks(0, FIRST)
+def test_the_network_comes_back_where_gradients_are_in_bfloat16(seeds):
+    faults = [what for seed in seeds for what in changes(seed, "bfloat16")]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.thorough
+@chunks(0, FIRST)
+def test_outputs_are_the_networks_where_gradients_are_in_bfloat16(seeds):
+    count = 0
+    for seed in seeds:
+        trial = Trial.of(seed)
+        x, _ = trial.data.batch(slice(None))
+        model = wrap(trial.net, name="net", classes=len(trial.data.classes))
+        copies = PreparedModel(model, engine="bfloat16")
+        name = copies.choose(x, [model.source("exact")])
+        if "bfloat16" in name:
+            count += 1
+            with copies.using(name), borrowed_global_randomness(0):
+                outputs = model.net(x.clone().requires_grad_(True)).detach()
+            with torch.no_grad(), evaluation_mode(model.net), borrowed_global_randomness(0):
+                own = model.net(x)
+            assert torch.allclose(outputs, own, atol=1e-4 * float(own.abs().max()), rtol=0), trial.kinds
+    assert count
 
 
 @pytest.mark.slow

@@ -12,9 +12,9 @@ IMAGES, LABELS = np.zeros((2, 1, 4, 4), dtype=np.float32), np.array([0, 1])
 
 
 def mistake():
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as info:
         robench.image_set(IMAGES, LABELS[:1])
-    return caught.value
+    return info.value
 
 
 def test_a_notebook_shows_the_callers_line_and_the_message():
@@ -41,7 +41,7 @@ def test_ipython_shows_it_so(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell()
     shell.run_cell("import robench, numpy as np\nrobench.image_set(np.zeros((2, 1, 4, 4)), np.zeros(1, int))")
-    shown = capsys.readouterr().out
-    assert "InputError: " in shown
-    assert "robench.image_set(np.zeros" in shown
-    assert "/robench/api" not in shown
+    text = capsys.readouterr().out
+    assert "InputError: " in text
+    assert "robench.image_set(np.zeros" in text
+    assert "/robench/api" not in text

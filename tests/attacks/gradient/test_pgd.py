@@ -23,9 +23,9 @@ def test_long_steps_break_what_the_plain_attack_breaks(norm, restarts):
     options = {"norm": NORMS[norm], "eps": EPS[norm], "drop": True}
     without, _, _ = attacked(plain, model, x, y, **options)
     with_them, _, _ = attacked(replace(plain, long_steps=3), model, x, y, **options)
-    fallen = broken(model, without, y)
-    assert 0 < int(fallen.sum()) < 40
-    assert bool(broken(model, with_them, y)[fallen].all())
+    is_broken = broken(model, without, y)
+    assert 0 < int(is_broken.sum()) < 40
+    assert bool(broken(model, with_them, y)[is_broken].all())
 
 
 def test_an_easy_network_costs_few_passes_where_images_are_dropped():

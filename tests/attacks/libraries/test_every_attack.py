@@ -95,7 +95,7 @@ def crafted(attack, model, x, y, threat, *, seed=0):
         threat=threat,
         indices=torch.arange(len(x)),
         settings=CraftSettings(drop=False, seed=seed),
-        prepared=PreparedModel(model, eager=True),
+        prepared=PreparedModel(model, engine="eager"),
     )
 
 

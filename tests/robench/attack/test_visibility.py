@@ -21,7 +21,7 @@ from robench.run.evaluated_model import EvaluatedModel, with_stand_in
 from robench.run.execute import execute
 from robench.run.jobs import Board, Crafting
 from robench.run.keeper import Memory
-from robench.run.settings import Environment
+from robench.run.settings import Environment, Settings
 from robench.run.work import Work
 from tests.model_zoo.heads.test_expectation import Noisy, built, images
 from tests.robench.run.test_evaluate import Line, OneStep, evaluated, points
@@ -123,7 +123,7 @@ def test_the_key_of_a_job_names_who_is_really_attacked():
 
     def key(whom, source, knowledge):
         board = Board(threat=threat(knowledge=knowledge), eps_text="0.1", attacks={"step": OneStep()})
-        return Crafting.of(board, "step", whom, source).key(shard, seed=0)
+        return Crafting.of(board, "step", whom, source).key(shard, Settings())
 
     assert key(own, "exact", ("weights",)) != key(other, "exact", ("weights",))
     assert key(own, "linear", ("weights",)) == key(other, "linear", ("weights",))

@@ -39,8 +39,8 @@ def chosen(net, **options):
 def test_it_is_tried_only_where_it_is_asked_for(monkeypatch):
     compiler(monkeypatch, lambda function: function)
     assert chosen(Base()) == ("folded, channels-last", {})
-    assert chosen(Base(), compiled=True) == (COMPILED.name, {})
-    assert chosen(Base(), compiled=True, eager=True) == ("as it is", {})
+    assert chosen(Base(), engine="compiled") == (COMPILED.name, {})
+    assert chosen(Base(), engine="eager") == ("as it is", {})
 
 
 def test_without_a_compiler_the_next_one_answers_and_the_reason_is_told(monkeypatch):
@@ -48,7 +48,7 @@ def test_without_a_compiler_the_next_one_answers_and_the_reason_is_told(monkeypa
     net = Base()
     data = image_set(X, net(X).argmax(dim=1), classes=4)
     result = benchmark(
-        [wrap(net, name="m", classes=4)], data, attacks={"a": PGD(steps=2)}, eps=0.1, compiled=True
+        [wrap(net, name="m", classes=4)], data, attacks={"a": PGD(steps=2)}, eps=0.1, engine="compiled"
     )
     engine = next(r for r in result.records if r.attack.label == "a").provenance.engine
     assert engine.used == "folded, channels-last"
@@ -57,7 +57,7 @@ def test_without_a_compiler_the_next_one_answers_and_the_reason_is_told(monkeypa
 
 def test_compiled_code_of_another_function_is_not_used(monkeypatch):
     compiler(monkeypatch, lambda function: lambda x: 1.001 * function(x))
-    name, reasons = chosen(Base(), compiled=True)
+    name, reasons = chosen(Base(), engine="compiled")
     assert name == "folded, channels-last"
     assert "outputs differ" in reasons[COMPILED.name]
 
@@ -75,7 +75,7 @@ def test_compiled_code_that_fails_half_way_is_replaced(monkeypatch):
     net = Base()
     data = image_set(X, net(X).argmax(dim=1), classes=4)
     result = benchmark(
-        [wrap(net, name="m", classes=4)], data, attacks={"a": PGD(steps=2)}, eps=0.1, compiled=True
+        [wrap(net, name="m", classes=4)], data, attacks={"a": PGD(steps=2)}, eps=0.1, engine="compiled"
     )
     engine = next(r for r in result.records if r.attack.label == "a").provenance.engine
     assert engine.used == "folded, channels-last"
@@ -106,7 +106,7 @@ def test_really_compiled_it_is_the_same_function_and_nothing_is_left_behind():
 
     before, net = process(), Base()
     weights = {key: value.clone() for key, value in net.state_dict().items()}
-    name, reasons = chosen(net, compiled=True)
+    name, reasons = chosen(net, engine="compiled")
     if name != COMPILED.name and "ompiler" in reasons[COMPILED.name]:
         pytest.skip("no C++ compiler here")
     assert name == COMPILED.name, reasons
@@ -127,14 +127,14 @@ def test_really_compiled_it_is_the_same_function_and_nothing_is_left_behind():
 
 def test_where_the_layout_allows_no_view_the_weights_stay_as_they_lie(monkeypatch):
     compiler(monkeypatch, lambda function: function)
-    name, reasons = chosen(Viewed(), compiled=True)
+    name, reasons = chosen(Viewed(), engine="compiled")
     assert name == COMPILED_AS_LAID.name
     assert set(reasons) == {COMPILED.name}
 
 
 @pytest.mark.slow
 def test_really_compiled_a_view_that_the_layout_does_not_allow_costs_the_layout_only():
-    name, reasons = chosen(Viewed(), compiled=True)
+    name, reasons = chosen(Viewed(), engine="compiled")
     if any("ompiler" in reason for reason in reasons.values()):
         pytest.skip("no C++ compiler here")
     assert name == COMPILED_AS_LAID.name, reasons

@@ -99,8 +99,8 @@ def test_the_attack_is_then_run_again_on_a_plainer_copy(kind):
     data = image_set(X, net(X).argmax(dim=1), classes=4)
     models, attacks = [wrap(net, name="m", classes=4)], {"a": PGD(steps=5)}
     records = []
-    for eager in (False, True):
-        result = benchmark(models, data, attacks=attacks, eps=0.2, eager=eager)
+    for engine in ("auto", "eager"):
+        result = benchmark(models, data, attacks=attacks, eps=0.2, engine=engine)
         records.append(next(r for r in result.records if r.attack.label == "a"))
     fast, plain = records
     assert fast.columns.status == plain.columns.status

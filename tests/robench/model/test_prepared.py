@@ -221,9 +221,9 @@ def test_a_network_that_counts_its_passes_blames_no_attack():
             self.passes += 1
             return super().forward(x)
 
-    for eager in (False, True):
+    for engine in ("auto", "eager"):
         net = Counting()
-        copies = PreparedModel(model := Model(name="m", net=net, classes=4), eager=eager)
+        copies = PreparedModel(model := Model(name="m", net=net, classes=4), engine=engine)
         with copies.using(copies.choose(X, [model.source("exact")])):
             model.net(X)
         assert float(net.passes) == 0
@@ -233,7 +233,7 @@ def test_copies_are_made_once_for_a_model():
     model = Model(name="m", net=Base(), classes=4)
     copies = PreparedModels()
     assert copies.of(model) is copies.of(model.renamed("other"))
-    assert PreparedModels(eager=True).of(model).choose(X, [model.source("exact")]) == AS_IT_IS
+    assert PreparedModels(engine="eager").of(model).choose(X, [model.source("exact")]) == AS_IT_IS
 
 
 def test_a_proof_costs_a_hundredth_of_what_it_serves_at_most(monkeypatch):

@@ -72,18 +72,18 @@ def test_an_attack_is_run_again_on_a_plainer_copy(kind):
     labels = kind()(X[:17]).argmax(dim=1).tolist()
     labels = torch.tensor([*labels, *[0] * (len(X) - 17)])
     data, records = image_set(X, labels, classes=4), {}
-    for eager in (False, True):
+    for engine in ("auto", "eager"):
         net = kind()
         before = bits(net)
         attack = PGD(steps=20, restarts=4)
         result = benchmark(
-            [wrap(net, name="m", classes=4)], data, attacks={"pgd": attack}, eps=0.1, eager=eager
+            [wrap(net, name="m", classes=4)], data, attacks={"pgd": attack}, eps=0.1, engine=engine
         )
         if kind is not AfterAWhile:  # which counts its passes itself
             same(before, bits(net))
-        records[eager] = next(r for r in result.records if r.attack.label == "pgd")
-    assert records[False].columns.status == records[True].columns.status
-    reasons = records[False].provenance.engine.not_used
+        records[engine] = next(r for r in result.records if r.attack.label == "pgd")
+    assert records["auto"].columns.status == records["eager"].columns.status
+    reasons = records["auto"].provenance.engine.not_used
     assert "folded" in reasons, reasons
     if kind in (LargeBatches, LargeBatchesNormed):
         assert "is folded into" in reasons["folded"]
@@ -113,15 +113,15 @@ def test_an_error_that_an_attack_or_a_library_catches_is_not_lost(kind, name):
 
     labels = kind()(X).argmax(dim=1)
     data, status = image_set(X, labels, classes=4), {}
-    for eager in (False, True):
+    for engine in ("auto", "eager"):
         models = [wrap(kind(), name="m", classes=4)]
-        result = benchmark(models, data, attacks={"a": attack()}, eps=0.1, eager=eager)
+        result = benchmark(models, data, attacks={"a": attack()}, eps=0.1, engine=engine)
         record = next(r for r in result.records if r.attack.label == "a")
-        status[eager] = record.columns.status
-        if not eager:
+        status[engine] = record.columns.status
+        if engine == "auto":
             assert "is folded into" in record.provenance.engine.not_used["folded"]
-    assert status[False] == status[True]
-    assert "broken" in status[True]
+    assert status["auto"] == status["eager"]
+    assert "broken" in status["eager"]
 
 
 def test_the_reason_is_recognised_where_another_error_was_raised_from_it():

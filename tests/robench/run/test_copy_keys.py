@@ -10,6 +10,7 @@ from robench.model.interface import Model
 from robench.plan.spec import content_hash
 from robench.run import keys
 from robench.run.evaluated_model import EvaluatedModel
+from robench.run.settings import Settings
 from robench.run.shards import Shard
 
 
@@ -35,14 +36,22 @@ class Views(nn.Module):
         return self.conv(x).view(len(x), -1)[:, :3]
 
 
-def contents(net, monkeypatch):
+def contents(net, monkeypatch, **settings):
     """Return what the key of images crafted on a network is the hash of."""
     values = []
     monkeypatch.setattr(keys, "content_hash", lambda value: values.append(value) or content_hash(value))
     model = EvaluatedModel(model=Model(name="m", net=net, classes=3), fingerprint="f")
     images = image_set(torch.full((4, 1, 6, 6), 0.5), torch.zeros(4, dtype=torch.int64), classes=3)
     shard = next(Shard.split(images, 4))
-    keys.crafting_key(model, FGSM(), ThreatModel(eps=0.1), shard, gradient_source="exact", drop=True, seed=0)
+    keys.crafting_key(
+        model,
+        FGSM(),
+        ThreatModel(eps=0.1),
+        shard,
+        gradient_source="exact",
+        drop=True,
+        settings=Settings(**settings),
+    )
     return values[-1]
 
 

@@ -59,7 +59,7 @@ def work(attacks, sources=()):
 def key(plan, source, attack):
     shard = next(Shard.split(plan.data, 3))
     board = Board(threat=THREAT, eps_text="0.1", attacks={"attack": attack})
-    return Crafting.of(board, "attack", plan.models[0], source).key(shard, seed=0)
+    return Crafting.of(board, "attack", plan.models[0], source).key(shard, Settings())
 
 
 @pytest.mark.thorough

@@ -142,7 +142,7 @@ def hire(monkeypatch, tmp_path):
         supervisor = Supervisor(
             summary=summary, store=store, begin=lambda: store.begin({}, ""), leases=leases,
             environment=environment or Environment(), reporter=reporter or Quiet(),
-            eager=False, processes=processes or Processes(count=2), executor=hall,
+            engine="auto", processes=processes or Processes(count=2), executor=hall,
         )  # fmt: skip
         return supervisor, hall, summary
 

@@ -1,0 +1,31 @@
+"""How attacks ask a network: the values of `--engine`. No torch here."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from robench.errors import ConfigError, nearest
+
+Engine = Literal["auto", "eager", "compiled", "bfloat16"]
+"""One of
+
+- `auto`: by the fastest copy that is proven to be the same function;
+- `eager`: the network as it is;
+- `compiled`: by a copy that torch compiles, where it is proven; else as `auto`;
+- `bfloat16`: outputs as in `auto`, gradients from passes in bfloat16; else as `auto`.
+"""
+
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
+
+def check_engine(name: str, *, where: str = "engine") -> None:
+    """Refuse what is no engine.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in ENGINES:
+        names = ", ".join(f"`{one}`" for one in ENGINES)
+        raise ConfigError(
+            where=where, expected=f"one of {names}", got=repr(name), do=nearest(str(name), ENGINES)
+        )
