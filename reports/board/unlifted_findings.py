@@ -8,7 +8,7 @@ from reports.board.attack_kinds import is_proper
 from reports.board.identities import attack_of
 from robench.record.schema import Record
 
-WEAK = frozenset({"zero-gradient", "nonfinite", "not-converged", "transfer-failure"})
+WEAK = frozenset({"zero-gradient", "nonfinite", "not-converged", "transfer-failure", "weaker-than-pgd"})
 """Ways for an attack to get nowhere: what one attack missed by one of them, another may miss by another."""
 
 MENDED = frozenset({"silent-success", "tied-output", "changes-input"})

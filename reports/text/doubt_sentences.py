@@ -46,6 +46,7 @@ _HEADLINES = {
     "undeclared-simplex": "it hands out probabilities as if they were scores, which flattens the loss",
     "unreachable": "images stand although every pixel may become anything: attacks cannot find their way",
     "unstable-predictions": "its loss jumps within a hair's breadth",
+    "weaker-than-pgd": "ten plain steps of PGD break what it left standing",
     "weak-attacks-only": "nothing stronger than one step was tried on it",
     "wrong-gradient": "its gradients do not add up to its loss",
     "zero-gradient": "an attack had no gradient to follow on some images",

@@ -81,7 +81,7 @@ def _moved(oracle: Oracle, rows: Labels, points: Images) -> Images:
         return best
     for _ in range(STEPS):
         middle = (low + high) / 2
-        there = x + per_image(middle, x) * (points - x)
+        there = (x + per_image(middle, x) * (points - x)).clamp(*threat.bounds)  # it may be beyond `points`
         good = sure.clone()
         good[sure] = _adversarial(oracle, rows[sure], there[sure])
         best = torch.where(per_image(good, best), there, best)

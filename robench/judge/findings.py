@@ -11,8 +11,11 @@ from robench.attack.ledger import Ledger
 from robench.plurals import counted
 from robench.record.schema import Finding, Status
 
-VERSION = 3
-"""Goes into the key of the units that hold findings of an attack."""
+VERSION = 4
+"""Goes into the key of the units that hold findings of an attack on the model itself."""
+
+TRANSFER_VERSION = 3
+"""Goes into the key of units of images that were crafted on another model."""
 
 MOST_LATE_RISE = 0.05
 """Share of a loss's rise that its last steps may bring, in an ascent that has converged."""

@@ -6,15 +6,18 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import torch
+
 from robench.attack.craft import Crafted, CraftSettings, craft
 from robench.attack.threat import ThreatModel, targets_under
 from robench.judge.findings import ledger_findings, told_of_users_code
 from robench.judge.probes import probe
+from robench.judge.reference_ascent import is_asked, weaker_than_pgd
 from robench.judge.verdict import Verdict, fresh_outcomes, judge, with_count_as_proposed
 from robench.model.batch_identity import batch_of
 from robench.model.prepared import PreparedModels
-from robench.randomness import borrowed_global_randomness, seed_from
-from robench.record.schema import Finding, Record
+from robench.randomness import Randomness, borrowed_global_randomness, seed_from
+from robench.record.schema import Finding, Record, Status
 from robench.run.jobs import Crafting, Unit
 from robench.run.records import asked_again, record_of
 from robench.run.settings import Settings
@@ -136,6 +139,27 @@ def judge_unit(
                 batch_size=size,
             )
 
+    def climb_survivors(size: int) -> tuple[Finding, ...]:
+        crafting = unit.crafting
+        if crafted is None or crafting is None or not unit.white_box:
+            return ()
+        survivors = torch.tensor([status is Status.ROBUST for status in verdict.status])
+        if not model.sources or not is_asked(crafting.attack.info, threat, crafted.ledger, survivors):
+            return ()
+        first = next(iter(model.sources.values()))
+        with same_chance() as seed:
+            finding = weaker_than_pgd(
+                model,
+                x,
+                y if target_classes is None else target_classes,
+                survivors,
+                threat=threat,
+                source=model.sources.get(crafting.gradient_source, first),
+                rng=Randomness(seed, unit.shard.data.indices.to(model.device)),
+                batch_size=size,
+            )
+        return (finding,) if finding else ()
+
     verdict = batches.do(judge_proposals, most=settings.batch_size)
     findings = verdict.findings
     if crafted is None:
@@ -150,6 +174,7 @@ def judge_unit(
         if unit.crafting and is_users:
             findings = told_of_users_code(findings, crafted.ledger, label=unit.crafting.label)
         findings = (*findings, *ledger_findings(crafted.ledger, verdict.status, codes, owner=owner))
+        findings = (*findings, *batches.do(climb_survivors, most=settings.batch_size))
     return record_of(
         unit,
         crafted,

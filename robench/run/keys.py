@@ -11,6 +11,7 @@ from typing import Any
 from robench.attack.protocol import Attack
 from robench.attack.threat import ThreatModel
 from robench.attack.visibility import hides_noise
+from robench.judge.findings import TRANSFER_VERSION as TRANSFER_FINDINGS
 from robench.judge.findings import VERSION as FINDINGS
 from robench.judge.probes import VERSION as PROBES
 from robench.judge.verdict import VERSION as JUDGE
@@ -97,6 +98,7 @@ def record_key(
         label: the attack's column.
         eps_text: the radius as the user wrote it.
     """
+    findings = FINDINGS if source == target.model.name else TRANSFER_FINDINGS
     return content_hash(
         {
             "schema": SCHEMA,
@@ -110,7 +112,7 @@ def record_key(
             "shard": shard.digest,
             "data": [shard.data.name, shard.data.split],
             # The clean unit also holds the answers to the questions put to the model itself.
-            **({"findings": FINDINGS} if crafted else {"probes": PROBES}),
+            **({"findings": findings} if crafted else {"probes": PROBES}),
             **({"judge": JUDGE} if JUDGE > 1 else {}),
             **({"draws": draws} if target.model.random else {}),
         }

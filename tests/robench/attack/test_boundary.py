@@ -52,6 +52,20 @@ def test_nothing_leaves_the_ball_or_the_box():
     assert threat.admits(X, points).all()
 
 
+def test_black_pixels_stay_black_on_the_way_out_and_back():
+    clean = torch.tensor([0.3, 0.3, 0.9, 0.9]).view(1, 1, 2, 2)
+    model = linear(W, torch.tensor([-2.0, 2.0]) * 0.5)  # the boundary is at a sum of 1
+    oracle = Oracle(model, clean, Y[:1], ThreatModel(norm=LINF, eps=float("inf")), minimise=True)
+    oracle.outputs(torch.zeros_like(clean))
+    oracle.proposal(torch.zeros_like(clean))  # adversarial, so that the image is claimed
+    # A hair inside the boundary: it falls only beyond the full length, where black would be below black.
+    behind = torch.tensor([0.0, 0.0, 0.5004, 0.5004]).view(1, 1, 2, 2)
+    points = towards_the_clean_image(oracle, behind)
+    assert classify(model, behind).tolist() == [0]
+    assert classify(model, points).tolist() == [1]
+    assert float(points.min()) == 0.0
+
+
 @pytest.mark.parametrize("kind", ["joint", "together", "lent", "untracked", "budget", "unclaimed"])
 def test_what_must_stay_stays(kind):
     points = torch.full_like(X, 0.2)
