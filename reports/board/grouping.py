@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from reports.board.attack_labels import attack_labels
 from reports.board.equal_records import each_once, may_be_of_several_runs
 from reports.board.identities import Setting, attack_of, model_names, setting_of, shown_names
+from reports.board.requested_attacks import requested_attacks
 from reports.board.samples import Samples, by_target
 from reports.board.shared_labels import under_one_label
 from robench.record.completeness import Have, by_plan, count_images
@@ -59,7 +61,7 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
     for images in clean:
         if all(setting.unattacked != images for setting in boards):
             boards[images] = []  # nothing was attacked: a board of clean accuracy
-    return [
+    samples = [
         _samples(
             setting,
             clean.get(setting.unattacked, []),
@@ -69,6 +71,12 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
         )
         for setting, group in boards.items()
     ]
+    is_of_several_runs = len({id(record.planned) for record in records if record.planned}) > 1
+    return [_with_request(own) for own in samples] if is_of_several_runs else samples
+
+
+def _with_request(own: Samples) -> Samples:
+    return replace(own, asked=requested_attacks(own))
 
 
 def _by_setting(records: Iterable[Record]) -> dict[Setting, list[Record]]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from reports.board.grouping import split_into_boards
-from reports.board.identities import attack_of, model_names, model_of, shown_names
+from reports.board.identities import model_names, model_of, shown_names
+from reports.board.requested_attacks import requested_attacks
 from reports.board.samples import Samples
-from robench.intake.user_code import is_reference
 from robench.record.schema import Record
 
 
@@ -19,7 +18,8 @@ def boards_of_many_runs(records: Iterable[Record]) -> list[Samples]:
     A model has one name on all boards, and no two share one. On a board are the models that something was
     tried on under its threat, or that a plan has there: not each that was measured on the same images.
     """
-    return _with_common_names([_asked(_of_whole_runs(_tried(own))) for own in split_into_boards(records)])
+    own_samples = (_of_whole_runs(_tried(own)) for own in split_into_boards(records))
+    return _with_common_names([_with_request(own) for own in own_samples])
 
 
 def _tried(own: Samples) -> Samples:
@@ -56,20 +56,8 @@ def _of_whole_runs(own: Samples) -> Samples:
     return dataclasses.replace(own, missing=missing, names=names)
 
 
-def _asked(own: Samples) -> Samples:
-    """Ask for the attacks that most rows met: one more attack on one row must cost no other row its rank.
-
-    An attack of somebody's own file is asked for only where rows met nothing else: others cannot run it.
-    """
-    attacks_of: dict[str, set[str]] = {}
-    for record in own.attacked:
-        if model_of(record.source) == model_of(record.target):
-            attacks_of.setdefault(model_of(record.target), set()).add(attack_of(record))
-    files = {attack_of(record) for record in own.attacked if is_reference(record.attack.name)}
-    public = [frozenset(attacks - files) for attacks in attacks_of.values() if attacks - files]
-    counts = Counter(public or map(frozenset, attacks_of.values()))
-    most = max(counts, key=lambda one: (counts[one], len(one), sorted(one)), default=None)
-    return dataclasses.replace(own, asked=most)
+def _with_request(own: Samples) -> Samples:
+    return dataclasses.replace(own, asked=requested_attacks(own))
 
 
 def _with_common_names(every: Sequence[Samples]) -> list[Samples]:

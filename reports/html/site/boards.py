@@ -143,9 +143,13 @@ def _notes(board: Board, own: Samples, names: Mapping[str, Sequence[str]]) -> li
     present = [row for row in board.rows if not row.absent]
     if own.asked is not None and len({frozenset(row.attacks) for row in present}) > 1:
         request = [label for identity, label in own.labels.items() if identity in own.asked]
+        rows_met = [sum(label in row.attacks for row in present) for label in request]
+        is_common = any(2 * count > len(present) for count in rows_met)
+        which = (
+            "those that more than half of the rows met" if is_common else "all, for none was met by so many"
+        )
         notes.append(
-            "Not every row met the same attacks. A rank asks for those that most rows met: "
-            f"{', '.join(request)}. "
+            f"Not every row met the same attacks. A rank asks for {which}: {', '.join(request)}. "
             "Whatever else was tried on a row counts against it."
         )
     notes += [

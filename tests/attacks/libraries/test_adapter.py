@@ -58,7 +58,8 @@ def test_a_row_becomes_a_frozen_recipe():
     assert pickle.loads(pickle.dumps(attack)) == attack
     with pytest.raises(dataclasses.FrozenInstanceError):
         attack.steps = 5
-    assert describe(type(attack)) == {n: o for n, o in describe(PGD).items() if n not in ("loss", "long_steps")}
+    own = {"loss", "long_steps"}
+    assert describe(type(attack)) == {n: o for n, o in describe(PGD).items() if n not in own}
     assert type(attack).__doc__.startswith("A toy.\n\nAttributes:\n    steps: number of steps of each try.\n")
     info = attack.info
     assert (info.title, info.paper, info.norms, info.library) == (

@@ -81,9 +81,19 @@ def test_a_row_that_met_fewer_attacks_has_no_rank_and_one_more_attack_costs_nobo
     assert table[200, "c"].rank is None
     assert "not attacked by attack-1" in table[200, "c"].lacks
     assert all(table[200, name].rank for name in "abd")
-    assert "A rank asks for those that most rows met: attack-0, attack-1." in re.sub(
-        r"<[^>]+>", "", site_pages([full, few, more], title="many")["index.html"]
-    )
+    text = re.sub(r"<[^>]+>", "", site_pages([full, few, more], title="many")["index.html"])
+    assert "A rank asks for those that more than half of the rows met: attack-0, attack-1." in text
+
+
+def test_rows_that_met_no_attack_in_common_have_no_rank(tmp_path):
+    one = entry(tmp_path, "one", [("a", 1)], attacks=("attack-0",))
+    other = entry(tmp_path, "other", [("b", 5)], attacks=("attack-1", "attack-02"))
+    table = rows([one, other])
+    assert [table[200, name].rank for name in "ab"] == [None, None]
+    assert "not attacked by attack-0" in table[200, "b"].lacks
+    assert "not attacked by attack-1" in table[200, "a"].lacks
+    text = re.sub(r"<[^>]+>", "", site_pages([one, other], title="two")["index.html"])
+    assert "A rank asks for all, for none was met by so many: " in text
 
 
 def test_two_models_of_one_name_are_two_rows_and_two_pages(tmp_path):
