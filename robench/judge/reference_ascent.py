@@ -105,13 +105,13 @@ def weaker_than_pgd(
         for _ in range(AGAIN):
             falls &= again.successful(point)
     is_survivor = survivors.to(x.device)[rows]
-    asked, broken = int(is_survivor.sum()), int((falls & is_survivor).sum())
-    excess = broken / max(asked, 1) * len(standing)
-    if broken < min(FEWEST_BROKEN, asked) or excess < max(NOTABLE * len(x), 1):
+    count, loss = int(is_survivor.sum()), int((falls & is_survivor).sum())
+    excess = loss / max(count, 1) * len(standing)
+    if loss < min(FEWEST_BROKEN, count) or excess < max(NOTABLE * len(x), 1):
         return None
     return Finding(
         code="weaker-than-pgd",
-        evidence=f"{STEPS} plain steps of PGD broke {broken} of {counted(asked, 'image')} that it left "
+        evidence=f"{STEPS} plain steps of PGD broke {loss} of {counted(count, 'image')} that it left "
         "standing",
         remedy="Run `pgd`, `apgd` or a preset beside it; of an attack of your own look at the sign of its "
         "steps, at their length, and at what it returns",

@@ -144,10 +144,9 @@ def _notes(board: Board, own: Samples, names: Mapping[str, Sequence[str]]) -> li
     if own.asked is not None and len({frozenset(row.attacks) for row in present}) > 1:
         request = [label for identity, label in own.labels.items() if identity in own.asked]
         rows_met = [sum(label in row.attacks for row in present) for label in request]
-        is_common = any(2 * count > len(present) for count in rows_met)
-        which = (
-            "those that more than half of the rows met" if is_common else "all, for none was met by so many"
-        )
+        which = "those that more than half of the rows met"
+        if not any(2 * count > len(present) for count in rows_met):
+            which = "all, for none was met by more than half of the rows"
         notes.append(
             f"Not every row met the same attacks. A rank asks for {which}: {', '.join(request)}. "
             "Whatever else was tried on a row counts against it."

@@ -34,10 +34,7 @@ def labels(records):
     ],
 )
 def test_more_than_half_of_the_rows_decide(attacks_of_rows, request_):
-    runs = [
-        run(name, seed, attacks)
-        for name, seed, attacks in zip("abcd", range(4), attacks_of_rows, strict=False)
-    ]
+    runs = [run("abcd"[seed], seed, attacks) for seed, attacks in enumerate(attacks_of_rows)]
     records = [record for one in runs for record in one]
     assert labels(records) == request_
     assert labels([record for one in reversed(runs) for record in one]) == request_

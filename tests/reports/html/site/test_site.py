@@ -93,7 +93,7 @@ def test_rows_that_met_no_attack_in_common_have_no_rank(tmp_path):
     assert "not attacked by attack-0" in table[200, "b"].lacks
     assert "not attacked by attack-1" in table[200, "a"].lacks
     text = re.sub(r"<[^>]+>", "", site_pages([one, other], title="two")["index.html"])
-    assert "A rank asks for all, for none was met by so many: " in text
+    assert "A rank asks for all, for none was met by more than half of the rows: " in text
 
 
 def test_two_models_of_one_name_are_two_rows_and_two_pages(tmp_path):
