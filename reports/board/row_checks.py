@@ -32,7 +32,10 @@ FEW = 0.01
 
 _FAR = 0.1
 """How far below its card, beyond both intervals, a clean accuracy must be to be doubted."""
-_REMEDY = "Look at labels off by one, at preprocessing, at whether the right weights were loaded"
+_REMEDY = (
+    "Its weights are random if none were given: give a checkpoint. Else look at labels off by one, at "
+    "preprocessing, at whether the right weights were loaded"
+)
 _NORMALIZE = (
     "a forgotten `normalize`, or one unlike that of the training, and for a network that wants pixels from 0 "
     "to 255"

@@ -61,8 +61,12 @@ class Plots:
 
         Raises:
             PluginError: no figure has that name.
-            ConfigError: no figure is named; no board or several have that text, or the figure cannot show it.
+            ConfigError: no figure is named; nothing was measured yet; no board or several have that text, or
+                the figure cannot show it.
         """
+        if not self.records:
+            do = "Give the same command again to let the run go on"
+            raise ConfigError(where="plot", expected="at least one finished unit", got="none", do=do)
         if not figure:
             choices = ", ".join(plugins.names("figures"))
             raise ConfigError(

@@ -63,7 +63,7 @@ class Results:
         What a reader looks for stands first, `HEADLINE`, so that it is seen where a frame is cut. Of the
         codes in `findings`, separated by spaces, `lifted_findings` has those that put no row in doubt, and
         `standing` those that do; each is empty where there is none. All other columns are those of the CSV
-        file.
+        file. Of a run that has not measured anything yet it has no lines.
 
         Raises:
             JobError: nothing was measured, because every job failed; says why the first did.
@@ -77,7 +77,7 @@ class Results:
                 reason = trace.splitlines()[-1][:300] if trace else ""
                 got = f"none, for {counted(len(self.failures), 'job')} failed: {title[:300]}: {reason}"
                 raise JobError(where="leaderboard", expected="at least one measurement", got=got, do=do)
-            return pd.DataFrame()
+            return pd.DataFrame(columns=[*HEADLINE])
         text: str = plugins.find("reports", "csv")().render(self.records)
         frame = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
         every, standing = (

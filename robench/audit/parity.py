@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from robench.attack.norms import norm_named
 from robench.attack.protocol import Attack
 from robench.attack.threat import ThreatModel
 from robench.data.images import ImageSet
-from robench.errors import ConfigError, JobError, PluginError, nearest
+from robench.errors import ConfigError, JobError, PluginError
 from robench.model.interface import Model
 from robench.recipe import build, describe
 from robench.record.curves import size_column
@@ -101,9 +101,7 @@ def family(name: str, options: Mapping[str, Any]) -> tuple[dict[str, Attack], di
     absent: dict[str, str] = {}
     catalogue = plugins.names("attacks")
     if not any(f"{library}/{name}" in catalogue for library in LIBRARIES):
-        pairs = sorted({other.partition("/")[2] for other in catalogue if "/" in other} & set(catalogue))
-        do = nearest(name, pairs)
-        raise ConfigError(where="parity", expected="an attack that a library has too", got=repr(name), do=do)
+        raise _no_twin(name, catalogue)
     default = {key: getattr(versions[name], key) for key in describe(ours)}
     for library in LIBRARIES:
         theirs = f"{library}/{name}"
@@ -117,6 +115,21 @@ def family(name: str, options: Mapping[str, Any]) -> tuple[dict[str, Attack], di
         except PluginError as error:
             absent[theirs] = f"{error.got}. {error.do}" if error.do else error.got
     return versions, absent
+
+
+def _no_twin(name: str, catalogue: Collection[str]) -> ConfigError:
+    """Return the error that no library's version takes the same options; name what is nearest to one."""
+    twins = sorted(one for one in catalogue if any(f"{library}/{one}" in catalogue for library in LIBRARIES))
+    word = name.replace("_", "").lower()
+    near = [other for other in sorted(catalogue) if other.partition("/")[2].lower() == word]
+    near.sort(key=lambda other: other.partition("/")[0] not in LIBRARIES)
+    beside = f", or run it beside {near[0]} in one configuration" if near else ""
+    return ConfigError(
+        where="parity",
+        expected=f"an attack with the same options in a library ({', '.join(twins)})",
+        got=repr(name),
+        do=f"Choose one of these{beside}",
+    )
 
 
 def parity(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from robench.data.arrays import own_array
 from robench.data.labels import check_labels, read_labels
-from robench.data.pixels import check_images, read_images
+from robench.data.pixels import check_images, note_copies, read_images
 from robench.errors import InputError
 from robench.plurals import counted
 from robench.randomness import Randomness
@@ -133,6 +133,7 @@ def image_set(
     Args:
         images: (N, C, H, W) uint8 in 0..255 or float in [0, 1]; tensors or arrays with any strides and byte
             order. Pixels a rounding error outside [0, 1] (1e-4; 1e-3 in float16) are clipped, with a warning.
+            Where test images are copies of others there is one too.
         labels: class indices from 0, integers of any width: (N,), a column (N, 1) or a row (1, N).
         name: what a table calls the data.
         split: `train` or `test`.
@@ -148,6 +149,8 @@ def image_set(
         pixels = read_images(images, where=name, labels=targets.size)
         indices, names = read_labels(targets, len(pixels), where=name, classes=classes)
         rows = torch.arange(len(pixels), device="cpu")
+    if split == "test":
+        note_copies(pixels, where=name)
     return ImageSet(name=name, split=split, images=pixels, labels=indices, classes=names, indices=rows)
 
 

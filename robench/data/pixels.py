@@ -19,6 +19,9 @@ ROUNDING = 1e-4
 1e-6; 1e-4 is a fortieth of a step between two 8-bit levels, so clipping changes no picture and is small
 beside any radius in use, while no forgotten normalisation stays that close to the box."""
 
+MOST_COPIES = 0.02
+"""Share of the images that may be copies of others without a word."""
+
 ROUNDING_HALF = 1e-3
 """The same for float16, whose next number after 1 is 1.00098: a quarter of an 8-bit step."""
 
@@ -155,6 +158,22 @@ def _clip(pixels: Tensor, where: str) -> None:
     text = "%s: %s a rounding error outside [0, 1] clipped (values were from %.9g to %.9g)"
     _LOG.warning(text, where, count_text, low, high)
     pixels.clamp_(0, 1)
+
+
+def note_copies(pixels: StoredImages, *, where: str) -> None:
+    """Say that images are there several times: whatever is counted takes each for another one.
+
+    Args:
+        pixels: images (N, C, H, W) to evaluate on.
+        where: the data set.
+    """
+    rows = pixels.contiguous().flatten(1).numpy()
+    count = len({hash(row.tobytes()) for row in rows})
+    if len(rows) - count > MOST_COPIES * len(rows):
+        text = (
+            "%s: only %d of %d images are different: intervals, ranks and p values take copies for images too"
+        )
+        _LOG.warning(text, where, count, len(rows))
 
 
 def _note_darkness(pixels: Tensor, where: str) -> None:

@@ -98,6 +98,15 @@ def test_options_reach_every_version():
     assert {getattr(a, "restarts", None) for a in attacks.values()} == {1}
 
 
+@pytest.mark.parametrize("name", ["apgd", "deepfool"])
+def test_an_attack_without_a_twin_is_not_proposed(name):
+    with pytest.raises(ConfigError) as info:
+        family(name, {})
+    assert "(cw, fgsm, ifgsm, pgd)" in str(info.value)
+    assert "Did you mean" not in str(info.value)
+    assert f"run it beside {'torchattacks/APGD' if name == 'apgd' else 'art/DeepFool'}" in str(info.value)
+
+
 def test_nonsense_is_refused():
     with pytest.raises(PluginError, match="pgdd"):
         family("pgdd", {})

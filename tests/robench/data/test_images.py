@@ -243,3 +243,13 @@ def test_pictures_that_are_almost_black_are_spoken_of(caplog):
 def test_images_without_labels_are_none_to_evaluate():
     with pytest.raises(InputError, match=r"robench\.image_set"):
         benchmark([], X, attacks={}, eps=0.1)  # type: ignore[arg-type]
+
+
+def test_copies_among_test_images_are_told(caplog):
+    different = torch.rand(20, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(20) % 4
+    image_set(different, labels, classes=4)
+    image_set(different.repeat(3, 1, 1, 1), labels.repeat(3), classes=4, split="train")
+    assert caplog.text == ""
+    image_set(different.repeat_interleave(10, 0), labels.repeat_interleave(10), classes=4, name="dup")
+    assert "dup: only 20 of 200 images are different" in caplog.text
