@@ -113,6 +113,32 @@ def test_the_votes_are_evaluated_as_the_other_heads_are():
     assert {model.features_of for model in others} == {"softmax"}
 
 
+def test_networks_are_trained_through_every_graph_head_as_long_as_softmax_is():
+    main, learnt = (load(str(locate(name))) for name in ("mnist-gll", "mnist-gll-trained"))
+    assert (main.threats, main.data, main.shard, main.seed) == (
+        learnt.threats,
+        learnt.data,
+        learnt.shard,
+        learnt.seed,
+    )
+    softmax, *others = learnt.models
+    assert replace(softmax, where="") == replace(main.models[0], where="")
+    assert {model.head.name for model in others} == {
+        "gll", "wnll", "laplace", "poisson", "pwll", "p_laplace"
+    }  # fmt: skip
+    for model in others:
+        options = model.train.defense.options
+        assert model.name == f"{model.head.name}-trained"
+        assert model.train.defense.name == "graph_natural"
+        assert options["head"] == model.head.name
+        assert options["head_options"] == {
+            key: model.head.options[key] for key in ("m", "n") if key in model.head.options
+        }
+        assert options["learning_rate"] == softmax.train.defense.options["learning_rate"]
+        assert options["linear_epochs"] + options["epochs"] == softmax.train.defense.options["epochs"]
+        assert model.train.data == softmax.train.data
+
+
 def test_gll_is_attacked_by_its_authors_attack_in_pixels():
     deviation, eps, step = 0.3081, 0.3, 0.05  # of MNIST, and of the authors' code, in units of the deviation
     plan = load(str(locate("mnist-gll")))
