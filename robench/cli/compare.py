@@ -13,6 +13,7 @@ from robench.errors import ConfigError
 
 if TYPE_CHECKING:
     from robench.record.run_comparison import Difference
+    from robench.record.schema import Record
 
 REGRESSION = 1
 MOST_NAMED = 6
@@ -59,6 +60,8 @@ def compare(
         typer.echo(json.dumps([{**_plain(d), **_lacks(d, partial)} for d in gaps], indent=1))
     else:
         _show(gaps)
+    for text in () if pairs else _remarks(before, after):
+        typer.echo(text, err=format == "json")
     for run, rows in partial.items():
         for setting, model, texts in rows:
             line = f"partial: {model} of {run}, {setting}: lacks {'; '.join(texts)}"
@@ -79,6 +82,17 @@ def compare(
         typer.echo("--max-drop cannot vouch for a partial run; exit code 1", err=True)
     if worse or leftovers or partial["B"]:
         raise typer.Exit(REGRESSION)
+
+
+def _remarks(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
+    """Return what makes two runs the same, or other in more than their models."""
+    if {record.key for record in before} == {record.key for record in after}:
+        return ["A and B hold the same units"]
+    seeds = [sorted({record.seed for record in records}) for records in (before, after)]
+    if seeds[0] != seeds[1]:
+        first, second = (", ".join(map(str, one)) for one in seeds)
+        return [f"other seeds: {first} in A, {second} in B; what chance does is in every gap"]
+    return []
 
 
 def _pairs(texts: list[str] | None) -> list[tuple[str, str]]:

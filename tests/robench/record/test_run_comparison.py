@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -235,3 +236,23 @@ def test_an_attack_called_worst_case_has_a_column_of_its_own():
     assert (worst.first, worst.second) == (0.5, 0.5)
     lacks = lines_of(before, [one for one in after if one.attack.label != WORST])
     assert any(f'"{WORST}" on a not in B' in line for line in lacks)
+
+
+def test_equal_units_and_other_seeds_are_said(tmp_path):
+    runs = {
+        "one": AFTER,
+        "same": AFTER,
+        "other": [replace(r, seed=r.seed + 1).noting(key=f"o{r.key}") for r in AFTER],
+    }
+    for name, records in runs.items():
+        store = Store(tmp_path / name)
+        store.prepare()
+        for one in records:
+            store.write(one)
+    runner, first = CliRunner(), str(tmp_path / "one")
+    assert (
+        "A and B hold the same units" in runner.invoke(app, ["compare", first, str(tmp_path / "same")]).stdout
+    )
+    outcome = runner.invoke(app, ["compare", first, str(tmp_path / "other")])
+    assert "other seeds: 0 in A, 1 in B" in outcome.stdout
+    assert "the same units" not in outcome.stdout
