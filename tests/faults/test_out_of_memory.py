@@ -221,8 +221,11 @@ def test_only_what_does_not_fit_is_done_with_fewer():
     assert clean.provenance.micro_batch == FITS  # the probes ask for gradients
     assert record.provenance.micro_batch == FITS
     with scarce(FITS, with_gradient_only=True):
-        _, other = run(recipes({"square": OURS["square"]})).records
+        _, other = run(recipes({"noise": OURS["noise"]})).records
     assert other.provenance.micro_batch == 0
+    with scarce(FITS, with_gradient_only=True):  # what Square leaves is climbed by its gradient
+        _, square = run(recipes({"square": OURS["square"]})).records
+    assert square.provenance.micro_batch == FITS
 
 
 @dataclass(frozen=True, kw_only=True)
