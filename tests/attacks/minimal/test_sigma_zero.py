@@ -59,6 +59,7 @@ def test_passes_are_one_of_each_a_step():
     assert oracle.ledger.forwards.tolist() == [24] * 5
 
 
+@pytest.mark.thorough
 def test_a_target_is_reached():
     model, x = random_linear(classes=4, seed=7), images(20, (1, 4, 4))
     y = classify(model, x)

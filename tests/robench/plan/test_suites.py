@@ -114,14 +114,14 @@ def test_the_votes_are_evaluated_as_the_other_heads_are():
 
 
 def test_networks_are_trained_through_every_graph_head_as_long_as_softmax_is():
-    main, learnt = (load(str(locate(name))) for name in ("mnist-gll", "mnist-gll-trained"))
+    main, later = (load(str(locate(name))) for name in ("mnist-gll", "mnist-gll-trained"))
     assert (main.threats, main.data, main.shard, main.seed) == (
-        learnt.threats,
-        learnt.data,
-        learnt.shard,
-        learnt.seed,
+        later.threats,
+        later.data,
+        later.shard,
+        later.seed,
     )
-    softmax, *others = learnt.models
+    softmax, *others = later.models
     assert replace(softmax, where="") == replace(main.models[0], where="")
     assert {model.head.name for model in others} == {
         "gll", "wnll", "laplace", "poisson", "pwll", "p_laplace"

@@ -96,6 +96,7 @@ def plain():
     return data
 
 
+@pytest.mark.thorough
 def test_whatever_stands_in_a_field_both_ways_tell_the_same(plain):
     good = json.dumps(plain)
     assert len(same(good)) == 6

@@ -67,6 +67,7 @@ def card_of(folder):
     return path, read_text(path.read_text(), source="card").data
 
 
+@pytest.mark.thorough
 def test_the_card_and_the_row_say_it_of_new_found_and_given_weights(run, tmp_path):
     screen, evidence = run()
     assert f"net: {TEXT}" in screen
@@ -112,6 +113,7 @@ def test_the_card_says_how_long_a_function_took_and_never_0(run, tmp_path, told,
     assert row["seconds"] == told
 
 
+@pytest.mark.thorough
 def test_cards_name_files_of_code_without_their_folders(run, tmp_path):
     plan = PLAN.replace('"mine.py:idle"', f'"{tmp_path}/mine.py:shift"')
     run(plan.replace("architecture: digits_cnn", f'architecture: "{tmp_path}/mine.py:make"'))
