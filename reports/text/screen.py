@@ -111,13 +111,12 @@ class Screen:
             renderables.append(table(title, *transfer_table(board)))
         if self.details and board.cells:
             renderables.append(table("gradient sources, white-box", *detail_table(board)))
-        # Whatever was met on a row that has a rank is lifted: one line instead of a page of them.
-        ranking = set() if self.details else {row.model for row in board.rows if row.rank}
-        open_doubts = [d for d in board.doubts if d.model not in ranking]
+        # What is lifted puts nothing in doubt: one line instead of a page of them.
+        open_doubts = [d for d in board.doubts if self.details or d.unlifted]
         renderables += [_doubt(d.model, d.code, d.evidence, d.remedy) for d in open_doubts]
         if count := len(board.doubts) - len(open_doubts):
             command = "`robench leaderboard --details` shows them"
-            remark = f"({counted(count, 'finding')} lifted on ranked rows; {command})"
+            remark = f"({counted(count, 'finding')} lifted; {command})"
             renderables.append(Text(remark, style="dim"))
         return renderables
 

@@ -22,7 +22,9 @@ from robench.audit.run_rejudgement import (
     differing,
     has_begun,
 )
+from robench.engines import Engine
 from robench.errors import ConfigError, StorageError
+from robench.model.prepared import PreparedModels
 from robench.plan.named_code import check_allowed
 from robench.plan.spec import Plan
 from robench.plurals import counted
@@ -41,6 +43,9 @@ from robench.run.work import Work
 
 UNITS = "units"
 """Name of the check that every unit of the plan is finished; told only where some are not."""
+
+MODELS = "models"
+"""Name of the check that every model of the plan could be made; told only where some could not."""
 
 LATER_TABLE_COLUMNS = frozenset({"missing", "median_own"})
 """Columns that tables of earlier versions do not have."""
@@ -181,11 +186,12 @@ def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check 
         return None
     draws = Randomness(seed, torch.arange(len(jobs)), ("verify",)).uniform(torch.empty(len(jobs), 1))
     jobs_again = [jobs[i] for i in draws[:, 0].argsort()[:sample].tolist()]
+    copies = PreparedModels(engine=work.settings.engine)
     verdicts = changes = 0
     furthest = 0.0
     for job in jobs_again:
         assert job.crafting is not None
-        again = craft_unit(job.crafting, job.shard, work.settings)
+        again = craft_unit(job.crafting, job.shard, work.settings, prepared=copies)
         result = keeper.crafted(job.key)
         if result is not None:
             furthest = max(furthest, float((again.x_adv - result.x_adv).abs().max()))
@@ -249,12 +255,17 @@ def verify(
     if not store.planned():
         yield unfinished(store) or Check(name=UNITS, looked=0, wrong=0, missing=1)
         return
-    workshop = Workshop(plan, store.root / "models", environment, reporter)
-    work = _rebuilt(plan, workshop)
+    failed_models = _failed_models(store)
+    workshop = Workshop(plan, store.root / "models", environment, reporter, dict(failed_models))
+    work = _rebuilt(plan, workshop, _engine(store))
     hashes = check_keys(work, store)
     yield hashes
     if lack := unfinished(store, None if hashes.wrong else len(planned_keys(work))):
         yield lack
+    if failed_models:
+        names = "; ".join(f"{name}: {text.splitlines()[0]}" for name, text in failed_models.items() if text)
+        count = len(plan.models) - len(failed_models)
+        yield Check(name=MODELS, looked=count, wrong=0, missing=len(failed_models), evidence=names)
     if hashes.wrong:
         return  # other models or other images: judging the stored images on them would say nothing
     yield from check_claims(work, store)
@@ -265,9 +276,22 @@ def verify(
         yield bounds
 
 
-def _rebuilt(plan: Plan, workshop: Workshop) -> Work:
+def _failed_models(store: Store) -> dict[str, str]:
+    """Return why models of the run could not be made, by name, as it says itself: they have no rows."""
+    failures = store.facts()[0].get("failed_models")
+    return {str(name): str(text) for name, text in failures.items()} if isinstance(failures, dict) else {}
+
+
+def _engine(store: Store) -> Engine:
+    """Return the engine of a run where it is in its keys."""
+    options = store.facts()[0].get("asked")
+    return "bfloat16" if isinstance(options, dict) and options.get("engine") == "bfloat16" else "auto"
+
+
+def _rebuilt(plan: Plan, workshop: Workshop, engine: Engine) -> Work:
     data = workshop.load(plan.data)
-    names = workshop.untrained(data.shape, len(data.classes))
+    lacks = workshop.untrained(data.shape, len(data.classes))
+    names = [name for name in lacks if name not in workshop.failures]
     if names:
         raise StorageError(
             where="verify",
@@ -279,5 +303,5 @@ def _rebuilt(plan: Plan, workshop: Workshop) -> Work:
         models=workshop.models(data.shape, len(data.classes)),
         data=data,
         boards=boards_of(plan.threats, trust_code=workshop.environment.trust_code),
-        settings=Settings.of(plan),
+        settings=Settings.of(plan, engine=engine),
     )

@@ -82,6 +82,8 @@ def _evaluate(
         leave=lambda: _report(folder, quiet=True),
         log=log,
     )
+    if options.quiet and outcome.replaced:  # else the reporter has said it
+        typer.echo(one_line(outcome.replaced), err=True)
     tables = _tables(folder)
     table = tables["boards"]
     if log:

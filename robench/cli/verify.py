@@ -33,7 +33,7 @@ def verify(
     """Verify a run: files, tables, hashes, verdicts on the stored images, and a sample of jobs done again."""
     check_runs([run])
     check_device(options.device)
-    from robench.audit.verify import UNITS
+    from robench.audit.verify import MODELS, UNITS
     from robench.audit.verify import verify as checks
     from robench.cli.reporters import FailuresOnly
     from robench.record.store import Store
@@ -48,8 +48,8 @@ def verify(
         seed=seed,
         reporter=FailuresOnly(),
     ):
-        if check.name == UNITS:
-            lack = check
+        if check.name in (UNITS, MODELS):
+            lack = lack or check
         else:
             failures += not check.holds
         if not options.quiet or not check.holds:
@@ -70,7 +70,9 @@ def _judgement(failures: int, lack: Check | None) -> str:
 
 
 def _finished(lack: Check) -> str:
-    """Say how many units are finished."""
+    """Say how many units are finished, or how many models were made."""
+    if lack.name == "models":
+        return f"{lack.looked} of {counted(lack.looked + lack.missing, 'model')} made"
     return f"{lack.looked} of {counted(lack.looked + lack.missing, 'unit')} finished"
 
 

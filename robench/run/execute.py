@@ -85,7 +85,8 @@ def execute(
                 store.write_json("run.json", summary.to_json())
                 settle_accounts(store, [spec.name for spec in plan.models], summary.failed_models)
                 if summary.status == "finished" and (others := set(before) - set(summary.units)):
-                    reporter.finding(_replaced(out, len(others)))
+                    summary.replaced = _replaced(out, len(others))
+                    reporter.finding(summary.replaced)
             reporter.close()
     return summary.outcome(seconds=time.perf_counter() - start, judging=judging)
 

@@ -20,6 +20,7 @@ class Outcome:
         seconds: wall-clock time.
         images: images judged in the units computed now.
         judging: seconds of it that attacks and verdicts took; preparation and training are not in it.
+        replaced: that the tables showed other results until now; empty where they did not.
     """
 
     finished: int
@@ -28,6 +29,7 @@ class Outcome:
     seconds: float
     images: int = 0
     judging: float = 0.0
+    replaced: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,6 +50,7 @@ class Summary:
         geometry: keys of the features that were kept.
         cached: how many of the units were there already.
         images: images judged in those that were not.
+        replaced: see `Outcome`.
     """
 
     plan: Plan
@@ -63,6 +66,7 @@ class Summary:
     geometry: list[str] = field(default_factory=list)
     cached: int = 0
     images: int = 0
+    replaced: str = ""
 
     def add(self, finished: Finished) -> None:
         """Count a finished unit."""
@@ -87,6 +91,7 @@ class Summary:
             seconds=seconds,
             images=self.images,
             judging=judging,
+            replaced=self.replaced,
         )
 
     def to_json(self) -> dict[str, Any]:

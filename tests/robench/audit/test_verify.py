@@ -70,6 +70,41 @@ def test_an_honest_run_holds(finished):
     ]  # fmt: skip
 
 
+UNTRAINABLE = """
+dataset: {name: digits, limit: 100}
+models:
+  - {name: good, architecture: digits_cnn, train: {defense: {natural: {epochs: 1}}}}
+  - {name: bad, architecture: digits_cnn, train: {defense: {natural: {epochs: 1, learning_rate: 1.0e+9}}}}
+threats: [{norm: Linf, eps: 0.1, attacks: [fgsm]}]
+"""
+
+
+@pytest.mark.thorough
+def test_a_run_in_which_a_training_failed_is_verified_but_for_that_model(tmp_path):
+    (tmp_path / "nan.yaml").write_text(UNTRAINABLE)
+    first = command("run", tmp_path / "nan.yaml", "-o", tmp_path / "run", "--workers", "0", "-q")
+    assert first.exit_code == 3, first.output
+    result = command("verify", tmp_path / "run")
+    assert result.exit_code == 1
+    assert failed(result) == {"models"}
+    assert "1 of 2 models made: bad: " in result.output
+    assert "ok     verdicts" in result.output
+    assert "not whole, 1 of 2 models made; what is there holds" in result.output
+    shutil.rmtree(tmp_path / "run" / "models")  # weights of the other that were there are another matter
+    assert "got none for good" in command("verify", tmp_path / "run").output
+
+
+@pytest.mark.thorough
+def test_a_run_with_gradients_in_bfloat16_is_verified_with_them(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(CONFIG)
+    words = ("run", tmp_path / "tiny.yaml", "-o", tmp_path / "run", "--workers", "0", "-q")
+    first = command(*words, "--engine", "bfloat16")
+    assert first.exit_code == 0, first.output
+    result = command("verify", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert not failed(result)
+
+
 def test_the_plan_comes_back_from_its_json(finished):
     plan = read_plan(Store(finished))
     assert to_json(plan) == json.loads((finished / "plan.json").read_text())

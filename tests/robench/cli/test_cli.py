@@ -80,7 +80,7 @@ def runner(monkeypatch):
             reporter.advance(f"pgd on {HOSTILE}")
             reporter.advance("cached", cached=True)
             return types.SimpleNamespace(
-                finished=2, cached=1, failed=failures, seconds=61.5, images=8, judging=40.0
+                finished=2, cached=1, failed=failures, seconds=61.5, images=8, judging=40.0, replaced=""
             )
 
         module = types.ModuleType("robench.run.execute")
