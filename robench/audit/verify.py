@@ -263,7 +263,7 @@ def verify(
     if lack := unfinished(store, None if hashes.wrong else len(planned_keys(work))):
         yield lack
     if failed_models:
-        names = "; ".join(f"{name}: {text.splitlines()[0]}" for name, text in failed_models.items() if text)
+        names = "; ".join(f"{name}: {text}" for name, text in failed_models.items())
         count = len(plan.models) - len(failed_models)
         yield Check(name=MODELS, looked=count, wrong=0, missing=len(failed_models), evidence=names)
     if hashes.wrong:

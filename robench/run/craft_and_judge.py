@@ -10,6 +10,7 @@ import torch
 
 from robench.attack.craft import Crafted, CraftSettings, craft
 from robench.attack.threat import ThreatModel, targets_under
+from robench.attack.visibility import hides_noise
 from robench.judge.findings import ledger_findings, told_of_users_code
 from robench.judge.probes import probe
 from robench.judge.reference_ascent import is_asked, weaker_than_pgd
@@ -143,10 +144,14 @@ def judge_unit(
         crafting = unit.crafting
         if crafted is None or crafting is None or not unit.white_box:
             return ()
+        if crafting.attacked is not crafting.source or hides_noise(model, threat):
+            return ()  # this attacker does not see the model that is judged
         survivors = torch.tensor([status is Status.ROBUST for status in verdict.status])
         if not model.sources or not is_asked(crafting.attack.info, threat, crafted.ledger, survivors):
             return ()
-        first = next(iter(model.sources.values()))
+        source = model.sources.get(crafting.gradient_source) or next(iter(model.sources.values()))
+        if model.template and "template" not in threat.knowledge and not source.template_free:
+            return ()
         with same_chance() as seed:
             finding = weaker_than_pgd(
                 model,
@@ -154,7 +159,7 @@ def judge_unit(
                 y if target_classes is None else target_classes,
                 survivors,
                 threat=threat,
-                source=model.sources.get(crafting.gradient_source, first),
+                source=source,
                 rng=Randomness(seed, unit.shard.data.indices.to(model.device)),
                 batch_size=size,
             )

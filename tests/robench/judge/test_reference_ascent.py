@@ -9,6 +9,7 @@ from attacks.gradient.fgsm import FGSM
 from attacks.gradient.pgd import PGD
 from attacks.query.square import Square
 from robench import benchmark, image_set, make_attack
+from tests.robench.model.test_rough_gradient import Featured
 from tests.truths import classify, images, joint, small_net
 
 MODEL = small_net(seed=1)
@@ -127,3 +128,24 @@ def test_the_network_and_chance_are_as_before():
 def test_robench_attack_tells_it():
     outcome = robench.attack(MODEL.net, X, Y, forgetful, eps=EPS)
     assert CODE in str(outcome.findings)
+
+
+def test_an_attacker_who_does_not_see_the_template_is_not_held_to_one_who_does():
+    net, x = Featured().eval(), torch.rand(120, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    heads = [
+        robench.wnll_head(
+            net,
+            image_set(x[at : at + 20], torch.arange(20) % 4, classes=4, split="train"),
+            name="g",
+            m=5,
+            n=3,
+        )
+        for at in (0, 20)
+    ]
+    data = image_set(x, classify(heads[0], x), classes=4)
+    options = {"model": heads[0], "data": data, "eps": 0.3, "sources": {"net": ["straight_through"]}}
+    hidden = {"knowledge": ["weights", "randomness"], "stand_ins": {"net": heads[1]}}
+    weak = make_attack("spsa", steps=1, samples=2)
+    for attack in (tiny, weak):
+        assert CODE in findings(attack, **options)[0]
+        assert CODE not in findings(attack, **options, **hidden)[0]
