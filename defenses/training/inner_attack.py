@@ -203,17 +203,21 @@ def under_attack(network: nn.Module, mode: str) -> Iterator[None]:
     """Freeze the parameters, so that the backward pass goes to the images only, and set the mode.
 
     Args:
-        network: has its mode and parameters as before again after the block.
+        network: has the modes of all its parts, and its parameters, as before again after the block. What
+            wraps a network has a flag of its own, so it trains where a part that has no parts does.
         mode: `eval` or `train`; a network in evaluation mode stays there.
     """
     trainable = [p for p in network.parameters() if p.requires_grad]
-    training = network.training
+    modes = [(part, part.training) for part in network.modules()]
+    is_training = any(training for part, training in modes if next(part.children(), None) is None)
     for parameter in trainable:
         parameter.requires_grad_(False)
-    network.train(training and mode == "train")
+    if not (is_training and mode == "train"):
+        network.eval()
     try:
         yield
     finally:
-        network.train(training)
+        for part, training in modes:
+            part.training = training
         for parameter in trainable:
             parameter.requires_grad_(True)

@@ -144,8 +144,8 @@ def test_an_attacker_who_does_not_see_the_template_is_not_held_to_one_who_does()
     ]
     data = image_set(x, classify(heads[0], x), classes=4)
     options = {"model": heads[0], "data": data, "eps": 0.3, "sources": {"net": ["straight_through"]}}
-    hidden = {"knowledge": ["weights", "randomness"], "stand_ins": {"net": heads[1]}}
+    secret = {"knowledge": ["weights", "randomness"], "stand_ins": {"net": heads[1]}}
     weak = make_attack("spsa", steps=1, samples=2)
     for attack in (tiny, weak):
         assert CODE in findings(attack, **options)[0]
-        assert CODE not in findings(attack, **options, **hidden)[0]
+        assert CODE not in findings(attack, **options, **secret)[0]
