@@ -203,21 +203,17 @@ def under_attack(network: nn.Module, mode: str) -> Iterator[None]:
     """Freeze the parameters, so that the backward pass goes to the images only, and set the mode.
 
     Args:
-        network: has the modes of all its parts, and its parameters, as before again after the block. What
-            wraps a network has a flag of its own, so it trains where a part that has no parts does.
+        network: has its mode and parameters as before again after the block.
         mode: `eval` or `train`; a network in evaluation mode stays there.
     """
     trainable = [p for p in network.parameters() if p.requires_grad]
-    modes = [(part, part.training) for part in network.modules()]
-    is_training = any(training for part, training in modes if next(part.children(), None) is None)
+    training = network.training
     for parameter in trainable:
         parameter.requires_grad_(False)
-    if not (is_training and mode == "train"):
-        network.eval()
+    network.train(training and mode == "train")
     try:
         yield
     finally:
-        for part, training in modes:
-            part.training = training
+        network.train(training)
         for parameter in trainable:
             parameter.requires_grad_(True)

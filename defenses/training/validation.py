@@ -55,13 +55,14 @@ def validate(stage: Stage, data: ImageSet, *, seed: int, layout: torch.memory_fo
         seed: of the training.
         layout: memory format of the images (B, C, H, W).
     """
-    stage.network.eval()
+    network = stage.network.eval()
     model = stage.classifier() if stage.classifier else model_of(stage.network, len(data.classes))
     natural = own = survivors_of_monitor = 0
     has_attack, monitor, eps = True, _monitor(stage, model), stage.options.monitor_eps
     for rows in torch.split(torch.arange(len(data), device=data.labels.device), EVALUATION_BATCH):
         x, y = data.batch(rows)
         x = x.contiguous(memory_format=layout)
+        network.eval()  # an inner attack leaves the mode that its own wrapper of the network remembers
         with torch.no_grad():
             correct = predictions(model.net(x)) == y
         natural += int(correct.sum())
@@ -76,6 +77,7 @@ def validate(stage: Stage, data: ImageSet, *, seed: int, layout: torch.memory_fo
                 own += 0 if survivors is None else int(survivors.sum())
             if monitor is not None and eps is not None:
                 survivors_of_monitor += int(monitor.survives(x, y, rng.split("monitor"), eps).sum())
+    network.eval()
     count = len(data)
     has_attack &= bool(natural) or stage.objective.adversarial  # with nothing right, nothing was asked
     return ValidationAccuracy(

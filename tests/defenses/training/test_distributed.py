@@ -185,7 +185,7 @@ def test_the_command_line_under_torchrun(tmp_path):
     train = ("-m", "robench", "train", "c.yaml", "-o", "out", "--device", "cpu")
     outcome = torchrun(*train, cwd=tmp_path)
     assert outcome.returncode == 0, outcome.stderr
-    assert outcome.stdout.count("1 networks finished") == 1
+    assert outcome.stdout.count("1 network finished") == 1
     assert outcome.stderr.count("training net") == 1
     (weights,) = (tmp_path / "out" / "models").glob("*/weights.safetensors")
     before = weights.stat().st_mtime_ns

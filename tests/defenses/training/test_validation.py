@@ -10,7 +10,6 @@ from torch import nn
 
 from defenses.natural import CleanLoss, Natural
 from defenses.training.averaging import EVALUATION_BATCH
-from defenses.training.inner_attack import model_of, under_attack
 from defenses.training.objective import Stage
 from defenses.training.split import split
 from defenses.training.validation import validate
@@ -97,29 +96,12 @@ def test_an_ensemble_is_chosen_by_transfer_and_watched_by_pgd():
 def test_every_batch_of_the_held_out_part_is_judged_in_evaluation_mode(name):
     data, net = toy(800), network()
     options = {"epochs": 1, "validation": 0.75, "keep": "last", "learning_rate": 0.003}
-    known = inspect.signature(type(recipe(name))).parameters
-    defense = recipe(name, **{option: value for option, value in options.items() if option in known})
+    names = inspect.signature(type(recipe(name))).parameters
+    defense = recipe(name, **{option: value for option, value in options.items() if option in names})
     row = defense(net, data, context=context())[-1]
-    _, held_out = split(data, 0.75, context().seed)
-    x, y = held_out.batch(slice(None))
+    _, rest = split(data, 0.75, context().seed)
+    x, y = rest.batch(slice(None))
     assert len(x) > 2 * EVALUATION_BATCH
     with torch.no_grad():
         accuracy = float((net.eval()(x).argmax(dim=1) == y).double().mean())
     assert row["validation_accuracy"] == pytest.approx(accuracy, abs=1e-12)
-
-
-def test_modes_come_back_part_by_part_whatever_wraps_the_network():
-    net = network().train()
-    door = model_of(net, 2).net
-    net.eval()  # the door's own flag still says training
-    with under_attack(door, "train"):
-        assert not any(part.training for part in net.modules())
-    assert not any(part.training for part in net.modules())
-    net.train()
-    net.backbone[2].eval()  # a part that its owner keeps fixed
-    for mode in ("train", "eval"):
-        with under_attack(door, mode):
-            assert net.linear.training is (mode == "train")
-            assert not net.backbone[2].training
-        assert net.linear.training
-        assert not net.backbone[2].training
