@@ -14,6 +14,7 @@ import torch
 from robench import plugins
 from robench.audit.changed_models import changed_models
 from robench.audit.rebounding import check_bounds
+from robench.audit.rebuilt_work import engine_of, failed_models, rebuilt_work
 from robench.audit.run_rejudgement import (
     TOLERANCE,
     Check,
@@ -22,7 +23,6 @@ from robench.audit.run_rejudgement import (
     differing,
     has_begun,
 )
-from robench.engines import Engine
 from robench.errors import ConfigError, StorageError
 from robench.model.prepared import PreparedModels
 from robench.plan.named_code import check_allowed
@@ -35,10 +35,9 @@ from robench.record.schema import Record
 from robench.record.store import Store
 from robench.run.craft_and_judge import craft_unit, judge_unit
 from robench.run.keeper import FolderKeeper
-from robench.run.layout import boards_of
 from robench.run.preparation import Workshop
 from robench.run.progress import QUIET, Reporter
-from robench.run.settings import Environment, Settings
+from robench.run.settings import Environment
 from robench.run.work import Work
 
 UNITS = "units"
@@ -255,17 +254,17 @@ def verify(
     if not store.planned():
         yield unfinished(store) or Check(name=UNITS, looked=0, wrong=0, missing=1)
         return
-    failed_models = _failed_models(store)
-    workshop = Workshop(plan, store.root / "models", environment, reporter, dict(failed_models))
-    work = _rebuilt(plan, workshop, _engine(store))
+    failures = failed_models(store)
+    workshop = Workshop(plan, store.root / "models", environment, reporter, dict(failures))
+    work = rebuilt_work(plan, workshop, engine_of(store))
     hashes = check_keys(work, store)
     yield hashes
     if lack := unfinished(store, None if hashes.wrong else len(planned_keys(work))):
         yield lack
-    if failed_models:
-        names = "; ".join(f"{name}: {text}" for name, text in failed_models.items())
-        count = len(plan.models) - len(failed_models)
-        yield Check(name=MODELS, looked=count, wrong=0, missing=len(failed_models), evidence=names)
+    if failures:
+        names = "; ".join(f"{name}: {text}" for name, text in failures.items())
+        count = len(plan.models) - len(failures)
+        yield Check(name=MODELS, looked=count, wrong=0, missing=len(failures), evidence=names)
     if hashes.wrong:
         return  # other models or other images: judging the stored images on them would say nothing
     yield from check_claims(work, store)
@@ -274,34 +273,3 @@ def verify(
         yield repeats
     if bounds := check_bounds(work, store, sample=sample, seed=seed):
         yield bounds
-
-
-def _failed_models(store: Store) -> dict[str, str]:
-    """Return why models of the run could not be made, by name, as it says itself: they have no rows."""
-    failures = store.facts()[0].get("failed_models")
-    return {str(name): str(text) for name, text in failures.items()} if isinstance(failures, dict) else {}
-
-
-def _engine(store: Store) -> Engine:
-    """Return the engine of a run where it is in its keys."""
-    options = store.facts()[0].get("asked")
-    return "bfloat16" if isinstance(options, dict) and options.get("engine") == "bfloat16" else "auto"
-
-
-def _rebuilt(plan: Plan, workshop: Workshop, engine: Engine) -> Work:
-    data = workshop.load(plan.data)
-    lacks = workshop.untrained(data.shape, len(data.classes))
-    names = [name for name in lacks if name not in workshop.failures]
-    if names:
-        raise StorageError(
-            where="verify",
-            expected="the weights the run was made with",
-            got=f"none for {', '.join(names)}",
-            do="Keep the folder `models` of the run",
-        )
-    return Work(
-        models=workshop.models(data.shape, len(data.classes)),
-        data=data,
-        boards=boards_of(plan.threats, trust_code=workshop.environment.trust_code),
-        settings=Settings.of(plan, engine=engine),
-    )

@@ -13,7 +13,7 @@ import torch
 from robench.attack.ledger import Ledger
 from robench.attack.losses import cross_entropy
 from robench.attack.oracle import Oracle
-from robench.attack.protocol import AttackInfo
+from robench.attack.protocol import Attack
 from robench.attack.threat import ThreatModel
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, GradientSource, Model
@@ -37,20 +37,21 @@ AGAIN = 2
 """How often a point that breaks an image is asked about once more: a random model may be wrong by chance."""
 
 
-def is_asked(info: AttackInfo, threat: ThreatModel, ledger: Ledger, survivors: Mask) -> bool:
+def is_asked(attack: Attack, threat: ThreatModel, ledger: Ledger, survivors: Mask) -> bool:
     """Tell whether an attack's survivors (B,) are climbed.
 
     Not where nothing stands, where an attack of ours was seen climbing, where it asked for one gradient alone
     (`weak-attacks-only` tells that), and where the threat does not grant the gradient or so many passes.
     What others' code climbs may be a ball of its own, in which its loss settles at once.
     """
+    info = attack.info
     if info.control:
         return False
     if not bool(survivors.any()) or not threat.bounded or "weights" not in threat.knowledge:
         return False
     if threat.budget is not None and threat.budget < 2 * STEPS:
         return False
-    is_ours = info.library == "robench" and not info.code
+    is_ours = type(attack).__module__.startswith("attacks.") and info.library == "robench" and not info.code
     is_watched = is_ours and bool((ledger.rise[survivors] > 0).any())
     return not is_watched and int(ledger.gradients.max()) != 1
 

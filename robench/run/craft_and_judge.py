@@ -147,7 +147,7 @@ def judge_unit(
         if crafting.attacked is not crafting.source or hides_noise(model, threat):
             return ()  # this attacker does not see the model that is judged
         survivors = torch.tensor([status is Status.ROBUST for status in verdict.status])
-        if not model.sources or not is_asked(crafting.attack.info, threat, crafted.ledger, survivors):
+        if not model.sources or not is_asked(crafting.attack, threat, crafted.ledger, survivors):
             return ()
         source = model.sources.get(crafting.gradient_source) or next(iter(model.sources.values()))
         if model.template and "template" not in threat.knowledge and not source.template_free:

@@ -92,10 +92,13 @@ def test_an_ensemble_is_chosen_by_transfer_and_watched_by_pgd():
     assert rows[-1]["validation_own_accuracy"] >= rows[-1]["validation_robust_accuracy"]
 
 
-@pytest.mark.parametrize("name", ["pgd_training", "trades", "mart", "fast", "free"])
+@pytest.mark.parametrize(
+    "name", ["pgd_training", "trades", "mart", "fast", "free", "ensemble", "ibp_training"]
+)
 def test_every_batch_of_the_held_out_part_is_judged_in_evaluation_mode(name):
     data, net = toy(800), network()
     options = {"epochs": 1, "validation": 0.75, "keep": "last", "learning_rate": 0.003}
+    options |= {"natural_epochs": 0.2, "ramp_epochs": 0.2}  # of those that have them
     names = inspect.signature(type(recipe(name))).parameters
     defense = recipe(name, **{option: value for option, value in options.items() if option in names})
     row = defense(net, data, context=context())[-1]

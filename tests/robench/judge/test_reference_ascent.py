@@ -1,5 +1,8 @@
 """Ten plain steps of PGD after an attack that nobody watched: what it left wrongly is told."""
 
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -9,6 +12,8 @@ from attacks.gradient.fgsm import FGSM
 from attacks.gradient.pgd import PGD
 from attacks.query.square import Square
 from robench import benchmark, image_set, make_attack
+from robench.attack.losses import cross_entropy as own_cross_entropy
+from robench.attack.protocol import AttackInfo
 from tests.robench.model.test_rough_gradient import Featured
 from tests.truths import classify, images, joint, small_net
 
@@ -80,6 +85,26 @@ WEAK = [
 @pytest.mark.parametrize("attack", WEAK)
 def test_so_does_a_sound_attack_with_weak_options(attack):
     codes, has_rank = findings(attack)
+    assert CODE in codes
+    assert not has_rank
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shy:
+    """A plugin of somebody's package, which climbs a ball of its own and is seen doing so."""
+
+    info: ClassVar[AttackInfo] = replace(PGD.info, identity="", title="Shy")
+
+    def __call__(self, oracle, rng):
+        point = oracle.x
+        for _ in range(20):
+            step = oracle.gradient(own_cross_entropy, point).sign()
+            point = (point + 1e-4 * step).clamp(oracle.x - 4e-4, oracle.x + 4e-4).clamp(0, 1)
+        return point
+
+
+def test_a_class_of_somebody_else_is_not_trusted_for_what_it_climbs():
+    codes, has_rank = findings(Shy())
     assert CODE in codes
     assert not has_rank
 

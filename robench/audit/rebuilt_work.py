@@ -1,0 +1,48 @@
+"""The work of a finished run, made again from its folder: its models, images, and how attacks asked them."""
+
+from __future__ import annotations
+
+from robench.engines import Engine
+from robench.errors import StorageError
+from robench.plan.spec import Plan
+from robench.record.store import Store
+from robench.run.layout import boards_of
+from robench.run.preparation import Workshop
+from robench.run.settings import Settings
+from robench.run.work import Work
+
+
+def failed_models(store: Store) -> dict[str, str]:
+    """Return why models of the run could not be made, by name, as it says itself: they have no rows."""
+    failures = store.facts()[0].get("failed_models")
+    return {str(name): str(text) for name, text in failures.items()} if isinstance(failures, dict) else {}
+
+
+def engine_of(store: Store) -> Engine:
+    """Return the engine of a run where it is in its keys."""
+    options = store.facts()[0].get("asked")
+    return "bfloat16" if isinstance(options, dict) and options.get("engine") == "bfloat16" else "auto"
+
+
+def rebuilt_work(plan: Plan, workshop: Workshop, engine: Engine) -> Work:
+    """Return the work of a plan with the models that its run had; nothing is trained.
+
+    Raises:
+        StorageError: weights that the run trained are gone.
+    """
+    data = workshop.load(plan.data)
+    lacks = workshop.untrained(data.shape, len(data.classes))
+    names = [name for name in lacks if name not in workshop.failures]
+    if names:
+        raise StorageError(
+            where="verify",
+            expected="the weights the run was made with",
+            got=f"none for {', '.join(names)}",
+            do="Keep the folder `models` of the run",
+        )
+    return Work(
+        models=workshop.models(data.shape, len(data.classes)),
+        data=data,
+        boards=boards_of(plan.threats, trust_code=workshop.environment.trust_code),
+        settings=Settings.of(plan, engine=engine),
+    )
