@@ -99,30 +99,24 @@ def test_graph_heads_are_trained_adversarially_as_long_as_softmax_and_at_its_rad
     assert [threat.eps for threat in plan.threats] == [0.1, 0.2, 0.3]
 
 
-def test_the_votes_are_evaluated_as_the_other_heads_are():
-    main, votes = (load(str(locate(name))) for name in ("mnist-gll", "mnist-gll-votes"))
+def models_evaluated_as_gll_is(name):
+    """Return the models of a suite that has images, threats, attacks and softmax network of `mnist-gll`."""
+    main, other = load(str(locate("mnist-gll"))), load(str(locate(name)))
     assert (main.threats, main.data, main.shard, main.seed) == (
-        votes.threats,
-        votes.data,
-        votes.shard,
-        votes.seed,
-    )
-    softmax, *others = votes.models
-    assert replace(softmax, where="") == replace(main.models[0], where="")
+        other.threats, other.data, other.shard, other.seed
+    )  # fmt: skip
+    assert replace(other.models[0], where="") == replace(main.models[0], where="")
+    return other.models
+
+
+def test_the_votes_are_evaluated_as_the_other_heads_are():
+    _, *others = models_evaluated_as_gll_is("mnist-gll-votes")
     assert {model.head.name for model in others} == {"p_laplace", "kernel_density", "deep_knn"}
     assert {model.features_of for model in others} == {"softmax"}
 
 
 def test_networks_are_trained_through_every_graph_head_as_long_as_softmax_is():
-    main, later = (load(str(locate(name))) for name in ("mnist-gll", "mnist-gll-trained"))
-    assert (main.threats, main.data, main.shard, main.seed) == (
-        later.threats,
-        later.data,
-        later.shard,
-        later.seed,
-    )
-    softmax, *others = later.models
-    assert replace(softmax, where="") == replace(main.models[0], where="")
+    softmax, *others = models_evaluated_as_gll_is("mnist-gll-trained")
     assert {model.head.name for model in others} == {
         "gll", "wnll", "laplace", "poisson", "pwll", "p_laplace"
     }  # fmt: skip
