@@ -74,7 +74,7 @@ def _nearest(queries: Tensor, reference: Tensor, m: int, search: str, *, own: bo
             ids = torch.arange(start, start + len(rows), device=rows.device) if own else None
             shortlist, beyond2 = find(rows, k)
             block = _closest(rows, reference, shortlist, ids, m)
-            doubtful = (block.distance2[:, -1] >= beyond2) & (k < len(reference))
+            doubtful = ~(block.distance2[:, -1] < beyond2) & (k < len(reference))  # NaN is doubtful too
             if bool(doubtful.any()):
                 _repair(block, doubtful.nonzero()[:, 0], rows, reference, ids)
             blocks.append(block)

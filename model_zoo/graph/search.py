@@ -16,6 +16,7 @@ from torch import Tensor
 from robench.errors import InputError
 
 PRODUCT_ELEMENTS = 2**25  # of one block of the distance matrix: 128 MiB in float32
+_GROUP = 32  # values of a row whose minimum is taken before any is selected
 
 
 class Shortlist(NamedTuple):
@@ -29,20 +30,48 @@ Searcher = Callable[[Tensor, int], Shortlist]
 
 
 def torch_searcher(reference: Tensor) -> Searcher:
-    """Return a searcher of rows in `reference (N, D)`: one product and one `topk`, on its device."""
+    """Return a searcher of rows in `reference (N, D)`: one product and the nearest of it, on its device.
+
+    The first call must be the one with the most rows: its block of memory serves the others.
+    """
     centre = reference.mean(0)
     points = reference - centre  # a shared offset would only add cancellation
     norms2 = points.square().sum(1)
+    columns = -(-len(points) // _GROUP) * _GROUP
+    blocks: list[Tensor] = []
 
     def find(rows: Tensor, k: int) -> Shortlist:
         rows = rows - centre
-        partial = torch.addmm(norms2, rows, points.T, alpha=-2)  # all but |row|^2
-        closest = partial.topk(k, dim=1, largest=False, sorted=False)
+        if not blocks or len(blocks[0]) < len(
+            rows
+        ):  # fresh memory for each block costs more than the product
+            blocks[:] = [points.new_full((len(rows), columns), torch.inf)]
+        partial = blocks[0][: len(rows)]
+        torch.addmm(norms2, rows, points.T, alpha=-2, out=partial[:, : len(points)])  # all but |row|^2
+        nearest2, ids = smallest(partial, k)
         own2 = rows.square().sum(1)
         slack = _roundoff(reference) * (own2 + norms2.max())
-        return Shortlist(closest.indices, closest.values.amax(1) + own2 - slack)
+        return Shortlist(ids, nearest2.amax(1) + own2 - slack)
 
     return find
+
+
+def smallest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k smallest of every row of `values (R, M)`, in no order, and their columns `(R, k)`.
+
+    With many columns the minima of groups are taken first: the k smallest values lie in the k groups whose
+    minima are smallest, as every value of another group has k values before it. One reading of the values in
+    place of a selection among them all.
+    """
+    groups = values.shape[1] // _GROUP
+    if values.shape[1] % _GROUP or groups <= 2 * k:
+        return values.topk(k, dim=1, largest=False, sorted=False)
+    minima = values.view(-1, _GROUP, groups).amin(1)  # group g holds the columns g, g + groups, ...
+    group = minima.topk(k, dim=1, largest=False, sorted=False).indices
+    places = torch.arange(_GROUP, device=values.device) * groups
+    column = (group[:, :, None] + places).flatten(1)
+    nearest = values.gather(1, column).topk(k, dim=1, largest=False, sorted=False)
+    return nearest.values, column.gather(1, nearest.indices)
 
 
 def faiss_searcher(reference: Tensor) -> Searcher:

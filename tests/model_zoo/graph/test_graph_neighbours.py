@@ -13,6 +13,7 @@ from model_zoo.graph import (
     sigma_squared,
 )
 from model_zoo.graph import neighbours as neighbours_module
+from model_zoo.graph.search import smallest
 from robench.errors import InputError
 
 
@@ -83,6 +84,39 @@ def test_small_blocks_give_the_same(monkeypatch, search):
     monkeypatch.setattr(neighbours_module, "_DIFFERENCE_ELEMENTS", 8 * 9 * 3)
     for a, b in zip(whole, nearest_neighbours(z, 9, search=search), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("count", [32 * 45, 32 * 45 + 7])
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_many_points_are_searched_by_groups(monkeypatch, count, blocks):
+    """Above some 1,400 points minima of groups come first; every list is that of a tree all the same."""
+    z = points(6, count=count)
+    z[1::50] = z[0]  # copies lie in many groups
+    monkeypatch.setattr(neighbours_module, "PRODUCT_ELEMENTS", count * (count // blocks))
+    _, distance2 = nearest_neighbours(z, 9)
+    want, _ = cKDTree(z.double().numpy()).query(z.double().numpy(), 9)
+    np.testing.assert_allclose(distance2.numpy(), want**2, rtol=1e-6, atol=1e-30)
+
+
+@pytest.mark.parametrize("k", [1, 5, 21])
+@pytest.mark.parametrize("rows", [1, 40])
+def test_the_smallest_by_groups_are_those_of_all(k, rows):
+    """Few distinct values, so that minima of groups tie; padding is infinite."""
+    values = torch.randint(0, 50, (rows, 32 * 64), generator=torch.Generator().manual_seed(k)).float()
+    values[:, ::3] += 0.5
+    values[:, -40:] = torch.inf
+    nearest, columns = smallest(values, k)
+    assert torch.equal(nearest.sort(dim=1).values, values.sort(dim=1).values[:, :k])
+    assert torch.equal(values.gather(1, columns), nearest)
+    assert all(len(set(row)) == k for row in columns.tolist())
+
+
+def test_features_whose_squares_overflow_are_searched_in_double_precision():
+    z = points(7, count=32 * 45) * 1e15  # around two places whose own squares are infinite in float32
+    z += torch.where(torch.arange(len(z)) % 2 == 0, 1.5e19, -1.5e19)[:, None]
+    _, distance2 = nearest_neighbours(z, 4)
+    want, _ = cKDTree(z.double().numpy()).query(z.double().numpy(), 4)
+    np.testing.assert_allclose(distance2.numpy(), want**2, rtol=1e-6)
 
 
 @pytest.mark.parametrize("search", ["torch", "faiss"])
