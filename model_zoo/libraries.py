@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any, Protocol
 
 from torch import nn
 
+from model_zoo.installed_library import library
+from model_zoo.published_weights import cached_config
 from robench.errors import ConfigError, nearest
 from robench.intake.user_code import blamed
 
@@ -95,8 +96,6 @@ def hugging_face_model(
     Raises:
         ConfigError: transformers is not installed, the repository is not in the cache, or there are options.
     """
-    from model_zoo.published_weights import cached_config
-
     del channels, classes
     transformers = library("transformers", f"hf:{name}", where)
     if options:
@@ -121,22 +120,6 @@ LIBRARIES: dict[str, Maker] = {
 
 DISTRIBUTIONS = {"hf": "transformers"}
 """The distribution behind a prefix that is not called so."""
-
-_INSTALL = {"timm": "pip install 'robench[timm]'", "transformers": "pip install transformers"}
-
-
-def library(package: str, name: str, where: str) -> Any:
-    """Return the module of a library that networks by name need.
-
-    Raises:
-        ConfigError: it is not installed; says how to.
-    """
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        do = f"Run: {_INSTALL[package]}"
-        expected = f"the package {package} for {name!r}"
-        raise ConfigError(where=where, expected=expected, got=str(error), do=do) from error
 
 
 def _check_name(name: str, choices: list[str], expected: str, where: str) -> None:

@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
+from model_zoo.installed_library import library
 from robench.errors import ConfigError, InputError, nearest
 from robench.intake.limits import CONFIGURATION
 from robench.intake.regular_file import read_regular
@@ -86,8 +87,6 @@ def _torchvision(name: str, *, root: Path | None, download: bool, where: str) ->
 
 
 def _timm(name: str, *, root: Path | None, download: bool, where: str) -> dict[str, Any]:
-    from model_zoo.libraries import library
-
     timm = library("timm", f"timm:{name}", where)
     plain = name.partition(".")[0]
     if plain not in (choices := timm.list_models()):

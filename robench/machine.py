@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import sys
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from robench.errors import DeviceError
@@ -24,6 +22,11 @@ PACKAGES = (
     "pandas",
 )
 
+WAITING_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Environment of our processes, where the user's says nothing else: threads of torch that wait for each
+other sleep instead of spinning. Where cores are shared, most of the time of a small network goes into that.
+It is read when torch is loaded, and no number depends on it."""
+
 # <malloc.h> of the GNU C library.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 
@@ -31,6 +34,8 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 @cache
 def versions() -> dict[str, str]:
     """Return the installed version of every package that can change a number, `absent` where missing."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to load, and `--help` loads this file
+
     numbers = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -90,6 +95,8 @@ def keep_freed_memory() -> bool:
     """
     if not sys.platform.startswith("linux"):
         return False
+    import ctypes
+
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # musl has none

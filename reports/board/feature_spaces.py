@@ -13,6 +13,9 @@ from robench.record.feature_snapshot import FeatureSnapshot, read_snapshot
 from robench.record.schema import Record
 from robench.record.store import Store
 
+_NOTHING = 1e-13
+"""A share of the variance that is rounding."""
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -166,10 +169,17 @@ def principal_plane(features: Rows) -> PrincipalPlane | None:
     # The largest absolute feature as unit: squares of huge ones would overflow.
     scale = float(np.abs(good).max())
     middle = (good / scale).mean(axis=0)
-    _, sizes, directions = np.linalg.svd(good / scale - middle, full_matrices=False)
-    variances = sizes**2 / (sizes**2).sum()
+    offsets = good / scale - middle
+    # Eigenvectors of the smaller of the two products: a tenth of the time of singular values.
+    across = len(offsets) < offsets.shape[1]
+    values, vectors = np.linalg.eigh(offsets @ offsets.T if across else offsets.T @ offsets)
+    total = float(values.clip(0).sum())
     axes, shares = np.zeros((2, good.shape[1])), [0.0, 0.0]
-    for at, (axis, share) in enumerate(zip(directions[:2], variances[:2], strict=True)):
+    for at, (value, vector) in enumerate(zip(values[:-3:-1], vectors.T[:-3:-1], strict=True)):
+        if value <= _NOTHING * total:
+            continue  # all points lie on the axis before it
+        axis = vector @ offsets if across else vector
+        axis = axis / np.linalg.norm(axis)
         # An axis has no sign of its own: its largest entry is made positive.
-        axes[at], shares[at] = axis * np.sign(axis[np.abs(axis).argmax()]), float(share)
+        axes[at], shares[at] = axis * np.sign(axis[np.abs(axis).argmax()]), float(value) / total
     return PrincipalPlane(middle * scale, axes, (shares[0], shares[1]))

@@ -91,7 +91,7 @@ def check_files(store: Store) -> list[Check]:
     return [check for check in checks if check.looked or check.wrong]  # a run writes its tables in the end
 
 
-def unfinished(store: Store, expected: int | None = None) -> Check | None:
+def completeness_check(store: Store, expected: int | None = None) -> Check | None:
     """Say how many units of the plan are finished; None where all are.
 
     Args:
@@ -248,18 +248,18 @@ def verify(
     yield from check_files(store)
     if reason:  # the files were looked at all the same
         yield Check(name="plan", looked=1, wrong=1, evidence=reason)
-        if lack := unfinished(store):
+        if lack := completeness_check(store):
             yield lack
         return
     if not store.planned():
-        yield unfinished(store) or Check(name=UNITS, looked=0, wrong=0, missing=1)
+        yield completeness_check(store) or Check(name=UNITS, looked=0, wrong=0, missing=1)
         return
     failures = failed_models(store)
     workshop = Workshop(plan, store.root / "models", environment, reporter, dict(failures))
     work = rebuilt_work(plan, workshop, engine_of(store))
     hashes = check_keys(work, store)
     yield hashes
-    if lack := unfinished(store, None if hashes.wrong else len(planned_keys(work))):
+    if lack := completeness_check(store, None if hashes.wrong else len(planned_keys(work))):
         yield lack
     if failures:
         names = "; ".join(f"{name}: {text}" for name, text in failures.items())

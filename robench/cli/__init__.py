@@ -7,6 +7,7 @@ goes on: `reporters`; interruption: `signals` and `session`; where code of a use
 
 from __future__ import annotations
 
+import os
 import sys
 
 INTERRUPTED = 130
@@ -20,6 +21,7 @@ def _interrupted() -> SystemExit:
 
 try:  # the first third of a second of every command goes into this line
     from robench.cli.app import app
+    from robench.machine import WAITING_THREADS
 except KeyboardInterrupt:
     raise _interrupted() from None
 
@@ -30,6 +32,7 @@ def main() -> None:
     0: done. 1: a gate failed. 2: usage or configuration, nothing was run. 3: some jobs failed, the rest is
     saved. 4: disk or internal error. 130, 143: interrupted, finished work is saved.
     """
+    os.environ |= WAITING_THREADS | os.environ  # before a command loads torch
     try:
         app(prog_name="robench")
     except KeyboardInterrupt:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
+from robench.machine import WAITING_THREADS
 from robench.run.executor import Event
 from robench.run.process_memory import used_by
 from robench.run.worker_messages import Orders
@@ -57,7 +58,11 @@ class WorkerProcess:
         command = [sys.executable, "-P", "-c", _START, str(number), json.dumps(sys.path)]
         # In a session of its own: it ends with whatever it has started, and hears no Ctrl-C.
         self._process = subprocess.Popen(
-            command, pass_fds=[number], stdin=subprocess.DEVNULL, start_new_session=True
+            command,
+            pass_fds=[number],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env=WAITING_THREADS | os.environ,
         )
         theirs.close()  # else its end could not be seen
         with contextlib.suppress(OSError):  # that it has ended already is found with its events

@@ -114,3 +114,22 @@ def test_light_commands_import_nothing_heavy(number, folder):
     assert not set(HEAVY) & set(modules)
     assert len(modules) < MOST
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("wish", ["ACTIVE", ""])
+def test_threads_of_a_command_sleep_while_they_wait_unless_the_user_says_otherwise(monkeypatch, wish):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if wish:
+        monkeypatch.setenv("OMP_WAIT_POLICY", wish)
+    code = """
+import os, sys
+from robench.cli import main
+sys.argv = ["robench", "--version"]
+try:
+    main()
+finally:
+    print(os.environ["OMP_WAIT_POLICY"])
+"""
+    words = [sys.executable, "-P", "-c", code]
+    output = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    assert output.split()[-1] == (wish or "PASSIVE")

@@ -109,3 +109,13 @@ def test_a_worker_that_ends_before_it_is_told_what_to_do_is_seen_to_end(hire, mo
     here, worker = hire("sys.exit(3)")
     assert heard(here, worker) == []
     assert worker.last_words() == "its process ended with exit code 3"
+
+
+@pytest.mark.parametrize("wish", ["ACTIVE", ""])
+def test_threads_of_a_worker_sleep_while_they_wait_unless_the_user_says_otherwise(hire, monkeypatch, wish):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if wish:
+        monkeypatch.setenv("OMP_WAIT_POLICY", wish)
+    here, worker = hire('pipe.send(os.environ["OMP_WAIT_POLICY"])')
+    assert heard(here, worker) == [wish or "PASSIVE"]
+    assert worker.last_words() == "its process ended with exit code 0"
