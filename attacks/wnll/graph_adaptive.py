@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from robench.types import Images, Labels, Outputs, PerSample
 
 Stage = tuple["GradientSource", "Loss", "Labels | None"]
+Refine = Callable[["Images", "GradientSource"], "Images"]
 
 
 def approach(outputs: Outputs, target: Labels, kind: OutputKind) -> PerSample:
@@ -61,9 +62,10 @@ class GraphAdaptive:
         restarts: 1 starts from the clean image only; each further one starts once more, at random.
         temperatures: of the kernel source, beside the model's own.
         guides: how many of the nearest other classes are approached in turn.
-        merge: of a joint batch, forward passes of the whole batch to spend, before part 3 and again at the
-            end, on putting what broke other images in other batches into the best one, image by image, where
-            the number of images broken does not fall; 0 for none.
+        merge: of a joint batch, forward passes of the whole batch to spend at the end, on putting what broke
+            other images in other batches into the best one, image by image, where the number of images broken
+            does not fall; then, once through each source, the images that stand are attacked in that batch
+            and what is new is merged again. 0 for none.
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -127,13 +129,21 @@ class GraphAdaptive:
         if not oracle.finished:
             worst.meet(refine(threat.sample(x, rng.split("refine", 0)), sources[-1]))
         worst.assemble()
-        worst.merge(self.merge)
         for source in sources:
             if oracle.finished or bool(worst.broken.all()):
                 break
             worst.replace(refine(worst.points, source))
-        worst.merge(self.merge)
+        self._merge(worst, refine, sources)
         return worst.points
+
+    def _merge(self, worst: StrongestPoints, refine: Refine, sources: Sequence[GradientSource]) -> None:
+        """Bring the best joint batch nearer to what all batches broke, image by image; never farther."""
+        worst.merge(self.merge)
+        for source in sources if self.merge else ():
+            if bool(worst.broken.all()):
+                break
+            worst.replace(refine(worst.points, source))
+            worst.merge(self.merge)
 
     def _stages(self, oracle: Oracle, sources: Sequence[GradientSource]) -> Iterator[Stage]:
         """Yield what to climb: (source, loss, labels for the loss or None for the oracle's own)."""
