@@ -1,4 +1,4 @@
-"""`python -m benchmarks.joint_batches [--images N] [--steps N]`: a joint batch beside each image's worst case.
+"""`python -m benchmarks.joint_batches [--images N] [--steps N]`: one joint batch beside each worst case.
 
 The digits CNN of `benchmarks.graph_attacks` under joint WNLL heads of two settings. `graph_adaptive` proposes
 the one batch that broke the most images; what any of its batches broke, image by image, is a bound that no

@@ -16,6 +16,7 @@ from reports.board.by_model import MeasuredModel, by_model, file_part
 from reports.exports.claims import Claim, clean_claim, robust_claim
 from reports.exports.hub_data import hub_names
 from robench.errors import ConfigError
+from robench.plan.spec import KNOWN, WEIGHTS
 from robench.plan.yaml_writer import write_text
 from robench.recipe import Info
 from robench.record.files import write_atomic
@@ -34,7 +35,8 @@ class EvalResults:
     Attributes:
         dataset: the data set on the hub, `ORG/NAME`; known for MNIST, Fashion-MNIST, CIFAR and SVHN.
         task: the task in the benchmark's `eval.yaml`, in which {metric}, {norm}, {eps} and {goal} stand for
-            what the number is.
+            what the number is. A targeted goal without {goal}, and what an attacker does not know, a budget
+            or an unusual box, are added to it.
         revision: commit of the data set; empty for none.
         source_url: link to where the run can be seen; empty for none.
         source_name: its name on the page.
@@ -97,14 +99,14 @@ class EvalResults:
             for claim in claims:
                 if claim is None:
                     continue
-                task = self._task(board, claim)
+                task = self._task(board, claim, has_template=result.row.head not in {"", "linear"})
                 name = file_part(f"{hub[board.dataset].rpartition('/')[2]}-{task}")
                 while name in file_names:
                     name += "-2"
                 file_names.add(name)
                 yield name, self._entry(hub[board.dataset], task, claim)
 
-    def _task(self, board: Board, claim: Claim) -> str:
+    def _task(self, board: Board, claim: Claim, *, has_template: bool) -> str:
         if claim.metric == "accuracy":
             return claim.metric
         parts = {
@@ -114,10 +116,24 @@ class EvalResults:
             "goal": board.goal,
         }
         try:
-            return self.task.format(**parts)
+            return "_".join([self.task.format(**parts), *self._unusual(board, has_template)])
         except (KeyError, ValueError, IndexError) as error:
             expected = f"a name in which only {', '.join(f'{{{part}}}' for part in parts)} stand in braces"
             raise ConfigError(where="--set task", expected=expected, got=repr(self.task)) from error
+
+    def _unusual(self, board: Board, has_template: bool) -> list[str]:
+        """Return what tells a threat from the usual one of its norm and radius: a hub sorts by task alone."""
+        threat, words = board.threat, []
+        if board.goal != "untargeted" and "{goal}" not in self.task:
+            words.append(board.goal)
+        if threat.knowledge is not None:
+            could_know = KNOWN if has_template else (WEIGHTS,)
+            words += [f"without_{name}" for name in could_know if name not in threat.knowledge]
+        if threat.budget is not None:
+            words.append(f"budget_{threat.budget}")
+        if threat.bounds is not None and threat.bounds != (0.0, 1.0):
+            words.append("pixels_{:g}_{:g}".format(*threat.bounds))
+        return words
 
     def _entry(self, dataset: str, task: str, claim: Claim) -> dict[str, Any]:
         entry: dict[str, Any] = {

@@ -35,6 +35,7 @@ _HEADLINES = {
     "one-step-stronger": "a single step breaks more images than many",
     "random-output": "the same image gets another answer each time",
     "saturated-output": "its loss is exactly zero where it is sure, so gradients vanish",
+    "seen-images": "it learned from the images it is judged on, with their labels",
     "shard-size": "its graphs are not all of the size that was asked for",
     "silent-success": "a library broke images and returned others; they were judged by what broke them",
     "tied-output": "several classes share its largest output",

@@ -20,6 +20,7 @@ from robench.api.benchmark_inputs import (
     missing_radius,
     models_from,
 )
+from robench.api.learned import seen_by
 from robench.api.results import Results
 from robench.attack.norms import norm_named
 from robench.attack.threat import Goal, ThreatModel
@@ -193,7 +194,7 @@ def _board(
 
 
 def _evaluated(model: Model, sources: tuple[str, ...], stand_ins: Mapping[str, Model]) -> EvaluatedModel:
-    entry = EvaluatedModel(model=model, fingerprint=model.fingerprint(), sources=sources)
+    entry = EvaluatedModel(model=model, fingerprint=model.fingerprint(), sources=sources, seen=seen_by(model))
     if model.name not in stand_ins:
         return entry
     other = stand_ins[model.name]

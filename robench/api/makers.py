@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Sequence
+from operator import index
 from typing import Any, cast
 
 import torch
 from torch import nn
 
 from robench import plugins, recipe
+from robench.api.learned import note_learned
 from robench.attack.protocol import Attack
 from robench.attack.user_attacks import attack_from, attack_named
 from robench.data.images import ImageSet, image_set
@@ -60,16 +62,11 @@ def wrap(
     if precision not in PRECISIONS:
         precisions = ", ".join(PRECISIONS)
         raise InputError(where=where, expected=f"precision as one of {precisions}", got=repr(precision))
-    if class_map is not None and (len(class_map) != classes or len(set(class_map)) != classes):
-        raise InputError(
-            where=where,
-            expected=f"a class_map of {classes} different outputs",
-            got=f"{len(class_map)}, {len(set(class_map))} of them different",
-        )
-    network = TestedNetwork(module, class_map=class_map, kind=output, precision=precision)
+    outputs = None if class_map is None else _outputs_of(class_map, classes, where)
+    network = TestedNetwork(module, class_map=outputs, kind=output, precision=precision)
     details: dict[str, Any] = {} if precision == PRECISIONS[0] else {"precision": precision}
-    if class_map is not None:
-        details["class_map"] = list(class_map)
+    if outputs is not None:
+        details["class_map"] = list(outputs)
     return Model(name=name, net=network, classes=classes, output=OutputKind(output), details=details)
 
 
@@ -117,6 +114,28 @@ def own_object(value: Callable[..., Any]) -> UserObject:
     )
 
 
+def _outputs_of(class_map: Sequence[int], classes: int, where: str) -> tuple[int, ...]:
+    """Return which output stands for each class.
+
+    Raises:
+        InputError: they are no whole numbers from 0, not one for each class, or two are the same.
+    """
+    try:
+        numbers = tuple(index(one) for one in class_map)
+    except TypeError:
+        numbers = (-1,)
+    if any(number < 0 or isinstance(one, bool) for number, one in zip(numbers, class_map, strict=False)):
+        expected = "a class_map with the number of an output, from 0, for each class"
+        raise InputError(where=where, expected=expected, got=repr(class_map)[:60])
+    if len(numbers) != classes or len(set(numbers)) != classes:
+        raise InputError(
+            where=where,
+            expected=f"a class_map of {classes} different outputs",
+            got=f"{len(numbers)}, {len(set(numbers))} of them different",
+        )
+    return numbers
+
+
 def wnll_head(
     net: nn.Module,
     images: ImageSet | tuple[Any, Any],
@@ -160,6 +179,7 @@ def wnll_head(
         device=str(device_of(net)),
         details={"head": "wnll"},
     )
+    note_learned(model.net, data)
     return model
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import nn
 
 from robench.api import html
+from robench.api.learned import note_learned
 from robench.api.makers import columns_of, device_of, own_object, training_set
 from robench.data.images import ImageSet, check_coverage
 from robench.errors import InputError
@@ -127,6 +128,7 @@ def train(
     )
     before = BeforeTraining.of(net, columns)
     history = recipe(net, data if recipe.info.uses_unlabelled else data.labelled(), context=context)
+    note_learned(net, data)
     before.check(net, where=name, count=lambda: output_count(net, data.batch(slice(0, 2))[0]))
     unchanged_count = before.unchanged(net, recipe)
     doubts = (unchanged_text(unchanged_count),) if unchanged_count else ()

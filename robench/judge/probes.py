@@ -28,7 +28,7 @@ from robench.model.micro_batches import in_micro_batches
 from robench.record.schema import Finding
 from robench.types import Images, Labels
 
-VERSION = 8
+VERSION = 9
 """Goes into the key of the units that hold the answers."""
 
 

@@ -12,6 +12,7 @@ from robench.attack.craft import Crafted, CraftSettings, craft
 from robench.attack.threat import ThreatModel, targets_under
 from robench.attack.visibility import hides_noise
 from robench.judge.findings import ledger_findings, told_of_users_code
+from robench.judge.overlap import overlap_with
 from robench.judge.probes import probe
 from robench.judge.reference_ascent import is_asked, weaker_than_pgd
 from robench.judge.verdict import Verdict, fresh_outcomes, judge, with_count_as_proposed
@@ -169,6 +170,7 @@ def judge_unit(
     findings = verdict.findings
     if crafted is None:
         findings = (*findings, *batches.do(probe_model, most=settings.batch_size))
+        findings = (*findings, *overlap_with(unit.shard.data, unit.target.seen))
     codes = known if crafted else {finding.code for finding in findings}
     draw_outcomes: list[str] = []
     if asked_again(model, codes) and len(y):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from robench.attack.protocol import Attack
 from robench.attack.threat import ThreatModel
 from robench.attack.visibility import needs_stand_in
+from robench.data.seen_images import SeenImages
 from robench.errors import ConfigError
 from robench.model.interface import Model
 
@@ -23,6 +25,7 @@ class EvaluatedModel:
         fingerprint: hash of its weights and details.
         sources: names of gradient sources; all it offers if empty.
         stand_in: the same with a template drawn by another seed, for attackers who do not know this one's.
+        seen: gives the images it learned from, where they are known; asked where clean images are judged.
 
     Raises:
         ConfigError: a gradient source is unknown.
@@ -32,6 +35,7 @@ class EvaluatedModel:
     fingerprint: str
     sources: tuple[str, ...] = ()
     stand_in: EvaluatedModel | None = None
+    seen: Callable[[], SeenImages] | None = None
 
     def __post_init__(self) -> None:
         """Refuse unknown gradient sources, and fill in all if none is named."""

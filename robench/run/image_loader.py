@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from robench.data.images import ImageSet
@@ -34,3 +35,23 @@ class ImageLoader:
     def forget(self) -> None:
         """Let go of the images that are at hand."""
         self._last = None
+
+
+@dataclass(slots=True)
+class NotedLoad:
+    """Loads a split, and notes that it was.
+
+    Args:
+        load: gives the images.
+
+    Attributes:
+        is_loaded: whether anybody asked.
+    """
+
+    load: Callable[[], ImageSet]
+    is_loaded: bool = False
+
+    def __call__(self) -> ImageSet:
+        """Return the images."""
+        self.is_loaded = True
+        return self.load()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from robench import plugins
 from robench.data.images import ImageSet
-from robench.errors import JobError, RobenchError
+from robench.data.seen_images import SeenImages
+from robench.errors import InputError, JobError, RobenchError
 from robench.intake.code_places import traceback_of
 from robench.intake.user_code import is_reference, short_name
 from robench.model.builder import Builder
@@ -16,12 +17,12 @@ from robench.model.defense import InferenceDefense
 from robench.model.interface import Model
 from robench.model.out_of_memory import FREE, is_out_of_memory, reason_of
 from robench.model.user_defenses import code_of, defense_of
-from robench.plan.spec import TEMPLATE, DataSpec, ModelSpec, Plan
+from robench.plan.spec import TEMPLATE, DataSpec, ModelSpec, Plan, content_hash
 from robench.randomness import seed_from
 from robench.run.bound_checks import check_untrained
 from robench.run.defenses_in_front import defenses_in_front
 from robench.run.evaluated_model import EvaluatedModel, with_stand_in
-from robench.run.image_loader import ImageLoader
+from robench.run.image_loader import ImageLoader, NotedLoad
 from robench.run.keeper import last_line
 from robench.run.networks import Network, Networks
 from robench.run.progress import QUIET, Reporter
@@ -55,6 +56,7 @@ class Workshop:
     tracebacks: dict[str, str] = field(default_factory=dict)
     builder: Builder = field(init=False)
     load: ImageLoader = field(init=False)
+    _seen: dict[str, SeenImages] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Find the device and the builder.
@@ -156,24 +158,58 @@ class Workshop:
         """Return the model whose network a model has: its own, or another's."""
         return next(s for s in self.plan.models if s.name == (spec.features_of or spec.name))
 
-    def _training_data(self, spec: ModelSpec) -> Callable[[], ImageSet]:
-        """Return what loads the split a template is drawn from: never the evaluation split."""
+    def _training_split(self, spec: ModelSpec) -> DataSpec:
+        """Return the split a template is drawn from: never the evaluation split."""
         owner = self._owner(spec)
-        split = owner.train.data if owner.train else DataSpec(dataset=self.plan.data.dataset, split="train")
+        return owner.train.data if owner.train else DataSpec(dataset=self.plan.data.dataset, split="train")
+
+    def _training_data(self, spec: ModelSpec) -> Callable[[], ImageSet]:
+        """Return what loads the split a template is drawn from."""
+        split = self._training_split(spec)
         return lambda: self.load(split)
 
     def _evaluated(self, spec: ModelSpec, network: Network, classes: int) -> EvaluatedModel:
         """Return a model, and a stand-in where a threat withholds its template."""
-        model = self._model(spec, network, classes, "template")
+        split = NotedLoad(self._training_data(spec))
+        model = self._model(spec, network, classes, "template", training_data=split)
         entry = self._identified(model, network, spec)
+        if split.is_loaded or self._owner(spec).train is not None:
+            entry = replace(entry, seen=self._seen_by(spec))
         if model.template and any(TEMPLATE not in threat.knowledge for threat in self.plan.threats):
-            other = self._model(spec, network, classes, "stand-in template")
+            other = self._model(spec, network, classes, "stand-in template", training_data=split)
             return with_stand_in(entry, self._identified(other, network, spec))
         return entry
 
-    def _model(self, spec: ModelSpec, network: Network, classes: int, template: str) -> Model:
+    def _seen_by(self, spec: ModelSpec) -> Callable[[], SeenImages]:
+        """Return what gives the images a model learned from: read once, and only where somebody asks."""
+
+        def seen() -> SeenImages:
+            split = self._training_split(spec)
+            key = content_hash(split)
+            if key not in self._seen:
+                try:
+                    self._seen[key] = SeenImages(self.load(split))
+                except InputError as error:  # kept weights do without them
+                    self._seen[key] = SeenImages()
+                    self.reporter.finding(
+                        f"{spec.name}: whether it learned from judged images is not known, for its training "
+                        f"images cannot be read: {last_line(str(error))}"
+                    )
+                self.load.forget()
+            return self._seen[key]
+
+        return seen
+
+    def _model(
+        self,
+        spec: ModelSpec,
+        network: Network,
+        classes: int,
+        template: str,
+        *,
+        training_data: Callable[[], ImageSet],
+    ) -> Model:
         """Return a network with head and defenses; `template` names the draw of its template."""
-        training_data = self._training_data(spec)
         model = self.builder.model(
             undefended(spec),
             network.module,

@@ -44,6 +44,42 @@ def test_a_file_for_each_number_with_the_value_of_the_board(folder):
         assert words in entry["notes"]
 
 
+@pytest.mark.parametrize(
+    ("threat", "task"),
+    [
+        ({"goal": "targeted"}, "robust_accuracy_linf_0.1_targeted"),
+        ({"knowledge": ["template"]}, "robust_accuracy_linf_0.1_without_weights"),
+        (
+            {"knowledge": [], "budget": 9},
+            "robust_accuracy_linf_0.1_without_weights_budget_9",
+        ),
+        ({"bounds": [0.0, 0.5]}, "robust_accuracy_linf_0.1_pixels_0_0.5"),
+    ],
+)
+def test_an_unusual_threat_is_a_task_of_its_own(tmp_path, threat, task):
+    records = measured.boards()
+    attacks = [record for record in records if record.attack.label == "pgd"]
+    other = [changed(record, threat=threat, key=f"{record.key}-other") for record in attacks]
+    EvalResults()([*records, *other], tmp_path)
+    tasks = [entry["dataset"]["task_id"] for (entry,) in files(tmp_path / "first" / ".eval_results").values()]
+    assert tasks.count("robust_accuracy_linf_0.1") == tasks.count(task) == 1
+    EvalResults(task="{metric}_{goal}_{eps}")([*records, *other], tmp_path / "goals")
+    if "goal" in threat:
+        texts = str(files(tmp_path / "goals" / "first" / ".eval_results"))
+        assert "'robust_accuracy_targeted_0.1'" in texts
+
+
+def test_a_template_that_is_withheld_counts_where_there_is_one(tmp_path):
+    records = [changed(record, threat={"knowledge": ["weights"]}) for record in measured.boards()]
+    graphs = [
+        changed(record, target={"details": {"architecture": "toy", "head": "wnll"}}) for record in records
+    ]
+    EvalResults()(records, tmp_path / "linear")
+    EvalResults()(graphs, tmp_path / "wnll")
+    for name, ending in (("linear", "0.1"), ("wnll", "0.1_without_template")):
+        assert f"'robust_accuracy_linf_{ending}'" in str(files(tmp_path / name / "first" / ".eval_results"))
+
+
 def test_keys_are_those_of_the_documentation(tmp_path):
     plugin = EvalResults(
         source_url="example", source_name="a run", source_user="me", revision="abc", date="2026-01-31"

@@ -191,3 +191,24 @@ NONSENSE = [
 def test_nonsense_is_refused_in_a_sentence(images, call, kind, text):
     with pytest.raises(kind, match=text):
         call(images)
+
+
+@pytest.mark.parametrize(
+    "outputs", [[-1, 0, 1], [0, 1.5, 2], [0, True, 2], torch.tensor([-3, 0, 1]), [0, 1, "2"]]
+)
+def test_a_class_map_of_what_counts_no_outputs_is_refused(outputs):
+    with pytest.raises(InputError, match="number of an output, from 0, for each class"):
+        robench.wrap(network(), name="net", classes=3, class_map=outputs)
+
+
+@pytest.mark.parametrize("outputs", [[0, 1], [0, 1, 1], torch.tensor([2, 1, 2])])
+def test_a_class_map_names_as_many_different_outputs_as_there_are_classes(outputs):
+    with pytest.raises(InputError, match="a class_map of 3 different outputs"):
+        robench.wrap(network(), name="net", classes=3, class_map=outputs)
+
+
+def test_a_class_map_of_integers_of_any_type_is_taken():
+    model = robench.wrap(network(), name="net", classes=3, class_map=torch.tensor([4, 0, 2]))
+    x = torch.rand(5, 1, 8, 8)
+    assert torch.equal(model(x), network()(x)[:, [4, 0, 2]])
+    assert model.details["class_map"] == [4, 0, 2]
