@@ -22,6 +22,12 @@ def data_root(root: Path | None) -> Path:
     return Path(folder) if folder else Path.home() / ".cache" / "robench"
 
 
+CORRECT = (
+    "Correct the option `path`: a relative one starts in the data root, without one in the current folder"
+)
+"""What to do where a user's own data are not found."""
+
+
 def resolved(path: str, root: Path | None, *, where: str) -> Path:
     """Return the place of a user's own data.
 

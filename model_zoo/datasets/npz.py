@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from model_zoo.datasets.class_names import check_classes
-from model_zoo.datasets.files import check_split, resolved
+from model_zoo.datasets.files import CORRECT, check_split, resolved
 from model_zoo.datasets.npy_member import BROKEN, read_array
 from robench.errors import InputError
 from robench.intake.archives import open_archive
@@ -88,8 +88,7 @@ class Npz:
 
 def _arrays(path: Path, split: str, holds: str) -> tuple[NDArray[Any], NDArray[Any]]:
     if not path.exists() and not path.is_symlink():
-        do = "Correct the option `path`"
-        raise InputError(where="npz", expected=f"the file {path}", got="none", do=do)
+        raise InputError(where="npz", expected=f"the file {path}", got="none", do=CORRECT)
     with open_regular(path, DATA, expected="a .npz archive") as file:
         if file.read(6) == b"\x93NUMPY":
             raise InputError(where=str(path), expected="a .npz archive", got="a single array")

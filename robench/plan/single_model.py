@@ -198,7 +198,10 @@ def data_entry(text: str) -> dict[str, Any]:
         do = "Give the path of an .npz file with x and y"
         raise ConfigError(where="--data", expected="a file", got=f"no file {str(path.absolute())!r}", do=do)
     expected = "a data set's name, an .npz file, or a folder with a folder for each class"
-    raise ConfigError(where="--data", expected=expected, got=repr(text), do=nearest(text, choices))
+    do = nearest(text, choices)
+    if path.suffix == ".zip" and path.stem in choices:
+        do = f"Say --data {path.stem} --data-root {path.parent}"
+    raise ConfigError(where="--data", expected=expected, got=repr(text), do=do)
 
 
 def data_name(text: str) -> str:

@@ -146,6 +146,10 @@ NONSENSE = [
     (["eval", "", *LINE[2:]], "MODEL: expected file.py:function"),
     (["eval", "net.py:make", "--data", "digit", "--eps", "0.1"], "--data: .*Did you mean 'digits'"),
     (["eval", "net.py:make", "--data", "mine.npz", "--eps", "0.1"], "--data: .*no file .*mine.npz"),
+    (
+        ["eval", "net.py:make", "--data", "d/cifar10-jpeg.zip", "--eps", "0.1"],
+        "--data cifar10-jpeg --data-root d",
+    ),
     ([*LINE[:-1], "8"], "write 8/255"),
     ([*LINE[:-1], "-1"], "eps: a number of at least 0"),
     ([*LINE[:-1], "x"], "eps: a number of at least 0"),
