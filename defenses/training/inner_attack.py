@@ -203,17 +203,19 @@ def under_attack(network: nn.Module, mode: str) -> Iterator[None]:
     """Freeze the parameters, so that the backward pass goes to the images only, and set the mode.
 
     Args:
-        network: has its mode and parameters as before again after the block.
-        mode: `eval` or `train`; a network in evaluation mode stays there.
+        network: has its parameters, and each of its parts its own mode, as before again after the block.
+        mode: `eval`, or `train`: every part stays in the mode it has.
     """
     trainable = [p for p in network.parameters() if p.requires_grad]
-    training = network.training
+    modes = [(part, part.training) for part in network.modules()]
     for parameter in trainable:
         parameter.requires_grad_(False)
-    network.train(training and mode == "train")
+    if mode == "eval":
+        network.eval()
     try:
         yield
     finally:
-        network.train(training)
+        for part, training in modes:
+            part.training = training
         for parameter in trainable:
             parameter.requires_grad_(True)

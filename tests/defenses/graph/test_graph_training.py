@@ -228,12 +228,26 @@ def test_the_inner_attack_is_asked_in_the_graph_with_a_clean_template(monkeypatc
     assert sum(len(rows) for *_, rows in questions) == 80  # a fifth is held out
 
 
+@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize("name", ["graph_natural", "graph_pgd"])
+def test_what_is_learned_from_goes_through_in_training_mode(name, mode):
+    """Batch-norm counts the passes in training mode: one a step, and with `train` those of the attack too."""
+    net, rows = network(), []
+    options = {"attack_mode": mode, "steps": 3, "warmup_epochs": 0.0} if name == "graph_pgd" else {}
+    recipe(name, epochs=2, keep="last", **options)(net, toy(), context=context(progress=rows.append))
+    passes = int(net.backbone[2].num_batches_tracked)
+    steps = 2 * 5  # 80 images in batches of 16
+    assert passes == steps if mode == "eval" or not options else passes > steps
+
+
 @pytest.mark.thorough
 def test_an_inner_attack_through_exact_gradients_is_masked_where_u_is_a_corner():
     standing = {}
     for source in ("exact", "straight_through"):
         defense = recipe("graph_pgd", source=source, epochs=4)
-        history = defense(network(), toy(), context=context())
+        net = network()
+        net.backbone = nn.Sequential(*net.backbone[:2], nn.ReLU())  # batch-norm and dropout apart
+        history = defense(net, toy(), context=context())
         standing[source] = history[-1]["validation_robust_accuracy"]
         assert history[-1]["validation_accuracy"] > 0.9
     assert standing["exact"] < standing["straight_through"] - 0.2
