@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from model_zoo.heads.scaled_graph_head import ScaledGraphHead
+from model_zoo.heads.graph_head import ScaledGraphHead
 from model_zoo.papers import CALDER_GAME
 from robench.errors import ConfigError
 from robench.recipe import Info

@@ -6,10 +6,15 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from reports.board.attack_kinds import is_control, is_one_step, is_proper, uses_gradients
+from reports.board.attack_kinds import (
+    is_control,
+    is_one_step,
+    is_proper,
+    overcome_flat_scores,
+    uses_gradients,
+)
 from reports.board.identities import attack_of, by_attack
 from reports.board.paired_images import count, standing, weakness
-from reports.board.scale_free_losses import overcome_flat_scores
 from reports.board.unlifted_findings import WEAK
 from robench.record.schema import Record
 from robench.record.statistics import SIGNIFICANCE, wilson

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reports.board.identities import model_of
+from reports.board.samples import Samples
 from reports.board.shares import stands, worst
 from robench.record.draws import paired_p_value, share_stood, worst_outcome
 from robench.record.schema import Record, Status
@@ -106,3 +108,16 @@ def weakness(first: Standing, second: Standing) -> float:
 def _draws(some: Standing, places: NDArray[np.int64]) -> list[str]:
     draws = some.draws or ["01"[int(stands)] for stands in some.stands.tolist()]
     return [draws[place] for place in places.tolist()]
+
+
+def broken_on_all(samples: Samples) -> set[int]:
+    """Return the images no model of the board survives; none under an infinite radius, where all fall."""
+    if samples.unbounded:
+        return set()
+    # Robust for a target: robust in every record that is about it. Lost: so for no target.
+    images, survivors = set[int](), set[int]()
+    for target in dict.fromkeys(model_of(r.target) for r in samples.attacked):
+        indices, stands = worst(samples.judged(target))
+        images.update(indices.tolist())
+        survivors.update(indices[stands].tolist())
+    return images - survivors

@@ -31,7 +31,7 @@ from robench.model.interface import Model
 from robench.plan.norm_names import proper_norm
 from robench.plan.radius import radius
 from robench.plan.spec import KNOWN, Choice, DataSpec
-from robench.record.failed_jobs import noting_failed
+from robench.record.completeness import noting_failed
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel, with_stand_in
 from robench.run.jobs import Board

@@ -12,10 +12,9 @@ from robench.data.images import ImageSet
 from robench.errors import InputError
 from robench.model.answer_checks import check_networks
 from robench.model.interface import Coupling
-from robench.run.bounding import Bounding
-from robench.run.bounding_jobs import bounding_jobs, bounding_slices
+from robench.run.bounding import Bounding, bounding_slices
 from robench.run.evaluated_model import EvaluatedModel
-from robench.run.jobs import Board, Crafting, Job, jobs_on
+from robench.run.jobs import Board, Crafting, Job, bounding_jobs, jobs_on
 from robench.run.settings import Settings
 from robench.run.shards import Shard, slices
 
