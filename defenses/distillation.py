@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.option_checks import one_of, positive
-from defenses.papers import PAPERNOT_DISTILLATION
 from defenses.training.options import TrainingOptions
 from robench.model.defense import DefenseInfo, TrainingContext
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -47,7 +47,7 @@ class Distillation(TrainingOptions):
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Defensive distillation",
         paper="Papernot et al. 2016, arXiv:1511.04508",
-        bibtex=PAPERNOT_DISTILLATION,
+        bibtex=paper("papernot2016distillation"),
     )
     epochs: int = 50
     learning_rate: float = 0.01

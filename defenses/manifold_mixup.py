@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from defenses.option_checks import one_of, positive, require
-from defenses.papers import VERMA_MIXUP
 from defenses.training.options import TrainingOptions
 from robench.errors import ConfigError
 from robench.model.defense import DefenseInfo, TrainingContext
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,7 +41,7 @@ class ManifoldMixup(TrainingOptions):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="Manifold mixup", paper="Verma et al. 2018, arXiv:1806.05236", bibtex=VERMA_MIXUP
+        title="Manifold mixup", paper="Verma et al. 2018, arXiv:1806.05236", bibtex=paper("verma2019manifold")
     )
     epochs: int = 1200
     batch_size: int = 100

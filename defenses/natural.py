@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from defenses.papers import WANG_OSHER
 from defenses.training.options import TrainingOptions
 from robench.model.defense import DefenseInfo, TrainingContext
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,7 +31,9 @@ class Natural(TrainingOptions):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="Natural training", paper="Wang & Osher 2019, Algorithm 1, stage 1", bibtex=WANG_OSHER
+        title="Natural training",
+        paper="Wang & Osher 2019, Algorithm 1, stage 1",
+        bibtex=paper("wang2019graph"),
     )
     epochs: int = 400
     schedule: Literal["constant", "multistep", "cosine", "cyclic"] = "multistep"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.natural import Natural
 from defenses.option_checks import one_of, positive
-from defenses.papers import TANG_SVM
 from robench.model.defense import DefenseInfo, TrainingContext
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,7 +45,7 @@ class SVM(Natural):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="SVM head", paper="Tang 2013, arXiv:1306.0239", bibtex=TANG_SVM
+        title="SVM head", paper="Tang 2013, arXiv:1306.0239", bibtex=paper("tang2013deep")
     )
     form: Literal["crammer_singer", "weston_watkins", "one_vs_rest"] = "crammer_singer"
     margin: float = 1.0
