@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.board.paired_images import standing
+from reports.board.paired_images import standing_images
 from robench.record.schema import Record
 from robench.record.status import ROBUST
 
@@ -70,7 +70,7 @@ def overcome_flat_scores(own: Sequence[Record]) -> bool:
     """
     proper = [r for r in own if not r.attack.is_clean and is_proper(r)]
     strong = [r for r in proper if _is_scale_free(r)]
-    return bool(strong) and len(standing(strong)) == len(standing(proper))
+    return bool(strong) and len(standing_images(strong)) == len(standing_images(proper))
 
 
 def _is_scale_free(record: Record) -> bool:
