@@ -13,7 +13,7 @@ import torch
 
 from robench.api.benchmark_inputs import (
     AttackLike,
-    Subject,
+    ModelLike,
     attacks_from,
     check_radius,
     images_from,
@@ -105,7 +105,7 @@ class Options(TypedDict, total=False):
 
 
 def benchmark(
-    models: Mapping[str, Subject] | Sequence[Subject] | Subject,
+    models: Mapping[str, ModelLike] | Sequence[ModelLike] | ModelLike,
     images: ImageSet | tuple[Any, Any],
     *,
     attacks: Mapping[str, AttackLike] | Sequence[AttackLike] | AttackLike,
@@ -154,7 +154,7 @@ def benchmark(
     if eps is None:
         raise missing_radius()
     data = images_from(images)
-    subjects = models_from(models, data)
+    every = models_from(models, data)
     radii = [*eps] if isinstance(eps, Sequence) and not isinstance(eps, str) else [eps]
     boards = [_board(one, attacks, options) for one in radii]
     sizes = [board.threat.eps for board in boards]
@@ -162,7 +162,7 @@ def benchmark(
         raise ConfigError(where="eps", expected="a radius, or a list of unlike ones", got=repr(eps))
     settings = {name: value for name, value in options.items() if name not in THREAT_OPTIONS}
     work = Work(
-        models=[_evaluated(m, tuple((sources or {}).get(m.name, ())), stand_ins or {}) for m in subjects],
+        models=[_evaluated(m, tuple((sources or {}).get(m.name, ())), stand_ins or {}) for m in every],
         data=data,
         boards=boards,
         settings=Settings(**settings),  # type: ignore[arg-type]
