@@ -34,7 +34,7 @@ WAYS = {**EFFORTS, "crown_alone": Effort(combined=False)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class PublicNetwork:
     """A public network and its images; the suites `public-*` have the same."""
 
     architecture: str
@@ -45,43 +45,43 @@ class Subject:
     normalize: Statistics | None = None
 
 
-SUBJECTS = {
-    "kw": Subject(architecture="cnn_a", weights="kw_mnist.pth", eps=0.1),
-    "cifar-adv": Subject(
+PUBLIC_NETWORKS = {
+    "kw": PublicNetwork(architecture="cnn_a", weights="kw_mnist.pth", eps=0.1),
+    "cifar-adv": PublicNetwork(
         architecture="cnn_a", weights="cifar_cnn_a_adv.model", eps=2 / 255,
         images="cifar_sdp_200.npz", normalize=CIFAR,
     ),
-    "cifar-mix": Subject(
+    "cifar-mix": PublicNetwork(
         architecture="cnn_a", weights="cifar_cnn_a_mix.model", eps=2 / 255,
         images="cifar_sdp_200.npz", normalize=CIFAR,
     ),
-    "mnist-adv": Subject(
+    "mnist-adv": PublicNetwork(
         architecture="cnn_a", weights="mnist_cnn_a_adv.model", eps=0.3, images="mnist_sdp_200.npz"
     ),
-    "tiny": Subject(architecture="cnn_tiny", weights="mnist_madry_cnn_tiny.pt", eps=0.3, indices=TINY),
+    "tiny": PublicNetwork(architecture="cnn_tiny", weights="mnist_madry_cnn_tiny.pt", eps=0.3, indices=TINY),
 }  # fmt: skip
 
 
-def loaded(subject: Subject, root: Path) -> tuple[Model, ImageSet]:
+def loaded(public: PublicNetwork, root: Path) -> tuple[Model, ImageSet]:
     """Return a public network and its images."""
     choice = Choice(name="mnist")
-    if subject.images:
-        choice = Choice(name="npz", options={"path": str(root / "models" / subject.images)})
+    if public.images:
+        choice = Choice(name="npz", options={"path": str(root / "models" / public.images)})
     data = load_data(
-        DataSpec(dataset=choice, split="test", indices=subject.indices), root=root, download=False, seed=0
+        DataSpec(dataset=choice, split="test", indices=public.indices), root=root, download=False, seed=0
     )
     builder = plugins.find("builders", "zoo")()
-    spec = ModelSpec(name=subject.weights, architecture=Choice(name=subject.architecture))
-    spec = replace(spec, normalize=subject.normalize)
+    spec = ModelSpec(name=public.weights, architecture=Choice(name=public.architecture))
+    spec = replace(spec, normalize=public.normalize)
     net = builder.network(spec, shape=data.shape, classes=10, seed=0, trust_code=False)
-    builder.load(net, root / "models" / subject.weights, sha256=None)
-    return Model(name=subject.weights, net=net.eval(), classes=10), data
+    builder.load(net, root / "models" / public.weights, sha256=None)
+    return Model(name=public.weights, net=net.eval(), classes=10), data
 
 
 def main() -> None:
     """Measure what the command line names and print it as Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bounds", description=__doc__)
-    parser.add_argument("name", choices=SUBJECTS)
+    parser.add_argument("name", choices=PUBLIC_NETWORKS)
     parser.add_argument("--data-root", type=Path, required=True, help="folder with MNIST/ and models/")
     parser.add_argument("--method", default="crown", choices=[*WAYS, "branch_and_bound", "attack"])
     parser.add_argument("--first", type=int, default=0, help="number of the first image (default 0)")
@@ -90,12 +90,12 @@ def main() -> None:
     parser.add_argument("--whole-ball", action="store_true", help="leave the box of pixels out of the threat")
     arguments = parser.parse_args()
     keep_freed_memory()
-    subject = SUBJECTS[arguments.name]
-    model, data = loaded(subject, arguments.data_root)
+    public = PUBLIC_NETWORKS[arguments.name]
+    model, data = loaded(public, arguments.data_root)
     end = None if arguments.images is None else arguments.first + arguments.images
     x, y = data.batch(slice(arguments.first, end))
     # A box that no ball around an image reaches the end of binds nowhere.
-    threat = ThreatModel(eps=subject.eps, bounds=(-1.0, 2.0) if arguments.whole_ball else (0.0, 1.0))
+    threat = ThreatModel(eps=public.eps, bounds=(-1.0, 2.0) if arguments.whole_ball else (0.0, 1.0))
     start = time.perf_counter()
     if arguments.method in {"branch_and_bound", "attack"}:
         attacking = arguments.method == "attack"  # the same search, most of its time for adversarial images
@@ -109,7 +109,7 @@ def main() -> None:
         count = int((margins > slack[right]).sum())
         lines = [f"{count} of {len(x)} certified ({100 * count / len(x):.2f} %), {int(right.sum())} right"]
     lines.append(f"{time.perf_counter() - start:.1f} s, {time.process_time():.1f} s of processor in all")
-    print(f"{arguments.name}, {arguments.method}, eps {subject.eps:.6g}: " + "; ".join(lines))
+    print(f"{arguments.name}, {arguments.method}, eps {public.eps:.6g}: " + "; ".join(lines))
 
 
 def searched(

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.option_checks import one_of, positive
-from defenses.papers import PAPERNOT_DISTILLATION
+from defenses.training.objective import BatchContext, CleanObjective
 from defenses.training.options import TrainingOptions
 from robench.model.defense import DefenseInfo, TrainingContext
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
-    from robench.randomness import Randomness
     from robench.types import Images, Labels, Outputs
 
 
@@ -47,7 +46,7 @@ class Distillation(TrainingOptions):
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Defensive distillation",
         paper="Papernot et al. 2016, arXiv:1511.04508",
-        bibtex=PAPERNOT_DISTILLATION,
+        bibtex=paper("papernot2016distillation"),
     )
     epochs: int = 50
     learning_rate: float = 0.01
@@ -99,10 +98,9 @@ class Distillation(TrainingOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class SoftenedLoss:
+class SoftenedLoss(CleanObjective):
     """Cross-entropy at a temperature, against labels or a teacher's outputs at the same temperature."""
 
-    adversarial: ClassVar[bool] = False
     network: nn.Module
     teacher: nn.Module | None
     temperature: float
@@ -120,7 +118,3 @@ class SoftenedLoss:
             with torch.no_grad():
                 target = (self.teacher.eval()(x) / self.temperature).softmax(dim=1)
         return self.factor * F.cross_entropy(logits / self.temperature, target), logits
-
-    def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
-        """Know of no attack."""
-        del x, y, rng

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.natural import CleanLoss
 from defenses.option_checks import at_least_one, one_of, positive, within_box
-from defenses.papers import TRAMER_ENSEMBLE
 from defenses.training.inner_attack import InnerAttack, model_of
 from defenses.training.options import TrainingOptions, milestones_and_gamma
 from robench.model.defense import DefenseInfo, TrainingContext
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -49,7 +49,7 @@ class Ensemble(TrainingOptions):
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Ensemble adversarial training",
         paper="Tramer et al. 2018, arXiv:1705.07204",
-        bibtex=TRAMER_ENSEMBLE,
+        bibtex=paper("tramer2018ensemble"),
     )
     epochs: int = 12
     batch_size: int = 64

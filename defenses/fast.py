@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from defenses.papers import WONG_FAST
 from defenses.training.inner_attack import AttackOptions, InnerAttack, pgd
 from robench.model.defense import DefenseInfo, TrainingContext
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,7 +40,9 @@ class Fast(AttackOptions):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="Fast adversarial training", paper="Wong et al. 2020, arXiv:2001.03994", bibtex=WONG_FAST
+        title="Fast adversarial training",
+        paper="Wong et al. 2020, arXiv:2001.03994",
+        bibtex=paper("wong2020fast"),
     )
     epochs: int = 15
     learning_rate: float = 0.2

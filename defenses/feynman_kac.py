@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from defenses.papers import WANG_FEYNMAN_KAC
 from defenses.pgd_training import PGDTraining
 from robench.errors import ConfigError
 from robench.model.defense import DefenseInfo, TrainingContext
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +34,7 @@ class FeynmanKac(PGDTraining):
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Feynman-Kac ensemble training",
         paper="Wang et al. 2018, arXiv:1811.10745",
-        bibtex=WANG_FEYNMAN_KAC,
+        bibtex=paper("wang2019resnets"),
     )
     MILESTONES: ClassVar[tuple[float, ...]] = (0.4, 0.6, 0.8)
     epochs: int = 200

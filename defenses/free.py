@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.option_checks import at_least_one, one_of, positive, within_box
-from defenses.papers import SHAFAHI_FREE
 from defenses.training.inner_attack import InnerAttack, model_of, pgd
 from defenses.training.options import TrainingOptions
 from robench.model.defense import DefenseInfo, TrainingContext
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,7 +45,9 @@ class Free(TrainingOptions):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="Free adversarial training", paper="Shafahi et al. 2019, arXiv:1904.12843", bibtex=SHAFAHI_FREE
+        title="Free adversarial training",
+        paper="Shafahi et al. 2019, arXiv:1904.12843",
+        bibtex=paper("shafahi2019adversarial"),
     )
     epochs: int = 26
     learning_rate: float = 0.1

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.graph.options import GraphOptions, stages_of
 from defenses.natural import CleanLoss
-from defenses.papers import BROWN_GLL
 from robench.model.defense import DefenseInfo, TrainingContext
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import nn
@@ -139,5 +139,5 @@ class GraphNatural(GraphTraining):
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Training through a graph",
         paper="Brown et al. 2024, arXiv:2412.08016",
-        bibtex=BROWN_GLL,
+        bibtex=paper("brown2024gll"),
     )

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.graph_natural import GraphTraining
 from defenses.option_checks import one_of, require
-from defenses.papers import BROWN_GLL, MADRY
 from defenses.pgd_training import PGDTraining, attacked_loss
 from defenses.training.inner_attack import InnerAttack
 from robench.model.defense import DefenseInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,7 +45,7 @@ class GraphPGD(GraphTraining, PGDTraining):
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="PGD adversarial training through a graph",
         paper="Brown et al. 2024, arXiv:2412.08016; Madry et al. 2018, arXiv:1706.06083",
-        bibtex=BROWN_GLL + "\n" + MADRY,
+        bibtex=paper("brown2024gll", "madry2018towards"),
     )
     epochs: int = 100
     learning_rate: float = 0.01

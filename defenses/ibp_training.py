@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from defenses.option_checks import one_of, positive, require, within_box
-from defenses.papers import GOWAL_IBP
 from defenses.training.options import TrainingOptions
 from robench.model.defense import DefenseInfo, TrainingContext
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,7 +45,9 @@ class IBPTraining(TrainingOptions):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="Interval bound training", paper="Gowal et al. 2018, arXiv:1810.12715", bibtex=GOWAL_IBP
+        title="Interval bound training",
+        paper="Gowal et al. 2018, arXiv:1810.12715",
+        bibtex=paper("gowal2018effectiveness"),
     )
     eps: float
     bound: Literal["ibp", "crown_ibp"] = "ibp"

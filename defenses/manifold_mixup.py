@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from defenses.option_checks import one_of, positive, require
-from defenses.papers import VERMA_MIXUP
+from defenses.training.objective import BatchContext, CleanObjective
 from defenses.training.options import TrainingOptions
 from robench.errors import ConfigError
 from robench.model.defense import DefenseInfo, TrainingContext
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
     from robench.types import Images, Labels, Outputs
@@ -41,7 +41,7 @@ class ManifoldMixup(TrainingOptions):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="Manifold mixup", paper="Verma et al. 2018, arXiv:1806.05236", bibtex=VERMA_MIXUP
+        title="Manifold mixup", paper="Verma et al. 2018, arXiv:1806.05236", bibtex=paper("verma2019manifold")
     )
     epochs: int = 1200
     batch_size: int = 100
@@ -84,8 +84,7 @@ class ManifoldMixup(TrainingOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class _MixedLoss:
-    adversarial: ClassVar[bool] = False
+class _MixedLoss(CleanObjective):
     network: Any
     options: ManifoldMixup
 
@@ -101,9 +100,6 @@ class _MixedLoss:
             logits = self.network.linear(z.lerp(z[partner], 1 - share))
         mixture = share * F.cross_entropy(logits, y) + (1 - share) * F.cross_entropy(logits, y[partner])
         return mixture, logits
-
-    def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
-        del x, y, rng
 
     def draw(self, rng: Randomness) -> tuple[float, Tensor, str]:
         """Return the share of the image itself, each image's partner (B,), and the layer to mix at."""

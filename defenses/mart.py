@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from defenses.option_checks import require
-from defenses.papers import WANG_MART
 from defenses.training.inner_attack import InnerAttack
 from defenses.training.kl_penalty import KLPenaltyLoss, KLPenaltyOptions, kl_divergence
 from robench.model.defense import DefenseInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +36,7 @@ class MART(KLPenaltyOptions):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="MART", paper="Wang et al. 2020, ICLR (rklOg6EFwS)", bibtex=WANG_MART
+        title="MART", paper="Wang et al. 2020, ICLR (rklOg6EFwS)", bibtex=paper("wang2020improving")
     )
     epochs: int = 120
     learning_rate: float = 0.01

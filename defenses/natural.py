@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from defenses.papers import WANG_OSHER
+from defenses.training.objective import BatchContext, CleanObjective
 from defenses.training.options import TrainingOptions
 from robench.model.defense import DefenseInfo, TrainingContext
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
-    from robench.randomness import Randomness
     from robench.types import Images, Labels, Outputs
 
 
@@ -31,7 +30,9 @@ class Natural(TrainingOptions):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="Natural training", paper="Wang & Osher 2019, Algorithm 1, stage 1", bibtex=WANG_OSHER
+        title="Natural training",
+        paper="Wang & Osher 2019, Algorithm 1, stage 1",
+        bibtex=paper("wang2019graph"),
     )
     epochs: int = 400
     schedule: Literal["constant", "multistep", "cosine", "cyclic"] = "multistep"
@@ -49,10 +50,9 @@ class Natural(TrainingOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class CleanLoss:
+class CleanLoss(CleanObjective):
     """The objective of natural training; it knows of no attack."""
 
-    adversarial: ClassVar[bool] = False
     network: nn.Module
 
     def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
@@ -62,7 +62,3 @@ class CleanLoss:
         del batch
         logits: Outputs = self.network(x)
         return F.cross_entropy(logits, y), logits
-
-    def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
-        """Know of no attack."""
-        del x, y, rng

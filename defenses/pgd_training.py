@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from defenses.papers import MADRY
 from defenses.training.inner_attack import AttackOptions, InnerAttack, pgd
 from robench.attack.protocol import Attack
 from robench.model.defense import DefenseInfo, TrainingContext
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,7 +39,9 @@ class PGDTraining(AttackOptions):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="PGD adversarial training", paper="Madry et al. 2018, arXiv:1706.06083", bibtex=MADRY
+        title="PGD adversarial training",
+        paper="Madry et al. 2018, arXiv:1706.06083",
+        bibtex=paper("madry2018towards"),
     )
     epochs: int = 120
     learning_rate: float = 0.1

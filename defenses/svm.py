@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from defenses.natural import Natural
 from defenses.option_checks import one_of, positive
-from defenses.papers import TANG_SVM
+from defenses.training.objective import BatchContext, CleanObjective
 from robench.model.defense import DefenseInfo, TrainingContext
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
-    from robench.randomness import Randomness
     from robench.types import Images, Labels, Outputs
 
 FORMS = ("crammer_singer", "weston_watkins", "one_vs_rest")
@@ -45,7 +44,7 @@ class SVM(Natural):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="SVM head", paper="Tang 2013, arXiv:1306.0239", bibtex=TANG_SVM
+        title="SVM head", paper="Tang 2013, arXiv:1306.0239", bibtex=paper("tang2013deep")
     )
     form: Literal["crammer_singer", "weston_watkins", "one_vs_rest"] = "crammer_singer"
     margin: float = 1.0
@@ -67,8 +66,7 @@ class SVM(Natural):
 
 
 @dataclass(frozen=True, slots=True)
-class _HingeLoss:
-    adversarial: ClassVar[bool] = False
+class _HingeLoss(CleanObjective):
     network: nn.Module
     options: SVM
 
@@ -77,9 +75,6 @@ class _HingeLoss:
         scores: Outputs = self.network(x)
         options = self.options
         return hinge(scores, y, form=options.form, margin=options.margin, squared=options.squared), scores
-
-    def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
-        del x, y, rng
 
 
 def hinge(scores: Outputs, y: Labels, *, form: str, margin: float, squared: bool) -> Tensor:

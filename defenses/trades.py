@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from defenses.option_checks import positive
-from defenses.papers import ZHANG_TRADES
 from defenses.training.inner_attack import InnerAttack, under_attack
 from defenses.training.kl_penalty import KLPenaltyLoss, KLPenaltyOptions, kl_divergence
 from robench.model.defense import DefenseInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ class TRADES(KLPenaltyOptions):
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
-        title="TRADES", paper="Zhang et al. 2019, arXiv:1901.08573", bibtex=ZHANG_TRADES
+        title="TRADES", paper="Zhang et al. 2019, arXiv:1901.08573", bibtex=paper("zhang2019theoretically")
     )
     epochs: int = 100
     learning_rate: float = 0.1

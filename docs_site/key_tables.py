@@ -14,11 +14,10 @@ from annotated_types import Ge
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from robench.plan.bound_entry import BoundEntry
 from robench.plan.entry import Different, Entry, OneOf
 from robench.plan.grammar import Configuration, DataEntry, ModelEntry, NormalizeEntry, TrainEntry
 from robench.plan.spec import Choice
-from robench.plan.threat_entry import AttackEntry, ThreatEntry
+from robench.plan.threat_entry import AttackEntry, BoundEntry, ThreatEntry
 
 TABLES: tuple[type[Entry], ...] = (Configuration, DataEntry, ModelEntry, TrainEntry, ThreatEntry)
 """The mappings of a configuration that have a table."""

@@ -12,18 +12,8 @@ from dataclasses import make_dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from model_zoo.papers import (
-    DATHATHRI_SDP,
-    HE_IDENTITY,
-    HE_RESIDUAL,
-    SIMONYAN_VGG,
-    WANG_FEYNMAN_KAC,
-    WANG_OSHER,
-    ZAGORUYKO_WIDE,
-    ZHANG_BAB_ATTACK,
-    ZHANG_TRADES,
-)
 from robench.errors import ConfigError
+from robench.papers import paper
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -143,26 +133,34 @@ _ENSEMBLE = (
     _Option("seed", 0, "of the noise at evaluation"),
 )
 
-_SMALL = _Family("small_cnn:SmallCNN", "Zhang et al. 2019, arXiv:1901.08573", ZHANG_TRADES, sized=True)
+_SMALL = _Family(
+    "small_cnn:SmallCNN", "Zhang et al. 2019, arXiv:1901.08573", paper("zhang2019theoretically"), sized=True
+)
 _DIGITS = _Family("digits_cnn:DigitsCNN", "none; Small-CNN in miniature", sized=True)
 _PIXELS = _Family(
-    "raw_pixels:RawPixels", "Wang & Osher 2019, arXiv:1907.06800, Table 2", WANG_OSHER, sized=True
+    "raw_pixels:RawPixels", "Wang & Osher 2019, arXiv:1907.06800, Table 2", paper("wang2019graph"), sized=True
 )
 _CNN_A = _Family(
     "strided_cnn:StridedCNN",
     "Dathathri et al. 2020, arXiv:2010.11645; Wong & Kolter 2018, arXiv:1711.00851",
-    DATHATHRI_SDP,
+    paper("dathathri2020enabling"),
     sized=True,
 )
 _CNN_TINY = _Family(
-    "strided_cnn:StridedCNN", "Zhang et al. 2022, arXiv:2206.06589", ZHANG_BAB_ATTACK, sized=True
+    "strided_cnn:StridedCNN", "Zhang et al. 2022, arXiv:2206.06589", paper("zhang2022branch"), sized=True
 )
-_VGG = _Family("vgg:VGG", "Simonyan & Zisserman 2014, arXiv:1409.1556", SIMONYAN_VGG)
-_RESNET = _Family("resnet:CifarResNet", "He et al. 2015, arXiv:1512.03385", HE_RESIDUAL)
-_STAGED = _Family("staged_resnet:StagedResNet", "He et al. 2015, arXiv:1512.03385", HE_RESIDUAL)
-_PREACT = _Family("staged_resnet:StagedPreActResNet", "He et al. 2016, arXiv:1603.05027", HE_IDENTITY)
-_EN = _Family("en_resnet:EnResNet", "Wang, Yuan, Shi & Osher 2018, arXiv:1811.10745", WANG_FEYNMAN_KAC)
-_WIDE = _Family("wide_resnet:WideResNet", "Zagoruyko & Komodakis 2016, arXiv:1605.07146", ZAGORUYKO_WIDE)
+_VGG = _Family("vgg:VGG", "Simonyan & Zisserman 2014, arXiv:1409.1556", paper("simonyan2015very"))
+_RESNET = _Family("resnet:CifarResNet", "He et al. 2015, arXiv:1512.03385", paper("he2016deep"))
+_STAGED = _Family("staged_resnet:StagedResNet", "He et al. 2015, arXiv:1512.03385", paper("he2016deep"))
+_PREACT = _Family(
+    "staged_resnet:StagedPreActResNet", "He et al. 2016, arXiv:1603.05027", paper("he2016identity")
+)
+_EN = _Family(
+    "en_resnet:EnResNet", "Wang, Yuan, Shi & Osher 2018, arXiv:1811.10745", paper("wang2019resnets")
+)
+_WIDE = _Family(
+    "wide_resnet:WideResNet", "Zagoruyko & Komodakis 2016, arXiv:1605.07146", paper("zagoruyko2016wide")
+)
 
 # fmt: off
 SmallCNN = _recipe("SmallCNN", "Small-CNN, the MNIST network of TRADES.", _SMALL,

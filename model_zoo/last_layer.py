@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from model_zoo.network import Network
 from robench.errors import InputError
-from robench.model.modes import switch_to_evaluation
+from robench.model.evaluation import switch_to_evaluation
 from robench.model.tested_network import TestedNetwork
 from robench.types import Features, Images, Outputs
 

@@ -2,20 +2,28 @@
 
 A package may also offer many attacks at once, as those of a library, by one entry point: a `Catalogue` in the
 group `robench.catalogues`, whose name stands before theirs (`torchattacks/DIFGSM`).
+
+A folder of a user that hides one of our packages would hide its plugins: it is refused.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from robench.catalogue import Catalogue
+from robench.errors import PluginError
 
 Kind = Literal["attacks", "defenses", "models", "heads", "datasets", "reports", "figures", "builders"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CATALOGUES = "robench.catalogues"
+
+OUR_PACKAGES = ("attacks", "defenses", "model_zoo", "reports")
 
 
 @cache
@@ -92,3 +100,25 @@ def refresh() -> None:
     points_of.cache_clear()
     _loaded_catalogues.cache_clear()
     spellings_of.cache_clear()
+
+
+def check_shadows() -> None:
+    """Refuse to go on when a user's own folder hides one of our top-level packages.
+
+    Raises:
+        PluginError: names the folder that hides the package and the remedy.
+    """
+    root = Path(__file__).resolve().parent.parent
+    for package in OUR_PACKAGES:
+        module = sys.modules.get(package)
+        spec = module.__spec__ if module is not None else find_spec(package)
+        places = [Path(p).resolve() for p in (spec.submodule_search_locations or [])] if spec else []
+        if spec and spec.origin and spec.origin.endswith(f"{package}.py"):
+            places = [Path(spec.origin).resolve()]
+        if root / package not in places:
+            folders = ", ".join(map(str, places)) or "nothing"
+            raise PluginError(
+                expected=f"the package {package!r} of robench at {root / package}",
+                got=folders,
+                do="Rename that folder, run from another folder, or use `python -P -m robench`",
+            )

@@ -10,12 +10,12 @@ from typing import Any
 from robench import option_docs
 from robench.catalogue import AttackFacts
 from robench.errors import PluginError, nearest
-from robench.package_shadows import check_shadows
 from robench.plugin_index import (
     KINDS,
     Kind,
     broken_catalogues,
     catalogues_of,
+    check_shadows,
     listed,
     owner_of,
     points_of,

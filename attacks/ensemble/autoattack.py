@@ -10,9 +10,9 @@ from attacks.gradient.apgd import APGD, APGDTargeted
 from attacks.minimal.fab import FAB, FABTargeted
 from attacks.query.square import Square
 from attacks.shared.options import finite_radius, positive
-from attacks.shared.papers import together
 from robench.attack.protocol import Attack, AttackInfo
 from robench.errors import ConfigError
+from robench.papers import paper
 from robench.plan import LATER
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class AutoAttack:
         identity="attacks.autoattack:AutoAttack",
         title="AutoAttack",
         paper="Croce & Hein 2020, arXiv:2003.01690; Croce & Hein 2021, arXiv:2103.01208",
-        bibtex=together(APGD.info.bibtex, FAB.info.bibtex, Square.info.bibtex),
+        bibtex=paper("croce2020reliable", "croce2021mind", "croce2020minimally", "andriushchenko2020square"),
         norms=("Linf", "L2", "L1"),
         randomised=True,
         revision=2,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, finite_radius, positive
-from attacks.shared.papers import WANG_BETA_CROWN, ZHANG_BAB, together
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -45,7 +45,7 @@ class BranchAndBoundAttack:
     info: ClassVar[AttackInfo] = AttackInfo(
         title="Branch and bound",
         paper="Zhang et al. 2022, arXiv:2206.06589; Wang et al. 2021, arXiv:2103.06624 (bounds)",
-        bibtex=together(ZHANG_BAB, WANG_BETA_CROWN),
+        bibtex=paper("zhang2022branch", "wang2021beta"),
         norms=("Linf", "L2", "L1"),
         randomised=True,
         goals=("untargeted",),

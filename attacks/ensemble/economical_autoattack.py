@@ -6,13 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.ensemble.branch_and_bound import BranchAndBoundAttack
-from attacks.gradient.apgd import APGD
-from attacks.minimal.fab import FAB
-from attacks.query.square import Square
 from attacks.shared.options import at_least, finite_radius, positive
-from attacks.shared.papers import LIU_ADAPTIVE, together
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
+from robench.papers import paper
 from robench.plan import LATER
 
 if TYPE_CHECKING:
@@ -90,7 +87,13 @@ class EconomicalAutoAttack:
             "Croce & Hein 2020, arXiv:2003.01690 (the attacks); "
             "Liu et al. 2022, arXiv:2203.05154 (sparing passes)"
         ),
-        bibtex=together(APGD.info.bibtex, FAB.info.bibtex, Square.info.bibtex, LIU_ADAPTIVE),
+        bibtex=paper(
+            "croce2020reliable",
+            "croce2021mind",
+            "croce2020minimally",
+            "andriushchenko2020square",
+            "liu2022practical",
+        ),
         norms=("Linf", "L2", "L1"),
         randomised=True,
         revision=4,

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from attacks.shared.options import at_least, finite_radius, share
-from attacks.shared.papers import CROCE_AUTOATTACK, CROCE_L1, together
 from attacks.shared.tries import likeliest, strongest
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from attacks.gradient.apgd_loop import Climb
@@ -60,7 +60,7 @@ class APGD:
         identity="attacks.apgd:APGD",
         title="APGD",
         paper="Croce & Hein 2020, arXiv:2003.01690; Croce & Hein 2021, arXiv:2103.01208",
-        bibtex=together(CROCE_AUTOATTACK, CROCE_L1),
+        bibtex=paper("croce2020reliable", "croce2021mind"),
         norms=("Linf", "L2", "L1"),
         randomised=True,
     )
@@ -115,7 +115,7 @@ class APGDTargeted:
         identity="attacks.apgd_targeted:APGDTargeted",
         title="APGD-T",
         paper="Croce & Hein 2020, arXiv:2003.01690; Croce & Hein 2021, arXiv:2103.01208",
-        bibtex=together(CROCE_AUTOATTACK, CROCE_L1),
+        bibtex=paper("croce2020reliable", "croce2021mind"),
         norms=("Linf", "L2", "L1"),
         randomised=True,
     )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.gradient.mifgsm import ascend_with_momentum
 from attacks.shared.options import at_least, finite_radius, not_negative, positive, share
-from attacks.shared.papers import XIE_DIVERSITY
 from robench.attack.protocol import AttackInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     import torch
@@ -100,7 +100,7 @@ class DIFGSM:
         identity="attacks.difgsm:DIFGSM",
         title="M-DI2-FGSM",
         paper="Xie et al. 2019, arXiv:1803.06978",
-        bibtex=XIE_DIVERSITY,
+        bibtex=paper("xie2019improving"),
         norms=("Linf", "L2"),
         randomised=True,
     )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.gradient.ifgsm import ascend
 from attacks.shared.options import finite_radius
-from attacks.shared.papers import GOODFELLOW_EXPLAINING
 from robench.attack.protocol import AttackInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -27,7 +27,7 @@ class FGSM:
         identity="attacks.fgsm:FGSM",
         title="FGSM",
         paper="Goodfellow et al. 2015, arXiv:1412.6572; Wang & Osher 2019, arXiv:1907.06800, Eq. 14",
-        bibtex=GOODFELLOW_EXPLAINING,
+        bibtex=paper("goodfellow2015explaining"),
         norms=("Linf", "L2"),
     )
 

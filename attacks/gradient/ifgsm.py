@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, positive
-from attacks.shared.papers import KURAKIN_PHYSICAL
 from robench.attack.protocol import AttackInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ class IFGSM:
         identity="attacks.ifgsm:IFGSM",
         title="IFGSM",
         paper="Kurakin et al. 2017, arXiv:1607.02533; Wang & Osher 2019, arXiv:1907.06800, Eq. 15-16",
-        bibtex=KURAKIN_PHYSICAL,
+        bibtex=paper("kurakin2017physical"),
         norms=("Linf", "L2"),
     )
     steps: int = 40

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, finite_radius, not_negative, positive
-from attacks.shared.papers import DONG_MOMENTUM
 from robench.attack.protocol import AttackInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -76,7 +76,7 @@ class MIFGSM:
         identity="attacks.mifgsm:MIFGSM",
         title="MI-FGSM",
         paper="Dong et al. 2018, arXiv:1710.06081",
-        bibtex=DONG_MOMENTUM,
+        bibtex=paper("dong2018boosting"),
         norms=("Linf", "L2"),
     )
     steps: int = 10

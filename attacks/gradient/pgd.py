@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from attacks.gradient.ifgsm import ascend, climb
 from attacks.shared.options import at_least, finite_radius, positive
-from attacks.shared.papers import MADRY
 from attacks.shared.tries import strongest
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
+from robench.papers import paper
 from robench.plan import LATER
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class PGD:
         identity="attacks.pgd:PGD",
         title="PGD",
         paper="Madry et al. 2018, arXiv:1706.06083",
-        bibtex=MADRY,
+        bibtex=paper("madry2018towards"),
         norms=("Linf", "L2"),
         randomised=True,
     )

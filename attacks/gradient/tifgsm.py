@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 from attacks.gradient.difgsm import diverse_gradient
 from attacks.gradient.mifgsm import ascend_with_momentum
 from attacks.shared.options import at_least, finite_radius, not_negative, positive, share
-from attacks.shared.papers import DONG_TRANSLATION
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
+from robench.papers import paper
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +76,7 @@ class TIFGSM:
         identity="attacks.tifgsm:TIFGSM",
         title="TI-DIM",
         paper="Dong et al. 2019, arXiv:1904.02884",
-        bibtex=DONG_TRANSLATION,
+        bibtex=paper("dong2019evading"),
         norms=("Linf", "L2"),
         randomised=True,
     )

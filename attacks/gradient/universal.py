@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.minimal.deepfool import cross
 from attacks.shared.options import at_least, finite_radius, not_negative, share
-from attacks.shared.papers import MOOSAVI_UNIVERSAL
 from robench.attack.protocol import AttackInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -40,7 +40,7 @@ class Universal:
         identity="attacks.universal:Universal",
         title="Universal perturbation",
         paper="Moosavi-Dezfooli et al. 2017, arXiv:1610.08401",
-        bibtex=MOOSAVI_UNIVERSAL,
+        bibtex=paper("moosavi2017universal"),
         norms=("Linf", "L2"),
         randomised=True,
         couples_images=True,

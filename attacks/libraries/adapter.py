@@ -15,7 +15,6 @@ from attacks.gradient.pgd import madry_step
 from attacks.libraries.rows import Arguments, Library, Row
 from attacks.libraries.table import REQUIRED
 from attacks.shared.options import finite_radius
-from attacks.shared.papers import together
 from attacks.shared.tries import strongest
 from robench.attack.protocol import Attack, AttackInfo
 from robench.errors import ConfigError
@@ -111,7 +110,7 @@ def attack_class(library: Library, row: Row) -> type[Attack]:
     info = AttackInfo(
         title=row.title,
         paper=row.paper or ours.paper,
-        bibtex=together(*dict.fromkeys((row.bibtex or ours.bibtex, library.bibtex))),
+        bibtex="\n".join(dict.fromkeys((row.bibtex or ours.bibtex, library.bibtex))),
         norms=tuple(row.theirs),
         knowledge=row.knowledge,
         goals=row.goals,

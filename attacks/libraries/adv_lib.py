@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attacks.libraries.adapter import accepted, in_parts, refuse_other_boxes
 from attacks.libraries.catalogue import LibraryCatalogue
 from attacks.libraries.rows import Arguments, Library, Row
-from attacks.shared import papers
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -72,7 +72,7 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
 LIBRARY = Library(
     module=__name__,
     distribution="adv-lib",
-    bibtex=papers.ADV_LIB,
+    bibtex=paper("rony2020adversarial"),
     run=run,
     install="pip install adv-lib",
     imports=("adv_lib", "visdom"),

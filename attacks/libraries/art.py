@@ -18,9 +18,9 @@ from attacks.libraries.catalogue import LibraryCatalogue
 from attacks.libraries.rows import CW_OPTIONS, PGD_OPTIONS, STEP_SIZE, STEPS, Arguments, Library, Option, Row
 from attacks.libraries.table import Entry
 from attacks.minimal.cw import CW
-from attacks.shared import papers
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -64,7 +64,7 @@ def _with_step(entry: Entry, arguments: Arguments, eps: float) -> Arguments:
 LIBRARY = Library(
     module=__name__,
     distribution="adversarial-robustness-toolbox",
-    bibtex=papers.ART,
+    bibtex=paper("nicolae2018adversarial"),
     run=_run,
     install="pip install adversarial-robustness-toolbox",
     imports=("art",),
@@ -166,7 +166,7 @@ class ArtEvasion:
     info: ClassVar[AttackInfo] = AttackInfo(
         title="ART",
         paper="Nicolae et al. 2018, arXiv:1807.01069",
-        bibtex=papers.ART,
+        bibtex=paper("nicolae2018adversarial"),
         norms=("Linf", "L2"),
         randomised=True,
         minimises=True,

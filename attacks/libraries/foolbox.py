@@ -15,8 +15,8 @@ from attacks.libraries.adapter import accepted, attack_classes, in_parts, step_o
 from attacks.libraries.catalogue import LibraryCatalogue
 from attacks.libraries.rows import CW_OPTIONS, PGD_OPTIONS, STEP_SIZE, STEPS, Arguments, Library, Row
 from attacks.minimal.cw import CW
-from attacks.shared import papers
 from robench.errors import ConfigError
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -72,7 +72,7 @@ def _untargeted_only(oracle: Oracle) -> None:
 LIBRARY = Library(
     module=__name__,
     distribution="foolbox",
-    bibtex=papers.FOOLBOX,
+    bibtex=paper("rauber2020foolbox"),
     run=run,
     install="pip install foolbox",
     imports=("foolbox", "eagerpy", "git", "requests"),

@@ -3,7 +3,7 @@
 A table has three parts. `[left_out]` says why a class of the library is no attack here, `[aliases]` which
 other names the library has for an attack, `[attacks.NAME]` what is known of each attack:
 
-    paper         key in `tables/papers.toml`
+    paper         key in `robench/papers.bib`; `tables/papers.toml` says how it is cited
     norms         the norms it aims at; of `L0` and of a `free` attack the images are judged under any norm
     kind          `fixed` (stays in a ball, the default), `smallest` (looks for the smallest perturbation), or
                   `free` (knows no radius, and what it finds need not be small)
@@ -33,7 +33,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from attacks.shared import papers
+from robench.papers import paper
 
 TABLES = Path(__file__).parent / "tables"
 REQUIRED: Any = object()
@@ -81,12 +81,12 @@ class Entry:
     @property
     def cite(self) -> str:
         """Authors, year and number of the paper."""
-        return cited(self.paper)[0]
+        return citations()[self.paper]
 
     @property
     def bibtex(self) -> str:
         """BibTeX entry of the paper."""
-        return cited(self.paper)[1]
+        return paper(self.paper)
 
     def options_named(self, name: str) -> bool:
         """Tell whether it has an option of this name."""
@@ -154,24 +154,6 @@ def sentence_of(library: str, entry: Entry) -> str:
 
 
 @cache
-def _papers() -> dict[str, dict[str, str]]:
+def citations() -> dict[str, str]:
+    """Return how papers are cited, authors, year and number, by key."""
     return tomllib.loads((TABLES / "papers.toml").read_text("utf-8"))
-
-
-@cache
-def _entries_of_ours() -> dict[str, str]:
-    """Return the BibTeX entries that robench's own attacks cite, by key."""
-    texts = (value for value in vars(papers).values() if isinstance(value, str) and value.startswith("@"))
-    return {text.partition("{")[2].partition(",")[0]: text for text in texts}
-
-
-@cache
-def cited(key: str) -> tuple[str, str]:
-    """Return how a paper is cited, and its BibTeX entry."""
-    paper = _papers()[key]
-    cite = paper["cite"]
-    if key in _entries_of_ours():
-        return cite, _entries_of_ours()[key]
-    _, year, place = re.fullmatch(r"(.*) (\d{4}), (.*)", cite).groups()  # type: ignore[union-attr]
-    text = f"title={{{paper['title']}}}, author={{{paper['author']}}}, journal={{{place}}}, year={{{year}}}"
-    return cite, f"@article{{{key}, {text}}}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attacks.libraries.adapter import accepted, in_parts
 from attacks.libraries.catalogue import LibraryCatalogue
 from attacks.libraries.rows import Arguments, Library, Row
-from attacks.shared import papers
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -74,7 +74,7 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
 LIBRARY = Library(
     module=__name__,
     distribution="torchattack",
-    bibtex=papers.TORCHATTACK,
+    bibtex=paper("song2023torchattack"),
     run=run,
     install="pip install torchattack",
     imports=("torchattack",),

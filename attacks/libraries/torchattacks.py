@@ -15,7 +15,7 @@ from attacks.libraries.adapter import accepted, attack_classes, in_parts, refuse
 from attacks.libraries.catalogue import LibraryCatalogue
 from attacks.libraries.rows import CW_OPTIONS, PGD_OPTIONS, STEP_SIZE, STEPS, Arguments, Library, Row
 from attacks.minimal.cw import CW
-from attacks.shared import papers
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -57,7 +57,7 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
 LIBRARY = Library(
     module=__name__,
     distribution="torchattacks",
-    bibtex=papers.TORCHATTACKS,
+    bibtex=paper("kim2020torchattacks"),
     run=run,
     install="pip install --no-deps torchattacks==3.5.1",
     imports=("torchattacks",),

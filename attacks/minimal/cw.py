@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, not_negative, positive
-from attacks.shared.papers import CARLINI_WAGNER
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -53,7 +53,7 @@ class CW:
         identity="attacks.cw:CW",
         title="C&W",
         paper="Carlini & Wagner 2017, arXiv:1608.04644; Wang & Osher 2019, arXiv:1907.06800, Eq. 17-20",
-        bibtex=CARLINI_WAGNER,
+        bibtex=paper("carlini2017towards"),
         norms=("L2",),
         minimises=True,
     )

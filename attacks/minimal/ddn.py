@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.minimal.deepfool import SURE
 from attacks.shared.options import at_least, positive
-from attacks.shared.papers import RONY_DDN
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -44,7 +44,7 @@ class DDN:
         identity="attacks.ddn:DDN",
         title="DDN",
         paper="Rony et al. 2019, arXiv:1811.09600",
-        bibtex=RONY_DDN,
+        bibtex=paper("rony2019decoupling"),
         norms=("L2",),
         minimises=True,
         revision=2,

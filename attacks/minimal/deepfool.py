@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, not_negative
-from attacks.shared.papers import MOOSAVI_DEEPFOOL
 from robench.attack.protocol import AttackInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.norms import Norm
@@ -122,7 +122,7 @@ class DeepFool:
         identity="attacks.deepfool:DeepFool",
         title="DeepFool",
         paper="Moosavi-Dezfooli et al. 2016, arXiv:1511.04599",
-        bibtex=MOOSAVI_DEEPFOOL,
+        bibtex=paper("moosavi2016deepfool"),
         norms=("Linf", "L2"),
         minimises=True,
         revision=2,

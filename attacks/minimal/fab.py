@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, share
-from attacks.shared.papers import CROCE_FAB
 from attacks.shared.tries import likeliest
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.losses import Loss
@@ -197,7 +197,7 @@ class FAB:
         identity="attacks.fab:FAB",
         title="FAB",
         paper="Croce & Hein 2020, arXiv:1907.02044",
-        bibtex=CROCE_FAB,
+        bibtex=paper("croce2020minimally"),
         norms=("Linf", "L2", "L1"),
         randomised=True,
         minimises=True,
@@ -246,7 +246,7 @@ class FABTargeted:
         identity="attacks.fab_targeted:FABTargeted",
         title="FAB-T",
         paper="Croce & Hein 2020, arXiv:1907.02044 and arXiv:2003.01690",
-        bibtex=CROCE_FAB,
+        bibtex=paper("croce2020minimally"),
         norms=("Linf", "L2", "L1"),
         randomised=True,
         minimises=True,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 from attacks.minimal.ddn import anneal
 from attacks.minimal.deepfool import SURE, free_part
 from attacks.shared.options import at_least, positive
-from attacks.shared.papers import PINTOR_FMN
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -41,7 +41,7 @@ class FMN:
         identity="attacks.fmn:FMN",
         title="FMN",
         paper="Pintor et al. 2021, arXiv:2102.12827",
-        bibtex=PINTOR_FMN,
+        bibtex=paper("pintor2021fast"),
         norms=("Linf", "L2"),
         minimises=True,
         revision=2,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, positive
-from attacks.shared.papers import MATYASKO_PDPGD
 from robench.attack.protocol import AttackInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -50,7 +50,7 @@ class PDPGD:
     info: ClassVar[AttackInfo] = AttackInfo(
         title="PDPGD",
         paper="Matyasko & Chau 2021, arXiv:2106.01538",
-        bibtex=MATYASKO_PDPGD,
+        bibtex=paper("matyasko2021pdpgd"),
         norms=("Linf", "L2", "L1"),
         minimises=True,
         revision=2,

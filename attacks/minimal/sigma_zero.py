@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from attacks.minimal.ddn import anneal
 from attacks.minimal.fewer_values import fewer_values
 from attacks.shared.options import at_least, not_negative, positive
-from attacks.shared.papers import CINA_SIGMA_ZERO
 from robench.attack.protocol import AttackInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -64,7 +64,7 @@ class SigmaZero:
     info: ClassVar[AttackInfo] = AttackInfo(
         title="sigma-zero",
         paper="Cina et al. 2025, arXiv:2402.01879",
-        bibtex=CINA_SIGMA_ZERO,
+        bibtex=paper("cina2025sigma"),
         norms=("L0",),
         minimises=True,
         revision=2,

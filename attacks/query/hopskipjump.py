@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.query.noise import coarse_noise
 from attacks.shared.options import at_least
-from attacks.shared.papers import CHEN_HOPSKIPJUMP
 from robench.attack.protocol import AttackInfo, Knowledge
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,7 +115,7 @@ class HopSkipJump:
         identity="attacks.hopskipjump:HopSkipJump",
         title="HopSkipJump",
         paper="Chen et al. 2020, arXiv:1904.02144",
-        bibtex=CHEN_HOPSKIPJUMP,
+        bibtex=paper("chen2020hopskipjumpattack"),
         norms=("Linf", "L2"),
         knowledge=Knowledge.DECISION,
         randomised=True,

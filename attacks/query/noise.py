@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, finite_radius
-from attacks.shared.papers import CARLINI_EVALUATING
 from robench.attack.protocol import AttackInfo, Knowledge
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -68,7 +68,7 @@ class Noise:
         identity="attacks.noise:Noise",
         title="Random noise",
         paper="Carlini et al. 2019, arXiv:1902.06705, section 4.10",
-        bibtex=CARLINI_EVALUATING,
+        bibtex=paper("carlini2019evaluating"),
         norms=("Linf", "L2", "L1", "L0"),
         knowledge=Knowledge.DECISION,
         randomised=True,

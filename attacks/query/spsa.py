@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, finite_radius, positive
-from attacks.shared.papers import UESATO_RISK
 from robench.attack.protocol import AttackInfo, Knowledge
 from robench.errors import ConfigError
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -67,7 +67,7 @@ class SPSA:
         identity="attacks.spsa:SPSA",
         title="SPSA",
         paper="Uesato et al. 2018, arXiv:1802.05666",
-        bibtex=UESATO_RISK,
+        bibtex=paper("uesato2018adversarial"),
         norms=("Linf", "L2"),
         knowledge=Knowledge.SCORE,
         randomised=True,

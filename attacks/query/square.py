@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from attacks.shared.options import at_least, finite_radius, positive, share
-from attacks.shared.papers import ANDRIUSHCHENKO_SQUARE
 from attacks.shared.tries import strongest
 from robench.attack.protocol import AttackInfo, Knowledge
 from robench.errors import ConfigError
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.losses import Loss
@@ -45,7 +45,7 @@ class Square:
         identity="attacks.square:Square",
         title="Square",
         paper="Andriushchenko et al. 2020, arXiv:1912.00049",
-        bibtex=ANDRIUSHCHENKO_SQUARE,
+        bibtex=paper("andriushchenko2020square"),
         norms=("Linf", "L2", "L1"),
         knowledge=Knowledge.SCORE,
         randomised=True,

@@ -1,1 +1,1 @@
-"""What several families of attacks use: options, tries, targets, papers."""
+"""What several families of attacks use: options, tries, targets."""

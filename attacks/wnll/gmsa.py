@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from attacks.gradient.pgd import madry_step
 from attacks.shared.options import at_least, finite_radius, positive
-from attacks.shared.papers import CHEN_TRANSDUCTION
 from attacks.shared.tries import StrongestPoints
 from attacks.wnll.model_space import model_on, values_on
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.losses import Loss
@@ -53,7 +53,7 @@ class GMSA:
     info: ClassVar[AttackInfo] = AttackInfo(
         title="GMSA",
         paper="Chen et al. 2022, arXiv:2110.14735",
-        bibtex=CHEN_TRANSDUCTION,
+        bibtex=paper("chen2022towards"),
         norms=("Linf", "L2"),
         randomised=True,
     )

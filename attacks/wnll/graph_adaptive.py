@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.gradient.pgd import madry_step
 from attacks.shared.options import at_least, finite_radius, positive
-from attacks.shared.papers import SITAWARIN_NEIGHBOURS, TRAMER_ADAPTIVE, WANG_OSHER, together
 from attacks.shared.tries import StrongestPoints
 from attacks.wnll.attacker_sources import nearest_classes, sources_of
 from robench.attack.protocol import AttackInfo
+from robench.papers import paper
 from robench.plan.spec import LATER
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class GraphAdaptive:
             "Tramer et al. 2020, arXiv:2002.08347 (adaptive attacks); Sitawarin & Wagner 2020, "
             "arXiv:2003.06559 (neighbours); Wang & Osher 2019, arXiv:1907.06800 (the head)"
         ),
-        bibtex=together(TRAMER_ADAPTIVE, SITAWARIN_NEIGHBOURS, WANG_OSHER),
+        bibtex=paper("tramer2020adaptive", "sitawarin2020minimum", "wang2019graph"),
         norms=("Linf", "L2"),
         randomised=True,
         own_source="adaptive",

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from attacks.shared.options import at_least, finite_radius, positive
-from attacks.shared.papers import SITAWARIN_DEEP_KNN, SITAWARIN_NEIGHBOURS, together
 from attacks.shared.tries import StrongestPoints
 from attacks.wnll.attacker_sources import nearest_classes, neighbours
 from robench.attack.protocol import AttackInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -46,7 +46,7 @@ class KNNGuides:
     info: ClassVar[AttackInfo] = AttackInfo(
         title="kNN guides",
         paper="Sitawarin & Wagner 2020, arXiv:2003.06559; 2019, arXiv:1903.08333",
-        bibtex=together(SITAWARIN_NEIGHBOURS, SITAWARIN_DEEP_KNN),
+        bibtex=paper("sitawarin2020minimum", "sitawarin2019robustness"),
         norms=("Linf", "L2"),
         randomised=True,
         goals=("untargeted",),

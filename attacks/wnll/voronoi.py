@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from attacks.shared.papers import SITAWARIN_NEIGHBOURS, WANG_NEAREST, together
 from attacks.shared.smallest_step import smallest_step
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
+from robench.papers import paper
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,7 @@ class Voronoi:
     info: ClassVar[AttackInfo] = AttackInfo(
         title="Voronoi cells",
         paper="Wang et al. 2019, arXiv:1906.03972; Sitawarin & Wagner 2020, arXiv:2003.06559",
-        bibtex=together(WANG_NEAREST, SITAWARIN_NEIGHBOURS),
+        bibtex=paper("wang2019evaluating", "sitawarin2020minimum"),
         norms=("L2", "Linf"),
         minimises=True,
         goals=("untargeted",),

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from attacks.shared.options import at_least, positive
-from attacks.shared.papers import WANG_OSHER
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
@@ -40,7 +40,7 @@ class WNLLPublished:
         identity="attacks.wnll_published:WNLLPublished",
         title="IFGSM (published WNLL evaluation)",
         paper="Wang & Osher 2019, arXiv:1907.06800; github.com/BaoWangMath/DNN-DataDependentActivation",
-        bibtex=WANG_OSHER,
+        bibtex=paper("wang2019graph"),
         norms=("Linf", "L2"),
         own_source="published",
     )
@@ -94,7 +94,7 @@ class WNLLPublishedTraining:
         identity="attacks.wnll_published_training:WNLLPublishedTraining",
         title="IFGSM (published WNLL training)",
         paper="Wang & Osher 2019, arXiv:1907.06800; github.com/BaoWangMath/DNN-DataDependentActivation",
-        bibtex=WANG_OSHER,
+        bibtex=paper("wang2019graph"),
         norms=("Linf", "L2"),
         couples_images=True,
         own_source="published_training",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from attacks.minimal.cw import BETA_1, BETA_2, CW, TINY
+from attacks.minimal.cw import BETA_1, BETA_2, TINY
 from attacks.shared.options import at_least, not_negative, positive
-from attacks.shared.papers import WANG_OSHER, together
 from robench.attack.protocol import AttackInfo
 from robench.errors import ConfigError
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.attack.losses import Loss
@@ -54,7 +54,7 @@ class WNLLPublishedCW:
         identity="attacks.wnll_published_cw:WNLLPublishedCW",
         title="C&W (published WNLL evaluation)",
         paper="Wang & Osher 2019, arXiv:1907.06800; github.com/BaoWangMath/DNN-DataDependentActivation",
-        bibtex=together(WANG_OSHER, CW.info.bibtex),
+        bibtex=paper("wang2019graph", "carlini2017towards"),
         norms=("L2", "Linf"),
         randomised=True,
         minimises=True,

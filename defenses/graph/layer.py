@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from defenses.graph.options import GraphOptions
-from defenses.training.objective import BatchContext
+from defenses.training.objective import BatchContext, CleanObjective
 from robench.attack.losses import cross_entropy
 from robench.data.images import ImageSet
 from robench.model.defense import TrainingContext
@@ -153,16 +152,11 @@ class GraphLayer:
 
 
 @dataclass(frozen=True, slots=True)
-class GraphLoss:
+class GraphLoss(CleanObjective):
     """The objective of training through a graph on clean images; it knows of no attack."""
 
-    adversarial: ClassVar[bool] = False
     layer: GraphLayer
 
     def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
         """Return the mean loss and the rows (B, K); see `GraphLayer.step`."""
         return self.layer.step(x, y, batch.rng)
-
-    def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
-        """Know of no attack."""
-        del x, y, rng

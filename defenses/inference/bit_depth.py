@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from defenses.inference.source_names import offered_sources
 from defenses.option_checks import require
-from defenses.papers import GUO_TRANSFORMATIONS, XU_SQUEEZING
 from robench.model.defense import DefenseInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.data.images import ImageSet
@@ -33,7 +33,7 @@ class BitDepth:
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Bit-depth reduction",
         paper="Xu, Evans & Qi 2018, arXiv:1704.01155; Guo et al. 2018, arXiv:1711.00117",
-        bibtex=XU_SQUEEZING + "\n" + GUO_TRANSFORMATIONS,
+        bibtex=paper("xu2018feature", "guo2018countering"),
         stage="inference",
         attacked_through="BPDA: identity backward; and the model without the defense",
     )

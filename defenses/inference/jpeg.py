@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from defenses.inference.source_names import offered_sources
 from defenses.option_checks import require
-from defenses.papers import DZIUGAITE_JPEG, GUO_TRANSFORMATIONS
 from robench.model.defense import DefenseInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.data.images import ImageSet
@@ -33,7 +33,7 @@ class JPEG:
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="JPEG compression",
         paper="Guo et al. 2018, arXiv:1711.00117; Dziugaite et al. 2016, arXiv:1608.00853",
-        bibtex=GUO_TRANSFORMATIONS + "\n" + DZIUGAITE_JPEG,
+        bibtex=paper("guo2018countering", "dziugaite2016study"),
         stage="inference",
         attacked_through="BPDA: identity backward; and the model without the defense",
     )

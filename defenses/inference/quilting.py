@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from defenses.inference.source_names import Way, offered_sources
 from defenses.option_checks import at_least_one, require
-from defenses.papers import EFROS_QUILTING, GUO_TRANSFORMATIONS
 from robench.model.defense import DefenseInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.data.images import ImageSet
@@ -42,7 +42,7 @@ class Quilting:
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Image quilting",
         paper="Guo et al. 2018, arXiv:1711.00117; Efros & Freeman 2001",
-        bibtex=GUO_TRANSFORMATIONS + "\n" + EFROS_QUILTING,
+        bibtex=paper("guo2018countering", "efros2001image"),
         stage="inference",
         attacked_through=(
             "EOT over `draws` choices of neighbours, BPDA: identity backward; and the model without the "

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from defenses.inference.source_names import defended_names, offered_sources
 from defenses.option_checks import at_least_one, positive
-from defenses.papers import COHEN_SMOOTHING
 from robench.errors import ConfigError
 from robench.model.defense import DefenseInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.data.images import ImageSet
@@ -39,7 +39,7 @@ class Smoothing:
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Randomised smoothing",
         paper="Cohen, Rosenfeld & Kolter 2019, arXiv:1902.02918",
-        bibtex=COHEN_SMOOTHING,
+        bibtex=paper("cohen2019certified"),
         stage="inference",
         attacked_through=(
             "EOT over `samples` noises, of the mean distribution (Salman et al. 2019, arXiv:1906.04584); and "

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from defenses.inference.source_names import defended_names, offered_sources
 from defenses.option_checks import at_least_one, require
-from defenses.papers import XU_SQUEEZING
 from robench.errors import ConfigError
 from robench.model.defense import DefenseInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.data.images import ImageSet
@@ -40,7 +40,7 @@ class FeatureSqueezing:
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Feature squeezing",
         paper="Xu, Evans & Qi 2018, arXiv:1704.01155",
-        bibtex=XU_SQUEEZING,
+        bibtex=paper("xu2018feature"),
         stage="inference",
         attacked_through=(
             "adaptive: the mean distribution of the image and its squeezed versions, BPDA: identity backward "

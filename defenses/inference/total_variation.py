@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from defenses.inference.source_names import Way, offered_sources
 from defenses.option_checks import at_least_one, require
-from defenses.papers import GUO_TRANSFORMATIONS
 from robench.model.defense import DefenseInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from robench.data.images import ImageSet
@@ -39,7 +39,7 @@ class TotalVariation:
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="Total-variation minimisation",
         paper="Guo et al. 2018, arXiv:1711.00117",
-        bibtex=GUO_TRANSFORMATIONS,
+        bibtex=paper("guo2018countering"),
         stage="inference",
         attacked_through=(
             "EOT over `draws` pixel dropouts, BPDA: identity backward; and the model without the defense"

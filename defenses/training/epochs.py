@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from defenses.training.averaging import Average
 from defenses.training.distributed import DivergenceError, Loss
 from defenses.training.objective import BatchContext, Stage
+from defenses.training.options import learning_rate
 from defenses.training.precision import autocast_to
 from defenses.training.processes import ProcessGroup
-from defenses.training.schedule import learning_rate
 from robench.data.images import ImageSet, crop_flip
 from robench.model.defense import TrainingContext
 from robench.model.interface import predictions

@@ -1,18 +1,22 @@
-"""What the shared loop asks of a defense: a loss, a verdict on the held-out part, and the order of stages."""
+"""What the shared loop asks of a defense: a loss, a verdict on the held-out part, and the order of stages.
+
+No torch at import: recipes of defenses are beside their objectives.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
-from defenses.training.options import TrainingOptions
-from robench.data.images import ImageSet
-from robench.model.interface import Model
-from robench.randomness import Randomness
-from robench.types import Images, Labels, Mask, Outputs
+    from defenses.training.options import TrainingOptions
+    from robench.data.images import ImageSet
+    from robench.model.interface import Model
+    from robench.randomness import Randomness
+    from robench.types import Images, Labels, Mask, Outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,17 @@ class Objective(Protocol):
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask | None:
         """Tell which correctly classified images withstand the attack, (B,); None if it knows of none."""
         ...
+
+
+class CleanObjective:
+    """What objectives have in common that learn from clean images alone: they know of no attack."""
+
+    __slots__ = ()
+    adversarial: ClassVar[bool] = False
+
+    def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
+        """Know of no attack."""
+        del x, y, rng
 
 
 @runtime_checkable

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from defenses.papers import WANG_OSHER
 from defenses.wnll.training import WNLLTraining
 from robench.model.defense import DefenseInfo
+from robench.papers import paper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,5 +29,5 @@ class WNLLNatural(WNLLTraining):
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="WNLL natural training",
         paper="Wang & Osher 2019, arXiv:1907.06800, Algorithm 1",
-        bibtex=WANG_OSHER,
+        bibtex=paper("wang2019graph"),
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from defenses.papers import WANG_OSHER
 from defenses.pgd_training import PGDTraining, attacked_loss
 from defenses.training.inner_attack import InnerAttack
 from defenses.wnll.training import WNLLTraining
 from robench.model.defense import DefenseInfo
+from robench.papers import paper
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,7 +41,7 @@ class WNLLPGD(WNLLTraining, PGDTraining):
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="WNLL PGD adversarial training",
         paper="Wang & Osher 2019, arXiv:1907.06800, Algorithm 3",
-        bibtex=WANG_OSHER,
+        bibtex=paper("wang2019graph"),
     )
     epochs: int = 120
     learning_rate: float = 0.1

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from defenses.option_checks import require
-from defenses.papers import WANG_OSHER
 from defenses.wnll.training import WNLLTraining
 from robench.model.defense import DefenseInfo
+from robench.papers import paper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class WNLLSemiSupervised(WNLLTraining):
     info: ClassVar[DefenseInfo] = DefenseInfo(
         title="WNLL semi-supervised training",
         paper="Wang & Osher 2019, arXiv:1907.06800, section 3.3, approach II",
-        bibtex=WANG_OSHER,
+        bibtex=paper("wang2019graph"),
         uses_unlabelled=True,
     )
     unlabelled: int = 2000

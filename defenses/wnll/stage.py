@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, nn
 
-from defenses.training.objective import BatchContext
+from defenses.training.objective import BatchContext, CleanObjective
 from defenses.wnll.backbone import Backbone, BackboneCache, BackboneOutputs, Tail, through_backbone
 from defenses.wnll.options import WNLLOptions
 from robench import plugins
@@ -110,19 +110,14 @@ class WNLLStage:
 
 
 @dataclass(frozen=True, slots=True)
-class InterpolatedLoss:
+class InterpolatedLoss(CleanObjective):
     """The objective of a WNLL stage on clean images; it knows of no attack."""
 
-    adversarial: ClassVar[bool] = False
     stage: WNLLStage
 
     def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
         """Return the mean loss and the logits (B, K); see `defenses.training.objective.Objective`."""
         return self.stage.clean_loss(x, y, batch.rng)
-
-    def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
-        """Know of no attack."""
-        del x, y, rng
 
 
 def surrogate_loss(surrogate: Outputs, u: Outputs, y: Labels, kind: str) -> Tensor:

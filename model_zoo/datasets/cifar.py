@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from model_zoo.datasets.cifar_pickle import integers, pixels, read_batch, texts
 from model_zoo.datasets.files import check_downloads, check_split, data_root, fetching
-from model_zoo.papers import KRIZHEVSKY_CIFAR
 from robench.errors import InputError
 from robench.intake.limits import DATA
 from robench.intake.regular_file import read_regular
+from robench.papers import paper
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -96,7 +96,9 @@ class _Cifar:
 class CIFAR10(_Cifar):
     """CIFAR-10: 50,000 and 10,000 pictures of 32x32 pixels in ten classes."""
 
-    info: ClassVar[Info] = Info(title="CIFAR-10", paper="Krizhevsky 2009", bibtex=KRIZHEVSKY_CIFAR)
+    info: ClassVar[Info] = Info(
+        title="CIFAR-10", paper="Krizhevsky 2009", bibtex=paper("krizhevsky2009learning")
+    )
     where: ClassVar[str] = "cifar10"
     published: ClassVar[str] = "CIFAR10"
     folder: ClassVar[str] = "cifar-10-batches-py"
@@ -112,7 +114,9 @@ class CIFAR10(_Cifar):
 class CIFAR100(_Cifar):
     """CIFAR-100: 50,000 and 10,000 pictures of 32x32 pixels in a hundred classes."""
 
-    info: ClassVar[Info] = Info(title="CIFAR-100", paper="Krizhevsky 2009", bibtex=KRIZHEVSKY_CIFAR)
+    info: ClassVar[Info] = Info(
+        title="CIFAR-100", paper="Krizhevsky 2009", bibtex=paper("krizhevsky2009learning")
+    )
     where: ClassVar[str] = "cifar100"
     published: ClassVar[str] = "CIFAR100"
     folder: ClassVar[str] = "cifar-100-python"

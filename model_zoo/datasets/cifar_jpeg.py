@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, ClassVar
 from model_zoo.datasets.files import check_member, check_split, data_root
 from model_zoo.datasets.npy_member import BROKEN
 from model_zoo.datasets.pictures import decode, stacked
-from model_zoo.papers import KRIZHEVSKY_CIFAR
 from robench.errors import InputError
 from robench.intake.archives import open_archive, read_member
 from robench.intake.limits import DATA, UNPACKED
 from robench.intake.regular_file import open_regular
+from robench.papers import paper
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ class CIFAR10JPEG:
     """
 
     info: ClassVar[Info] = Info(
-        title="CIFAR-10 (JPEG copy)", paper="Krizhevsky 2009; JPEG re-encoding", bibtex=KRIZHEVSKY_CIFAR
+        title="CIFAR-10 (JPEG copy)",
+        paper="Krizhevsky 2009; JPEG re-encoding",
+        bibtex=paper("krizhevsky2009learning"),
     )
 
     def __call__(self, split: str, *, root: Path | None = None, download: bool = False) -> ImageSet:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from model_zoo.datasets.files import check_split
-from model_zoo.papers import ALPAYDIN_DIGITS
+from robench.papers import paper
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ class Digits:
     """
 
     info: ClassVar[Info] = Info(
-        title="Digits 8x8", paper="Alpaydin & Kaynak 1998, UCI; scikit-learn's copy", bibtex=ALPAYDIN_DIGITS
+        title="Digits 8x8",
+        paper="Alpaydin & Kaynak 1998, UCI; scikit-learn's copy",
+        bibtex=paper("alpaydin1998optical"),
     )
 
     def __call__(self, split: str, *, root: Path | None = None, download: bool = False) -> ImageSet:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from model_zoo.datasets.files import check_downloads, check_split, data_root, fetching
-from model_zoo.papers import LECUN_MNIST, XIAO_FASHION
 from robench.errors import InputError
 from robench.intake.limits import DATA
 from robench.intake.regular_file import read_regular
+from robench.papers import paper
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class _IDX:
 class MNIST(_IDX):
     """MNIST: 60,000 and 10,000 handwritten digits of 28x28 pixels."""
 
-    info: ClassVar[Info] = Info(title="MNIST", paper="LeCun et al. 1998", bibtex=LECUN_MNIST)
+    info: ClassVar[Info] = Info(title="MNIST", paper="LeCun et al. 1998", bibtex=paper("lecun1998gradient"))
     where: ClassVar[str] = "mnist"
     published: ClassVar[str] = "MNIST"
     classes: ClassVar[Sequence[str] | int] = 10
@@ -105,7 +105,7 @@ class FashionMNIST(_IDX):
     """Fashion-MNIST: 60,000 and 10,000 pictures of clothes of 28x28 pixels."""
 
     info: ClassVar[Info] = Info(
-        title="Fashion-MNIST", paper="Xiao et al. 2017, arXiv:1708.07747", bibtex=XIAO_FASHION
+        title="Fashion-MNIST", paper="Xiao et al. 2017, arXiv:1708.07747", bibtex=paper("xiao2017fashion")
     )
     where: ClassVar[str] = "fashion_mnist"
     published: ClassVar[str] = "FashionMNIST"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from model_zoo.datasets.files import check_downloads, check_split, data_root, fetching
 from model_zoo.datasets.matlab import read_mat
-from model_zoo.papers import NETZER_SVHN
 from robench.errors import InputError
 from robench.intake.limits import DATA
 from robench.intake.regular_file import read_regular
+from robench.papers import paper
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class SVHN:
     """SVHN, cropped: 73,257 and 26,032 house digits of 32x32 pixels; the file's label 10 is the digit 0."""
 
-    info: ClassVar[Info] = Info(title="SVHN", paper="Netzer et al. 2011", bibtex=NETZER_SVHN)
+    info: ClassVar[Info] = Info(title="SVHN", paper="Netzer et al. 2011", bibtex=paper("netzer2011reading"))
 
     def __call__(self, split: str, *, root: Path | None = None, download: bool = False) -> ImageSet:
         """Return one split: images (N, 3, 32, 32) uint8, in file order.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from model_zoo.heads.option_checks import check_temperature, check_template
-from model_zoo.papers import PAPERNOT_DEEP_KNN
 from robench.errors import ConfigError, InputError
+from robench.papers import paper
 from robench.recipe import Info, identity_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class DeepKNN:
     info: ClassVar[Info] = Info(
         title="Deep k nearest neighbours",
         paper="Papernot & McDaniel 2018, arXiv:1803.04765",
-        bibtex=PAPERNOT_DEEP_KNN,
+        bibtex=paper("papernot2018deep"),
     )
     offers: ClassVar[tuple[str, ...]] = ("straight_through", "linear", "kernel")
     k: int = 15

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from model_zoo.heads.graph_head import GraphHead
-from model_zoo.papers import BROWN_GLL
+from robench.papers import paper
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class GLL(GraphHead):
     info: ClassVar[Info] = Info(
         title="Graph learning layer",
         paper="Brown, Chen, Hardiman-Mostow, Calder & Bertozzi 2024, arXiv:2412.08016",
-        bibtex=BROWN_GLL,
+        bibtex=paper("brown2024gll"),
     )
     name: ClassVar[str] = "gll"
     m: int = 25

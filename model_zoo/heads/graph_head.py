@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from model_zoo.heads.option_checks import check_temperature, check_template
+from model_zoo.heads.option_checks import check_scale, check_temperature, check_template
 from robench.errors import ConfigError
 from robench.recipe import Info, identity_of
+
+if TYPE_CHECKING:
+    from model_zoo.graph.settings import Graph
 
 if TYPE_CHECKING:
     from torch import nn
@@ -189,3 +192,25 @@ class GraphHead(GraphRecipe):
                 expected="m of at least 2 (a point is its own first neighbour)", got=str(self.m)
             )
         self.check_options()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaledGraphHead(GraphHead):
+    """A graph head with weights `W_ij = exp(-d_ij^2 / sigma_i^2)` and no template term.
+
+    Attributes:
+        n: the neighbour whose distance is a point's scale sigma, itself counted first; 2 to m.
+    """
+
+    n: int = 15
+
+    def __post_init__(self) -> None:
+        """Refuse options no graph can be built with."""
+        GraphHead.__post_init__(self)
+        check_scale(self.n, self.m)
+
+    def graph(self) -> Graph:
+        """Return the settings of its graph."""
+        from model_zoo.graph.settings import Graph
+
+        return Graph(m=self.m, n=self.n, mu="none", search=self.search, solver=self.solver)

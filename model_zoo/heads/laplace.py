@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from model_zoo.heads.scaled_graph_head import ScaledGraphHead
-from model_zoo.papers import ZHU_HARMONIC
+from model_zoo.heads.graph_head import ScaledGraphHead
+from robench.papers import paper
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Laplace(ScaledGraphHead):
     info: ClassVar[Info] = Info(
         title="Laplace learning",
         paper="Zhu, Ghahramani & Lafferty 2003 (ICML)",
-        bibtex=ZHU_HARMONIC,
+        bibtex=paper("zhu2003semi"),
     )
     name: ClassVar[str] = "laplace"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from model_zoo.heads.option_checks import check_temperature, check_template
-from model_zoo.papers import COVER_HART, NADARAYA, PAPERNOT_DEEP_KNN
 from robench.errors import ConfigError, InputError
+from robench.papers import paper
 from robench.recipe import Info, identity_of
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class KNN(TemplateRecipe):
     info: ClassVar[Info] = Info(
         title="k nearest neighbours",
         paper="Cover & Hart 1967; on features: Papernot & McDaniel 2018, arXiv:1803.04765",
-        bibtex=COVER_HART + "\n" + PAPERNOT_DEEP_KNN,
+        bibtex=paper("cover1967nearest", "papernot2018deep"),
     )
     name: ClassVar[str] = "knn"
     offers: ClassVar[tuple[str, ...]] = ("straight_through", "linear", "kernel")
@@ -161,7 +161,9 @@ class KernelDensity(TemplateRecipe):
         tau: temperature of the gradient source `kernel`, whose scale is each image's own.
     """
 
-    info: ClassVar[Info] = Info(title="kernel density", paper="Nadaraya 1964; Parzen 1962", bibtex=NADARAYA)
+    info: ClassVar[Info] = Info(
+        title="kernel density", paper="Nadaraya 1964; Parzen 1962", bibtex=paper("nadaraya1964estimating")
+    )
     name: ClassVar[str] = "kernel_density"
     offers: ClassVar[tuple[str, ...]] = ("linear", "exact", "kernel")
     bandwidth: float | None = None

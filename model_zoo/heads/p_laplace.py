@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from model_zoo.heads.scaled_graph_head import ScaledGraphHead
-from model_zoo.papers import CALDER_GAME
+from model_zoo.heads.graph_head import ScaledGraphHead
 from robench.errors import ConfigError
+from robench.papers import paper
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class PLaplace(ScaledGraphHead):
     info: ClassVar[Info] = Info(
         title="p-Laplace learning",
         paper="Calder 2018, arXiv:1711.10144 (the game-theoretic p-Laplacian)",
-        bibtex=CALDER_GAME,
+        bibtex=paper("calder2018game"),
     )
     name: ClassVar[str] = "p_laplace"
     same_alone: ClassVar[str] = "laplace"

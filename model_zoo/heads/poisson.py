@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from model_zoo.heads.scaled_graph_head import ScaledGraphHead
-from model_zoo.papers import CALDER_POISSON
+from model_zoo.heads.graph_head import ScaledGraphHead
+from robench.papers import paper
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Poisson(ScaledGraphHead):
     info: ClassVar[Info] = Info(
         title="Poisson learning",
         paper="Calder, Cook, Thorpe & Slepcev 2020, arXiv:2006.11184",
-        bibtex=CALDER_POISSON,
+        bibtex=paper("calder2020poisson"),
     )
     name: ClassVar[str] = "poisson"
     logits: ClassVar[bool] = True

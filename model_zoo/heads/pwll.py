@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from model_zoo.heads.scaled_graph_head import ScaledGraphHead
-from model_zoo.papers import CALDER_PROPERLY
+from model_zoo.heads.graph_head import ScaledGraphHead
 from robench.errors import ConfigError
+from robench.papers import paper
 from robench.recipe import Info
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class PWLL(ScaledGraphHead):
     info: ClassVar[Info] = Info(
         title="Properly weighted Laplacian",
         paper="Calder & Slepcev 2019, arXiv:1810.04351",
-        bibtex=CALDER_PROPERLY,
+        bibtex=paper("calder2020properly"),
     )
     name: ClassVar[str] = "pwll"
     same_alone: ClassVar[str] = "laplace"

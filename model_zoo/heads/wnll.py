@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from model_zoo.heads.graph_head import GraphRecipe
 from model_zoo.heads.option_checks import check_scale
-from model_zoo.papers import SHI_LAPLACIAN, WANG_OSHER
 from robench.errors import ConfigError
+from robench.papers import paper
 from robench.plan.spec import LATER
 from robench.recipe import Info
 
@@ -43,7 +43,7 @@ class WNLL(GraphRecipe):
     info: ClassVar[Info] = Info(
         title="WNLL",
         paper="Wang & Osher 2019, arXiv:1907.06800; Shi, Osher & Zhu 2018",
-        bibtex=WANG_OSHER + "\n" + SHI_LAPLACIAN,
+        bibtex=paper("wang2019graph", "shi2017weighted"),
     )
     name: ClassVar[str] = "wnll"
     protocols: ClassVar[tuple[str, ...]] = ("independent", "joint", "voting")

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from reports.board.paired_images import standing_images
 from robench.record.schema import Record
 from robench.record.status import ROBUST
 
 FEWEST_QUESTIONS = 20
 """Questions that an attack without gradients must have asked about an image that stands, on average."""
+
+SCALE_FREE_ATTACKS = frozenset(
+    {
+        "attacks.apgd_targeted:APGDTargeted", "attacks.autoattack:AutoAttack", "attacks.deepfool:DeepFool",
+        "attacks.economical:EconomicalAutoAttack", "attacks.fab:FAB", "attacks.fab_targeted:FABTargeted",
+        "attacks.fmn:FMN",
+    }
+)  # fmt: skip
+"""Attacks, by identity, that break as much on scores of any size, whatever their options."""
+
+SCALE_FREE_LOSSES = frozenset({"margin", "dlr"})
 
 
 def is_control(record: Record) -> bool:
@@ -46,3 +60,19 @@ def hardly_asks(record: Record) -> bool:
 def is_proper(record: Record) -> bool:
     """Tell whether the record is of an attack that can prove something: none of the above."""
     return not is_control(record) and not is_one_step(record) and not hardly_asks(record)
+
+
+def overcome_flat_scores(own: Sequence[Record]) -> bool:
+    """Tell whether an attack that no scale of the scores weakens was tried on every image of a row.
+
+    Args:
+        own: the clean and white-box records of one model on one board.
+    """
+    proper = [r for r in own if not r.attack.is_clean and is_proper(r)]
+    strong = [r for r in proper if _is_scale_free(r)]
+    return bool(strong) and len(standing_images(strong)) == len(standing_images(proper))
+
+
+def _is_scale_free(record: Record) -> bool:
+    attack = record.attack
+    return attack.name in SCALE_FREE_ATTACKS or attack.options.get("loss") in SCALE_FREE_LOSSES

@@ -15,7 +15,7 @@ from itertools import pairwise
 from reports.board.attack_kinds import is_control, is_one_step, is_proper, uses_gradients
 from reports.board.board_types import Doubt
 from reports.board.identities import attack_of, by_attack, model_of
-from reports.board.paired_images import Standing, gap, standing, weakness
+from reports.board.paired_images import PairedImages, gap, standing_images, weakness
 from reports.board.samples import Samples
 from robench.record.parts import RecordedAttack
 from robench.record.schema import Record
@@ -54,8 +54,8 @@ class Comparison:
     """
 
     text: str
-    strong: Standing
-    weak: Standing
+    strong: PairedImages
+    weak: PairedImages
     in_doubt: bool = False
 
 
@@ -127,7 +127,7 @@ def _black_box(
     white: Sequence[Record], mine: Sequence[Record], samples: Samples, target: str
 ) -> Iterator[Comparison]:
     """Compare all its gradients with each other model's images, and with each attack without gradients."""
-    own = standing(r for r in white if uses_gradients(r))
+    own = standing_images(r for r in white if uses_gradients(r))
     if not len(own):
         return
     for source, theirs in _crafted_elsewhere(mine, samples, target):
@@ -136,37 +136,37 @@ def _black_box(
     black_box = [r for r in white if not uses_gradients(r) and not is_control(r)]
     for attack, records in by_attack(black_box).items():
         text = f"{samples.labels[attack]}, without gradients, breaks {{gap}} more than all attacks with them"
-        yield Comparison(text, own, standing(records), in_doubt=True)
+        yield Comparison(text, own, standing_images(records), in_doubt=True)
 
 
 def _crafted_elsewhere(
     mine: Sequence[Record], samples: Samples, target: str
-) -> Iterator[tuple[str, Standing]]:
+) -> Iterator[tuple[str, PairedImages]]:
     """Yield every other model, and what stands against the images crafted on it."""
     judgement = samples.judgement(target)
     if judgement is not None:
         for source in judgement.packed:
             if source != target:
-                yield source, Standing(judgement.images, judgement.stands(source).astype(float))
+                yield source, PairedImages(judgement.images, judgement.stands(source).astype(float))
         return
     by_source: dict[str, list[Record]] = {}
     for record in mine:
         by_source.setdefault(model_of(record.source), []).append(record)
     for source, records in by_source.items():
         if source != target:
-            yield source, standing(records)
+            yield source, standing_images(records)
 
 
 def _noise(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]:
     """Compare each proper attack, and all of them together, with each control."""
     real = by_attack([r for r in white if not is_control(r)])
     for control, records in by_attack([r for r in white if is_control(r)]).items():
-        noise, label = standing(records), samples.labels[control]
+        noise, label = standing_images(records), samples.labels[control]
         for attack, theirs in real.items():
             text = f"{label} breaks {{gap}} more than {samples.labels[attack]}"
-            yield Comparison(text, standing(theirs), noise)
+            yield Comparison(text, standing_images(theirs), noise)
         if real:
-            everything = standing(r for theirs in real.values() for r in theirs)
+            everything = standing_images(r for theirs in real.values() for r in theirs)
             yield Comparison(
                 f"{label} breaks {{gap}} more than all attacks together", everything, noise, True
             )
@@ -177,13 +177,13 @@ def _one_step(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]
     in_ball = [r for r in white if uses_gradients(r) and not r.attack.minimises]
     iterative = by_attack([r for r in in_ball if is_proper(r)])
     for single, records in by_attack([r for r in in_ball if is_one_step(r)]).items():
-        one, label = standing(records), samples.labels[single]
+        one, label = standing_images(records), samples.labels[single]
         for attack, theirs in iterative.items():
             if _sources(theirs) >= _sources(records) or len(_sources(theirs)) == 1:
                 text = f"{label} breaks {{gap}} more than {samples.labels[attack]}"
-                yield Comparison(text, standing(theirs), one)
+                yield Comparison(text, standing_images(theirs), one)
         if iterative:
-            everything = standing(r for theirs in iterative.values() for r in theirs)
+            everything = standing_images(r for theirs in iterative.values() for r in theirs)
             yield Comparison(f"{label} breaks {{gap}} more than all iterative attacks", everything, one, True)
 
 
@@ -205,7 +205,7 @@ def _more_steps(white: Sequence[Record], samples: Samples) -> Iterator[Compariso
         for fewer, more in pairwise(sorted(runs)):
             label = samples.labels[attack_of(runs[more][0])]
             text = f"{label}: {more} steps break {{gap}} fewer images than {fewer}"
-            yield Comparison(text, standing(runs[more]), standing(runs[fewer]))
+            yield Comparison(text, standing_images(runs[more]), standing_images(runs[fewer]))
 
 
 def radius_check(samples: Samples, others: Sequence[Samples], target: str) -> Doubt | None:
@@ -236,11 +236,11 @@ def _larger(samples: Samples, smaller: Sequence[Samples], target: str) -> Iterat
                 f"{samples.labels[attack]} breaks {{gap}} fewer images at {samples.eps_text} than at "
                 f"{other.eps_text}"
             )
-            yield Comparison(text, standing(here[attack]), standing(there[attack]))
+            yield Comparison(text, standing_images(here[attack]), standing_images(there[attack]))
         if here and there:
             text = f"all attacks together break {{gap}} fewer at {samples.eps_text} than at {other.eps_text}"
-            now = standing(r for records in here.values() for r in records)
-            before = standing(r for records in there.values() for r in records)
+            now = standing_images(r for records in here.values() for r in records)
+            before = standing_images(r for records in there.values() for r in records)
             yield Comparison(text, now, before, in_doubt=True)
 
 
@@ -257,7 +257,7 @@ def _pairs(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]:
                 label = samples.labels
                 first, second = (label[next(iter(by_attack(g)))] for g in (theirs, ours))
                 text = f"{first} breaks {{gap}} fewer images than {second}, with the same options"
-                yield Comparison(text, standing(theirs), standing(ours))
+                yield Comparison(text, standing_images(theirs), standing_images(ours))
 
 
 def _versions(ours: RecordedAttack, theirs: RecordedAttack) -> bool:

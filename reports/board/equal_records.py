@@ -23,7 +23,7 @@ def each_once(records: Iterable[Record]) -> list[Record]:
     unique: list[Record] = []
     places: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
-        alike = places.setdefault(_subject(record), [])
+        alike = places.setdefault(_measurement(record), [])
         if not any(_says_the_same(record, other) for other in alike):
             alike.append(record)
             unique.append(record)
@@ -36,7 +36,7 @@ def may_be_of_several_runs(records: Sequence[Record]) -> bool:
     return len(plans) > 1 or None in plans.values()
 
 
-def _subject(record: Record) -> tuple[Any, ...]:
+def _measurement(record: Record) -> tuple[Any, ...]:
     source = record.source
     attempt = (model_of(source), source.gradient_source, source.stand_in, attack_of(record))
     return (model_of(record.target), attempt, setting_of(record), record.dataset.digest, record.seed)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from reports.board.attack_labels import attack_labels
 from reports.board.equal_records import each_once, may_be_of_several_runs
-from reports.board.identities import Setting, attack_of, model_names, setting_of, shown_names
-from reports.board.requested_attacks import requested_attacks
+from reports.board.identities import (
+    Setting,
+    attack_labels,
+    attack_of,
+    model_names,
+    model_of,
+    setting_of,
+    shown_names,
+)
 from reports.board.samples import Samples, by_target
 from reports.board.shared_labels import under_one_label
+from robench.intake.user_code import is_reference
 from robench.record.completeness import Have, by_plan, count_images
 from robench.record.planned import PlannedRun
 from robench.record.schema import Record
@@ -174,3 +182,21 @@ def _samples(
         bounds=tuple(bounds),
         bound_labels=attack_labels(bounds),
     )
+
+
+def requested_attacks(own: Samples) -> frozenset[str] | None:
+    """Return the attacks that more than half of the attacked rows met.
+
+    So one more attack on one row costs no other row its rank. Where no attack was met by so many, rows cannot
+    be compared: then all that any row met are asked for. An attack of somebody's own file is asked for only
+    where rows met nothing else: others cannot run it. None where nothing was attacked.
+    """
+    attacks_of: dict[str, set[str]] = {}
+    for record in own.attacked:
+        if model_of(record.source) == model_of(record.target):
+            attacks_of.setdefault(model_of(record.target), set()).add(attack_of(record))
+    files = {attack_of(record) for record in own.attacked if is_reference(record.attack.name)}
+    rows = [attacks - files for attacks in attacks_of.values() if attacks - files] or [*attacks_of.values()]
+    counts = Counter(attack for attacks in rows for attack in attacks)
+    common = frozenset(attack for attack in counts if 2 * counts[attack] > len(rows))
+    return common or frozenset(counts) or None

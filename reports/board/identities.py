@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from robench.plan.spec import content_hash
@@ -15,6 +15,9 @@ from robench.record.parts import (
 )
 from robench.record.schema import Record
 from robench.record.threat_summary import ThreatSummary, threat_summary_of
+
+LONGEST = 32
+"""Characters that options may take in the head of a column; of longer ones a hash stands there."""
 
 
 class Setting(NamedTuple):
@@ -139,3 +142,25 @@ def shown_names(identities: dict[str, tuple[str, str]]) -> dict[str, str]:
             text = f"{whole} ({number})"
         texts[identity] = text
     return texts
+
+
+def attack_labels(records: Iterable[Record]) -> dict[str, str]:
+    """Return the shown label of every attack, or way to bound, by identity."""
+    once = {id(r.attack): r for r in records}.values()  # many records share one attack
+    options = {attack_of(r): (r.attack.label, r.attack.options) for r in once}
+    alike: dict[str, list[str]] = {}
+    for identity, (label, _) in options.items():
+        alike.setdefault(label, []).append(identity)
+    marks: dict[str, str] = {}
+    for identities in alike.values():
+        every = [options[identity][1] for identity in identities]
+        names = [name for name in every[0] if any(_differs(name, every[0], other) for other in every[1:])]
+        for identity in identities:
+            own = options[identity][1]
+            mark = ", ".join(f"{name} {own[name]}" for name in names if name in own)
+            marks[identity] = mark if 0 < len(mark) <= LONGEST else identity[:8]
+    return shown_names({identity: (label, marks[identity]) for identity, (label, _) in options.items()})
+
+
+def _differs(name: str, first: Mapping[str, object], other: Mapping[str, object]) -> bool:
+    return name not in other or other[name] != first[name]

@@ -6,10 +6,15 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from reports.board.attack_kinds import is_control, is_one_step, is_proper, uses_gradients
+from reports.board.attack_kinds import (
+    is_control,
+    is_one_step,
+    is_proper,
+    overcome_flat_scores,
+    uses_gradients,
+)
 from reports.board.identities import attack_of, by_attack
-from reports.board.paired_images import count, standing, weakness
-from reports.board.scale_free_losses import overcome_flat_scores
+from reports.board.paired_images import count, standing_images, weakness
 from reports.board.unlifted_findings import WEAK
 from robench.record.schema import Record
 from robench.record.statistics import SIGNIFICANCE, wilson
@@ -64,13 +69,14 @@ def _reached(attacks: Sequence[Record]) -> bool:
     if not seeing or not any((r.columns.array("status") == BROKEN).any() for r in black_box):
         return False
     return all(
-        weakness(standing(seeing), standing(group)) >= SIGNIFICANCE for group in by_attack(black_box).values()
+        weakness(standing_images(seeing), standing_images(group)) >= SIGNIFICANCE
+        for group in by_attack(black_box).values()
     )
 
 
 def _hardly_moves(proper: Sequence[Record]) -> bool:
     """Tell whether what may still fall to ascents that were cut short is within half the row's interval."""
-    stands = standing(proper, fresh=False)
+    stands = standing_images(proper, fresh=False)
     survivors = stands.images[stands.stands == 1]
     low, high = wilson(len(survivors), len(stands))
     room = len(stands) * (high - low) / 2
@@ -78,7 +84,7 @@ def _hardly_moves(proper: Sequence[Record]) -> bool:
     if any(_may_fall(records, len(stands)) <= room for records in attacks.values()):
         return True
     for weak, records in attacks.items():
-        agreement = standing(records, fresh=False)
+        agreement = standing_images(records, fresh=False)
         if len(agreement) < len(stands) or count(agreement) - len(survivors) > room:
             continue
         if _steps(records) >= LEAST_STEPS and any(
@@ -104,7 +110,7 @@ def _may_fall(records: Sequence[Record], images: int) -> float:
     Where it is one ascent that levels off, as many are expected as fall if the loss goes on as it did: each
     stretch as long as the last steps brings the same part of what the one before brought, in loss and images.
     """
-    if len(standing(records)) < images:
+    if len(standing_images(records)) < images:
         return float("inf")
     by_source: dict[str, list[Record]] = {}
     for record in records:

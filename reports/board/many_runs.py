@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from reports.board.grouping import split_into_boards
+from reports.board.grouping import requested_attacks, split_into_boards
 from reports.board.identities import model_names, model_of, shown_names
-from reports.board.requested_attacks import requested_attacks
 from reports.board.samples import Samples
 from robench.record.schema import Record
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reports.board.identities import model_of
+from reports.board.samples import Samples
 from reports.board.shares import stands, worst
 from robench.record.draws import paired_p_value, share_stood, worst_outcome
 from robench.record.schema import Record, Status
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Standing:
-    """Which images stand against all attackers in question.
+class PairedImages:
+    """Images, and whether each stands against all attackers in question.
 
     Attributes:
         images: their places in the data set, rising.
@@ -35,7 +37,7 @@ class Standing:
         return len(self.images)
 
 
-def standing(records: Iterable[Record], *, fresh: bool = True) -> Standing:
+def standing_images(records: Iterable[Record], *, fresh: bool = True) -> PairedImages:
     """Return which images stand against all of these records.
 
     Args:
@@ -47,7 +49,7 @@ def standing(records: Iterable[Record], *, fresh: bool = True) -> Standing:
     every = list(records)
     if not fresh or not any(record.columns.draws for record in every):
         images, verdicts = worst(every, stands)
-        return Standing(images, verdicts.astype(np.float64))
+        return PairedImages(images, verdicts.astype(np.float64))
     points: dict[int, list[tuple[str, bool]]] = {}
     for record in every:
         columns = record.columns
@@ -57,10 +59,10 @@ def standing(records: Iterable[Record], *, fresh: bool = True) -> Standing:
             points.setdefault(index, []).append((draws, status == Status.ROBUST))
     outcomes = {index: worst_outcome(of_image) for index, of_image in sorted(points.items())}
     shares = np.array([share_stood(draws) for draws in outcomes.values()])
-    return Standing(np.array(list(outcomes), dtype=np.int64), shares, tuple(outcomes.values()))
+    return PairedImages(np.array(list(outcomes), dtype=np.int64), shares, tuple(outcomes.values()))
 
 
-def count(some: Standing) -> float:
+def count(some: PairedImages) -> float:
     """Return how many images stand, on average over draws."""
     return _sum(some.stands)
 
@@ -72,7 +74,7 @@ def _sum(shares: NDArray[np.float64]) -> float:
     return float(np.add.accumulate(shares)[-1]) if len(shares) else 0.0
 
 
-def _shared(first: Standing, second: Standing) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _shared(first: PairedImages, second: PairedImages) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return where the images that met both attackers are in the one and in the other."""
     import numpy as np
 
@@ -83,13 +85,13 @@ def _shared(first: Standing, second: Standing) -> tuple[NDArray[np.int64], NDArr
     return ours, theirs
 
 
-def gap(first: Standing, second: Standing) -> int:
+def gap(first: PairedImages, second: PairedImages) -> int:
     """Return how many more images stand against the first attacker, of those that met both; rounded."""
     ours, theirs = _shared(first, second)
     return round(_sum(first.stands[ours] - second.stands[theirs]))
 
 
-def weakness(first: Standing, second: Standing) -> float:
+def weakness(first: PairedImages, second: PairedImages) -> float:
     """Return the p-value of the first attacker being weaker than the second; 1 if it is not.
 
     Exact McNemar test on the images that met both, between means over draws the sign-flip test.
@@ -103,6 +105,19 @@ def weakness(first: Standing, second: Standing) -> float:
     return paired_p_value(_draws(first, places), _draws(second, others))
 
 
-def _draws(some: Standing, places: NDArray[np.int64]) -> list[str]:
+def _draws(some: PairedImages, places: NDArray[np.int64]) -> list[str]:
     draws = some.draws or ["01"[int(stands)] for stands in some.stands.tolist()]
     return [draws[place] for place in places.tolist()]
+
+
+def broken_on_all(samples: Samples) -> set[int]:
+    """Return the images no model of the board survives; none under an infinite radius, where all fall."""
+    if samples.unbounded:
+        return set()
+    # Robust for a target: robust in every record that is about it. Lost: so for no target.
+    images, survivors = set[int](), set[int]()
+    for target in dict.fromkeys(model_of(r.target) for r in samples.attacked):
+        indices, stands = worst(samples.judged(target))
+        images.update(indices.tolist())
+        survivors.update(indices[stands].tolist())
+    return images - survivors

@@ -8,7 +8,7 @@ from typing import Any
 from reports.board.attack_kinds import FEWEST_QUESTIONS, is_control, is_proper
 from reports.board.board_types import Doubt
 from reports.board.identities import by_attack, is_joint
-from reports.board.paired_images import count, standing
+from reports.board.paired_images import count, standing_images
 from reports.board.samples import Samples
 from reports.board.shares import right as correct
 from robench.plurals import counted
@@ -235,11 +235,11 @@ def unbounded_check(samples: Samples, target: str) -> Doubt | None:
         return None
     real = by_attack([r for r in samples.white_box(target) if not is_control(r)])
     # In the draw that was attacked: a smallest perturbation is at the edge, where another draw may stand.
-    survivors = {attack: standing(records, fresh=False) for attack, records in real.items()}
+    survivors = {attack: standing_images(records, fresh=False) for attack, records in real.items()}
     counts = {a: int(count(s)) for a, s in survivors.items() if count(s) > FEW * len(s)}
     if not counts:
         return None
-    together = standing((r for records in real.values() for r in records), fresh=False)
+    together = standing_images((r for records in real.values() for r in records), fresh=False)
     worst = max(counts, key=lambda attack: counts[attack])
     return Doubt(
         model=samples.names[target],

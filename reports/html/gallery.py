@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from reports.board.broken_on_all import broken_on_all
 from reports.board.identities import attack_of, model_of
+from reports.board.paired_images import broken_on_all
 from reports.board.samples import Samples, table_of
 from reports.html.pixels import Pixels, magnified, png
 from reports.text.escape import number

@@ -147,16 +147,31 @@ def _gap(row: Row) -> Entry:
 
 
 def _remarks(row: Row, board: Board, name: str, finding: dict[tuple[str, str], str]) -> Entry:
-    partial = [Badge(f"partial{row.lacks}", "#partial")] if row.partial else []
     own = {doubt.code: doubt for doubt in board.doubts if doubt.model == row.model}
-    badges = partial + [
-        Badge(short_sentence(own[code]), finding.get((row.model, code), "#reading"), code=code)
-        for code in row.unlifted
-        if code in own
-    ]
+    doubts = {
+        code: (short_sentence(doubt), finding.get((row.model, code), "#reading"))
+        for code, doubt in own.items()
+    }
+    return remarks(row, doubts, lifted=f"#{name}-lifted")
+
+
+def remarks(row: Row, doubts: Mapping[str, tuple[str, str]], *, lifted: str, page: str = "") -> Entry:
+    """Return the remarks on a row: what it lacks, what puts it in doubt, how much is lifted.
+
+    Args:
+        row: of a board.
+        doubts: of its findings, by code, the sentence and the place on the board's page that explains it.
+        lifted: the place of the lifted findings on that page.
+        page: address of the board's page; empty for the page that the remarks are on.
+    """
+    badges = [Badge(f"partial{row.lacks}", f"{page}#partial")] if row.partial else []
+    for code in row.unlifted:
+        if code in doubts:
+            text, place = doubts[code]
+            badges.append(Badge(text, f"{page}{place}", code=code))
     if row.lifted:
         codes = ", ".join(row.lifted)
-        badges += [Badge(f"{len(row.lifted)} lifted", f"#{name}-lifted", lifted=True, code=codes)]
+        badges.append(Badge(f"{len(row.lifted)} lifted", f"{page}{lifted}", lifted=True, code=codes))
     return Entry(
         text="" if badges else NOTHING,
         order=" ".join(b.code or b.text for b in badges) or None,

@@ -13,8 +13,8 @@ from reports.board.shares import Share
 from reports.html.accuracy_curves import CurveSections
 from reports.html.attack_tables import measurement_table
 from reports.html.board_sections import BoardSection, Evidence
+from reports.html.feature_sections import FeatureSection, feature_sections
 from reports.html.gallery import Guide, Strip
-from reports.html.geometry_sections import GeometrySection, geometry_sections
 from reports.html.pixels import Pixels
 from reports.html.table_values import Table
 from reports.text.facts import Fact, card, trained
@@ -34,7 +34,7 @@ class Part:
     cells: Table | None
     evidence: tuple[Evidence, ...]
     strips: tuple[Strip, ...]
-    geometry: GeometrySection | None
+    geometry: FeatureSection | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ def model_sections(
     order = [
         [names[row.model] for row in board.rows] for board, names in zip(boards, identities_of, strict=True)
     ]
-    spaces = geometry_sections(run, samples, order, links)
+    spaces = feature_sections(run, samples, order, links)
     for board, own, section, guide, losses, identities, space in zip(
         boards, samples, sections, guides, lost, identities_of, spaces, strict=True
     ):

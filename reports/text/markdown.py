@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reports.board.board_types import Board
-from reports.board.broken_on_all import broken_on_all
 from reports.board.grouping import split_into_boards
 from reports.board.leaderboard import boards_of
 from reports.board.over_seeds import over_seeds
+from reports.board.paired_images import broken_on_all
 from reports.text.answers import answer
 from reports.text.board_tables import (
     FRESH,

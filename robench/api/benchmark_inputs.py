@@ -17,13 +17,15 @@ from robench.model.interface import Model
 from robench.plan.presets import PRESETS, attacks_of
 from robench.plan.radius import EXPECTED
 
-Subject = Model | Network
-"""What can be evaluated."""
+ModelLike = Model | Network
+"""What can be evaluated: a model, or a plain network or function."""
 AttackLike = Attack | str | Callable[..., Any]
 """An attack with its options, the name of one, or a function `(model, x, y, eps)`."""
 
 
-def models_from(models: Mapping[str, Subject] | Sequence[Subject] | Subject, images: ImageSet) -> list[Model]:
+def models_from(
+    models: Mapping[str, ModelLike] | Sequence[ModelLike] | ModelLike, images: ImageSet
+) -> list[Model]:
     """Return models; a plain network becomes one that is called after its class, or as a mapping calls it.
 
     Raises:
@@ -31,20 +33,20 @@ def models_from(models: Mapping[str, Subject] | Sequence[Subject] | Subject, ima
     """
     value: object = models
     if isinstance(value, Mapping):
-        return [replace(_model(subject, images), name=str(name)) for name, subject in value.items()]
-    subjects = value if isinstance(value, list | tuple) else [value]
-    return [_model(subject, images) for subject in subjects]
+        return [replace(_model(one, images), name=str(name)) for name, one in value.items()]
+    every = value if isinstance(value, list | tuple) else [value]
+    return [_model(one, images) for one in every]
 
 
-def _model(subject: object, images: ImageSet) -> Model:
-    if isinstance(subject, Model):
-        return subject
-    if isinstance(subject, type) or not callable(subject):
-        got = f"the class {subject.__name__}" if isinstance(subject, type) else f"a {type(subject).__name__}"
+def _model(value: object, images: ImageSet) -> Model:
+    if isinstance(value, Model):
+        return value
+    if isinstance(value, type) or not callable(value):
+        got = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
         do = "Make one with `robench.wrap(net, name=..., classes=...)`"
         raise InputError(where="models", expected="a Model, a torch.nn.Module or a function", got=got, do=do)
-    name = type(subject).__name__ if isinstance(subject, nn.Module) else getattr(subject, "__name__", "model")
-    return wrap(subject, name=name.strip("<>"), classes=len(images.classes))
+    name = type(value).__name__ if isinstance(value, nn.Module) else getattr(value, "__name__", "model")
+    return wrap(value, name=name.strip("<>"), classes=len(images.classes))
 
 
 def images_from(images: ImageSet | tuple[Any, Any]) -> ImageSet:

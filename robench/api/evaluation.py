@@ -13,7 +13,7 @@ import torch
 
 from robench.api.benchmark_inputs import (
     AttackLike,
-    Subject,
+    ModelLike,
     attacks_from,
     check_radius,
     images_from,
@@ -32,7 +32,7 @@ from robench.model.interface import Model
 from robench.plan.norm_names import proper_norm
 from robench.plan.radius import radius
 from robench.plan.spec import KNOWN, Choice, DataSpec
-from robench.record.failed_jobs import noting_failed
+from robench.record.completeness import noting_failed
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel, with_stand_in
 from robench.run.jobs import Board
@@ -106,7 +106,7 @@ class Options(TypedDict, total=False):
 
 
 def benchmark(
-    models: Mapping[str, Subject] | Sequence[Subject] | Subject,
+    models: Mapping[str, ModelLike] | Sequence[ModelLike] | ModelLike,
     images: ImageSet | tuple[Any, Any],
     *,
     attacks: Mapping[str, AttackLike] | Sequence[AttackLike] | AttackLike,
@@ -155,7 +155,7 @@ def benchmark(
     if eps is None:
         raise missing_radius()
     data = images_from(images)
-    subjects = models_from(models, data)
+    every = models_from(models, data)
     radii = [*eps] if isinstance(eps, Sequence) and not isinstance(eps, str) else [eps]
     boards = [_board(one, attacks, options) for one in radii]
     sizes = [board.threat.eps for board in boards]
@@ -163,7 +163,7 @@ def benchmark(
         raise ConfigError(where="eps", expected="a radius, or a list of unlike ones", got=repr(eps))
     settings = {name: value for name, value in options.items() if name not in THREAT_OPTIONS}
     work = Work(
-        models=[_evaluated(m, tuple((sources or {}).get(m.name, ())), stand_ins or {}) for m in subjects],
+        models=[_evaluated(m, tuple((sources or {}).get(m.name, ())), stand_ins or {}) for m in every],
         data=data,
         boards=boards,
         settings=Settings(**settings),  # type: ignore[arg-type]

@@ -127,7 +127,7 @@ def attack(
     threat = ThreatModel(norm=norm_named(proper_norm(norm)), eps=number, goal=goal)
     check_radius(threat)
     check_attack(recipe, threat, label=label)
-    model, data = _subject(net, x, y, output)
+    model, data = _model_and_images(net, x, y, output)
     if source is not None:
         model.source(source)
     keeper = _Everything()
@@ -153,7 +153,7 @@ def attack(
     return _judged(records, keeper, data, threat, label, text)
 
 
-def _subject(net: Model | Network, x: Any, y: Any, output: str) -> tuple[Model, ImageSet]:
+def _model_and_images(net: Model | Network, x: Any, y: Any, output: str) -> tuple[Model, ImageSet]:
     """Return a model and checked images."""
     if isinstance(net, Model):
         return net, image_set(x, y, name="images", classes=net.classes)

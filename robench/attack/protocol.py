@@ -122,7 +122,7 @@ class SelectiveAttack(Protocol):
         ...
 
 
-def check_subject(
+def check_attackable(
     attack: Attack, model: Model, threat: ThreatModel, shape: tuple[int, ...], *, label: str
 ) -> None:
     """Refuse a model that an attack cannot attack, before anything is run.

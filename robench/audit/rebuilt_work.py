@@ -1,15 +1,30 @@
-"""The work of a finished run, made again from its folder: its models, images, and how attacks asked them."""
+"""The work of a finished run, made again from its folder: its models, images, and how attacks asked them.
+
+A model may then have other weights, code or settings than its records say: it is told in what it differs.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from robench.engines import Engine
 from robench.errors import StorageError
 from robench.plan.spec import Plan
+from robench.record.schema import Record
 from robench.record.store import Store
 from robench.run.layout import boards_of
 from robench.run.preparation import Workshop
 from robench.run.settings import Settings
 from robench.run.work import Work
+
+_WORDS = {
+    "checkpoint": "weights",
+    "code_sha256": "code",
+    "defense_code_sha256": "code of the defense",
+    "architecture": "architecture, or place of its file",
+    "normalize": "normalisation",
+}
+"""What the details of a model are called, by their names in records."""
 
 
 def failed_models(store: Store) -> dict[str, str]:
@@ -46,3 +61,26 @@ def rebuilt_work(plan: Plan, workshop: Workshop, engine: Engine) -> Work:
         boards=boards_of(plan.threats, trust_code=workshop.environment.trust_code),
         settings=Settings.of(plan, engine=engine),
     )
+
+
+def changed_models(work: Work, records: Iterable[Record]) -> list[str]:
+    """Return a text for each model of a plan that has other weights, code or settings than its records."""
+    targets = {record.target.name: record.target for record in records}
+    texts = []
+    for entry in work.models:
+        before = targets.get(entry.model.name)
+        if before is None or before.fingerprint == entry.fingerprint:
+            continue
+        now = entry.model.details
+        names = [
+            _WORDS.get(name, name)
+            for name in sorted({*before.details, *now})
+            if str(before.details.get(name)) != str(_plain(now.get(name)))
+        ]
+        texts.append(f"{entry.model.name} has other {' and '.join(names) or 'weights'}")
+    return texts
+
+
+def _plain(value: object) -> object:
+    """Return a detail as records hold it: with lists in place of tuples."""
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

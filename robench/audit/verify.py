@@ -12,9 +12,8 @@ from pathlib import Path
 import torch
 
 from robench import plugins
-from robench.audit.changed_models import changed_models
 from robench.audit.rebounding import check_bounds
-from robench.audit.rebuilt_work import engine_of, failed_models, rebuilt_work
+from robench.audit.rebuilt_work import changed_models, engine_of, failed_models, rebuilt_work
 from robench.audit.run_rejudgement import (
     TOLERANCE,
     Check,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from robench.attack.threat import ThreatModel
-from robench.bounds.branch_and_bound import outcomes_of
 from robench.bounds.certifier import EFFORTS, Certifier
+from robench.bounds.decision import outcomes_of
 from robench.bounds.heads import HeadCertifier, head_of
 from robench.bounds.search import Budget, Outcome, Verdict
 from robench.errors import ConfigError

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from robench.cli.argument_order import check_order
 from robench.cli.certificate_options import SMOOTHING, limits_of, radii_of, radius_of, refuse, smoothed
 from robench.cli.console import printable
 from robench.cli.option_types import Config
-from robench.cli.options import Options, taking
+from robench.cli.options import Options, check_order, taking
 from robench.cli.pace import span
 from robench.cli.session import SOME_FAILED, interruptible
 from robench.errors import ConfigError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import cached_property
 from importlib import import_module
 from typing import Any
@@ -9,8 +10,6 @@ from typing import Any
 from typer.core import TyperCommand
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
-
-from robench.cli.help_text import paragraphs
 
 
 class LazyCommand(TyperCommand):
@@ -44,3 +43,13 @@ class LazyCommand(TyperCommand):
     def make_context(self, *args: Any, **options: Any) -> Any:
         """Return a context of the whole command, in which it is carried out."""
         return self.whole.make_context(*args, **options)
+
+
+def paragraphs(docstring: str) -> str:
+    r"""Return a docstring with each paragraph in one line.
+
+    Example:
+        >>> paragraphs("One sentence.\n\nTwo\nlines.")
+        'One sentence.\n\nTwo lines.'
+    """
+    return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(docstring).split("\n\n"))

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from robench.cli.argument_order import check_order
 from robench.cli.console import one_line
 from robench.cli.option_types import Config
-from robench.cli.options import Options, taking
+from robench.cli.options import Options, check_order, taking
 from robench.cli.parity_table import plain, remarks, show
 from robench.cli.session import use_machine
 from robench.errors import ConfigError, JobError, nearest

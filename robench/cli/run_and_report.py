@@ -242,8 +242,7 @@ def _describe(plan: Plan, folder: Path) -> None:
 
 def _threat(spec: ThreatSpec, *, graph: bool) -> str:
     """Return a threat of a plan in one line."""
-    from robench.record.plain_threat import plain_text
-    from robench.record.threat_summary import ThreatSummary
+    from robench.record.threat_summary import ThreatSummary, plain_text
 
     threat = ThreatSummary(spec.norm, spec.eps, spec.goal, None, spec.knowledge, spec.budget)
     return plain_text(threat, spec.eps_text, graph=graph)

@@ -7,7 +7,6 @@ from contextlib import contextmanager, nullcontext
 
 from torch import nn
 
-from robench.model.modes import switch_to_evaluation
 from robench.model.network_state import NetworkState
 from robench.model.tested_network import AS_SET, networks_under_test
 from robench.model.torch_state import float32_proper, kept_torch_state
@@ -36,3 +35,24 @@ def evaluation_mode(net: nn.Module) -> Iterator[NetworkState]:
             yield state
     finally:
         state.restore()
+
+
+def switch_to_evaluation(net: nn.Module) -> bool:
+    """Put a network into evaluation mode; a part that refuses with NotImplementedError stays as it is.
+
+    A program of `torch.export` refuses so: it computes what it computed when it was exported, in any mode.
+
+    Args:
+        net: the network; whoever calls puts the modes back.
+
+    Returns:
+        Whether every part took the mode.
+    """
+    try:
+        net.eval()
+    except NotImplementedError:
+        parts = [switch_to_evaluation(part) for part in net.children()]
+        if not all(parts):  # the refusal was a part's, and came before the network's own flag was reached
+            net.training = False
+        return False
+    return True

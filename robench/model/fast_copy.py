@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from robench.model.compiled_copy import CompiledCopy
 from robench.model.copied_views import CopiedViews
 from robench.model.copy_methods import CopyMethod
-from robench.model.evaluation import evaluation_mode
+from robench.model.evaluation import evaluation_mode, switch_to_evaluation
 from robench.model.layer_pairs import hooked, one_place, pairs, plain, poolable
-from robench.model.modes import switch_to_evaluation
 from robench.model.network_state import NetworkState
 from robench.model.rough_gradient import RoughGradient
 from robench.model.torch_state import kept_torch_state

@@ -8,7 +8,8 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, PlainValidator, model_validator
 
-from robench.plan.bound_entry import BoundEntry, bound_entry
+from robench.errors import nearest
+from robench.plan.bounds import METHODS
 from robench.plan.entry import Entry, Items, Positive, checked, label_in, one_of, plugin_choice, refusal
 from robench.plan.knowledge import in_order
 from robench.plan.norm_names import NORMS
@@ -63,6 +64,29 @@ class AttackEntry(NamedTuple):
 def _attack(value: Any) -> AttackEntry:
     choice = plugin_choice(value, what="attack", beside=("label",))
     return AttackEntry(choice, label_in(value))
+
+
+class BoundEntry(NamedTuple):
+    """One way to bound of a threat: its choice, the label it is given, and the models it is for."""
+
+    choice: Choice
+    label: str | None
+    models: tuple[str, ...]
+
+
+def bound_entry(value: Any) -> BoundEntry:
+    """Read a way to bound: `crown`, or `{crown: {option: value}, label: TEXT, models: [NAME]}`."""
+    choice = plugin_choice(value, what="bound", beside=("label", "models"))
+    mapping = value if isinstance(value, dict) else {}
+    label, models = label_in(value), mapping.get("models")
+    if models is not None:
+        names = isinstance(models, list) and all(isinstance(name, str) for name in models)
+        if not names or not models or len(set(models)) < len(models):
+            raise refusal("models", expected="models: different names of models", got=repr(models))
+    if choice.name not in METHODS:
+        do = nearest(choice.name, METHODS)
+        raise refusal(expected=f"a bound: one of {', '.join(METHODS)}", got=repr(choice.name), do=do)
+    return BoundEntry(choice, label, tuple(models or ()))
 
 
 class ThreatEntry(Entry):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from robench.faces import face
 
 if TYPE_CHECKING:
+    from robench.record.completeness import noting_failed as noting_failed
     from robench.record.curves import Curve as Curve
     from robench.record.curves import over_eps as over_eps
     from robench.record.curves import over_passes as over_passes
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from robench.record.draws import paired_p_value as paired_p_value
     from robench.record.draws import share_stood as share_stood
     from robench.record.draws import worst_outcome as worst_outcome
-    from robench.record.failed_jobs import noting_failed as noting_failed
     from robench.record.feature_snapshot import VERSION as VERSION
     from robench.record.feature_snapshot import Cloud as Cloud
     from robench.record.feature_snapshot import FeatureSnapshot as FeatureSnapshot

@@ -5,15 +5,15 @@ Records that exist cannot tell what does not: a row is compared with the plan of
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from robench.plan.data_title import images_title
 from robench.plurals import counted
-from robench.record.plain_threat import setting_text
 from robench.record.planned import PlannedRun
 from robench.record.schema import Record
-from robench.record.threat_summary import ThreatSummary, threat_summary_of
+from robench.record.threat_summary import ThreatSummary, setting_text, threat_summary_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -201,3 +201,24 @@ def missing_rows(records: Iterable[Record]) -> list[tuple[str, str, tuple[str, .
 def _under(plan: PlannedRun, record: Record, threat: ThreatSummary) -> bool:
     mine = threat_summary_of(record.threat)
     return any(one.threat == threat and one.of(mine) for one in plan.threats)
+
+
+def noting_failed(records: Sequence[Record], failed_jobs: Mapping[str, Sequence[str]]) -> list[Record]:
+    """Return the records with a note on those of models that lack others, because jobs of theirs failed.
+
+    A board that only sees the records that exist would show such a row as complete.
+
+    Args:
+        records: what there is.
+        failed_jobs: titles of the jobs that failed, by the model whose row lacks them.
+    """
+    if not failed_jobs:
+        return list(records)
+
+    def noted(record: Record) -> Record:
+        titles = tuple(failed_jobs.get(record.target.name, ()))
+        if not titles:
+            return record
+        return record.noting(provenance=dataclasses.replace(record.provenance, failed_jobs=titles))
+
+    return [noted(record) for record in records]

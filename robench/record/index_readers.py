@@ -8,8 +8,10 @@ asked makes those pieces without it, by the same function.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from robench.record.index_file import MOST_PIECE
-from robench.record.index_pieces import Share
+from robench.record.index_pieces import Share, pieces_of_share
 
 MOST_PROCESSES = 4
 """Each needs some 60 MiB, and more than these wait for the disk and for whoever joins the pieces."""
@@ -27,7 +29,7 @@ LONGEST_WAIT = 0.2
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
-    "from robench.record.index_reader import main; main()"
+    "from robench.record.index_readers import answer_shares; answer_shares()"
 )
 """What a process runs: it finds modules where this one does, and nothing of a user's main module."""
 
@@ -126,3 +128,21 @@ class _Reader:
             if stream is not None:
                 with contextlib.suppress(OSError):  # what was not written yet
                     stream.close()
+
+
+def answer_shares() -> None:
+    """Answer every line of stdin with the pieces of that share, as a process does, until no more come."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asked ends this process
+    gc.disable()  # records refer to nothing in circles
+    asker = os.getppid()
+    answers = sys.stdout.buffer
+    for line in sys.stdin.buffer:
+        share = Share(**json.loads(line))
+        try:
+            pieces = pieces_of_share(share, go_on=lambda: os.getppid() == asker)
+        except InterruptedError:
+            return
+        answers.write(json.dumps([len(piece) for piece in pieces]).encode() + b"\n")
+        for piece in pieces:
+            answers.write(piece)
+        answers.flush()

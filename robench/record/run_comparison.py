@@ -10,10 +10,10 @@ from robench.plurals import counted
 from robench.record.attackers import attackers, lacking, worst_over_shared
 from robench.record.draws import mean_interval, paired_p_value, share_stood
 from robench.record.parts import CLEAN
-from robench.record.plain_threat import setting_text
 from robench.record.run_verdicts import WORST, Setting, Verdict, Verdicts, column_of, verdicts
 from robench.record.schema import Record
 from robench.record.statistics import gap_interval, mcnemar
+from robench.record.threat_summary import setting_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

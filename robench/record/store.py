@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from robench.errors import StorageError
 from robench.record.column_cache import RecentColumns
 from robench.record.columns import Columns
-from robench.record.failed_jobs import noting_failed
+from robench.record.completeness import noting_failed
 from robench.record.files import read_json, write_atomic, write_new
 from robench.record.folder import Fault, check_run, is_run
 from robench.record.index import FEWEST, MANY, Index

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from robench.plan.spec import KNOWLEDGE
+from robench.plan.spec import KNOWLEDGE, KNOWN, TEMPLATE, WEIGHTS
 from robench.record.parts import RecordedThreat
 
 
@@ -84,3 +84,25 @@ def listed(knowledge: Sequence[str]) -> str:
     names = [n for n in KNOWLEDGE if n in knowledge] + [n for n in knowledge if n not in KNOWLEDGE]
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def plain_text(threat: ThreatSummary, eps_text: str = "", *, graph: bool = False) -> str:
+    """Return a threat in one line, without what an attacker knows where that is usual.
+
+    Args:
+        threat: the threat.
+        eps_text: the radius as the user wrote it.
+        graph: whether a model has a graph head, and so a template: then it is said that it is known.
+    """
+    knowledge = threat.knowledge
+    if not graph and knowledge is not None:
+        # Without a graph head there is no template that could be known or not.
+        knowledge = tuple(word for word in knowledge if word != TEMPLATE)
+    if knowledge == (WEIGHTS,) and not graph:
+        knowledge = None
+    return threat._replace(knowledge=knowledge).text(eps_text)
+
+
+def setting_text(threat: ThreatSummary) -> str:
+    """Return a threat in one line, for models of which it is not known what heads they have."""
+    return threat._replace(knowledge=None if threat.knowledge == KNOWN else threat.knowledge).text()

@@ -11,10 +11,13 @@ from robench.plan.bounds import METHODS, BranchAndBound, Method
 from robench.plan.spec import SCHEMA, content_hash
 from robench.recipe import options_of
 from robench.run.evaluated_model import EvaluatedModel
-from robench.run.shards import Shard
+from robench.run.shards import Shard, slices
 
 REVISION = 1
 """Of the bounds; raised when what they say of an image changes."""
+
+IMAGES = {"ibp": 500, "crown": 50, "alpha_crown": 20, "branch_and_bound": 10}
+"""Images of one unit: what is lost when a run is killed. What is said of an image depends on it alone."""
 
 SECONDS = {"ibp": 10.0, "crown": 120.0, "alpha_crown": 600.0, "branch_and_bound": 600.0}
 """That an image may take where its method has no limit in seconds, before the job counts as hanging."""
@@ -112,3 +115,8 @@ class Bounding:
                 "seed": seed if isinstance(self.method, BranchAndBound) else 0,
             }
         )
+
+
+def bounding_slices(count: int, bounding: Bounding) -> list[slice]:
+    """Return the slices of so many images of a shard that are bounded in a job each."""
+    return slices(count, IMAGES[bounding.name])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from robench.attack.protocol import Attack
 from robench.attack.threat import ThreatModel
-from robench.run.bounding import BoundColumn, Bounding
+from robench.run.bounding import BoundColumn, Bounding, bounding_slices
 from robench.run.evaluated_model import EvaluatedModel, attacked_model
 from robench.run.keys import CLEAN, crafting_key, record_key
 from robench.run.settings import Settings
@@ -207,3 +207,12 @@ def jobs_on(
         yield clean_job(target, shard, settings)
     for crafting in craftings:
         yield crafting_job(crafting, shard, settings)
+
+
+def bounding_jobs(bounding: Bounding, shard: Shard, settings: Settings) -> Iterator[Job]:
+    """Yield a job for every slice of a shard whose images are bounded together."""
+    for images in bounding_slices(len(shard.data), bounding):
+        part = shard.part(images)
+        key = bounding.key(part, seed=settings.seed)
+        unit = Unit(key=key, target=bounding.target, shard=part, bounding=bounding)
+        yield Job(key=key, shard=part, crafting=None, units=(unit,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from robench import plugins
 from robench.data.images import ImageSet
@@ -19,8 +20,8 @@ from robench.model.out_of_memory import FREE, is_out_of_memory, reason_of
 from robench.model.user_defenses import code_of, defense_of
 from robench.plan.spec import TEMPLATE, DataSpec, ModelSpec, Plan, content_hash
 from robench.randomness import seed_from
+from robench.recipe import options_of
 from robench.run.bound_checks import check_untrained
-from robench.run.defenses_in_front import defenses_in_front
 from robench.run.evaluated_model import EvaluatedModel, with_stand_in
 from robench.run.image_loader import ImageLoader, NotedLoad
 from robench.run.keeper import last_line
@@ -282,3 +283,31 @@ def defended(
     for source in spec.sources or ():
         model.source(source)
     return model
+
+
+def defenses_in_front(model: Model, spec: ModelSpec, *, trust_code: bool) -> dict[str, Any]:
+    """Return the fact `inference` with an entry for each defense of the specification, the outermost first.
+
+    Robench's own defenses write their entries themselves, as part of the model's identity. One of somebody
+    else may not; without an entry its model would pass for an undefended one in tables, cards and boards.
+
+    Args:
+        model: the defended model.
+        spec: names its defenses.
+        trust_code: whether a file that a defense is read from may be run.
+
+    Returns:
+        Nothing where every defense has its entry.
+    """
+    own_entries = [entry for entry in model.details.get("inference", ()) if isinstance(entry, dict)]
+    if len(own_entries) >= len(spec.inference):
+        return {}
+    entries = []
+    for choice in spec.inference:
+        recipe = defense_of(choice, trust_code=trust_code, stage="inference")
+        if own_entries and own_entries[0].get("defense") == type(recipe).__name__:
+            entries.append(own_entries.pop(0))
+        else:
+            name = short_name(choice.name) if is_reference(choice.name) else type(recipe).__name__
+            entries.append({"defense": name, **options_of(recipe)})
+    return {"inference": entries}

@@ -12,7 +12,7 @@ _MEMINFO = Path("/proc/meminfo")
 _GROUP = Path("/sys/fs/cgroup")
 
 
-def used_by(pid: int) -> int:
+def memory_of(pid: int) -> int:
     """Return the memory a process takes; 0 where that cannot be known."""
     try:
         text = Path(f"/proc/{pid}/status").read_text("utf-8")

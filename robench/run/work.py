@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from robench.attack.craft import check_attack
-from robench.attack.protocol import Attack, check_subject
+from robench.attack.protocol import Attack, check_attackable
 from robench.attack.visibility import check_noise
 from robench.data.images import ImageSet
 from robench.errors import InputError
 from robench.model.answer_checks import check_networks
 from robench.model.interface import Coupling
-from robench.run.bounding import Bounding
-from robench.run.bounding_jobs import bounding_jobs, bounding_slices
+from robench.run.bounding import Bounding, bounding_slices
 from robench.run.evaluated_model import EvaluatedModel
-from robench.run.jobs import Board, Crafting, Job, jobs_on
+from robench.run.jobs import Board, Crafting, Job, bounding_jobs, jobs_on
 from robench.run.settings import Settings
 from robench.run.shards import Shard, slices
 
@@ -56,7 +55,7 @@ class Work:
             for label, attack in board.attacks.items():
                 check_attack(attack, board.threat, label=label)
                 for source in self.models:
-                    check_subject(attack, source.model, board.threat, self.data.shape, label=label)
+                    check_attackable(attack, source.model, board.threat, self.data.shape, label=label)
                 craftings += (
                     Crafting.of(board, label, source, name, targets=self._targets(source))
                     for source in self.models

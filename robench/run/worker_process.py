@@ -16,7 +16,7 @@ from typing import Any
 
 from robench.machine import WAITING_THREADS
 from robench.run.executor import Event
-from robench.run.process_memory import used_by
+from robench.run.process_memory import memory_of
 from robench.run.worker_messages import Orders
 
 _START = (
@@ -73,7 +73,7 @@ class WorkerProcess:
     @property
     def memory(self) -> int:
         """Bytes it takes."""
-        return used_by(self._process.pid)
+        return memory_of(self._process.pid)
 
     def order(self, *order: Any) -> None:
         """Give an order; that it is dead already is found with its events."""

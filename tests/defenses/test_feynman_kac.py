@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from defenses.feynman_kac import FeynmanKac
-from defenses.training.schedule import learning_rate
+from defenses.training.options import learning_rate
 from robench.errors import ConfigError
 from robench.model.noise import noise_of
 from tests.defenses.toys import EPS, check_resumption, context, network, toy

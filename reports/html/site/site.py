@@ -19,7 +19,8 @@ from reports.html.accuracy_curves import over_eps
 from reports.html.background import Background, background_of
 from reports.html.board_sections import BoardSection, board_sections, model_links
 from reports.html.gallery import Guide
-from reports.html.model_sections import ModelSection, model_sections
+from reports.html.leaderboard_table import remarks
+from reports.html.model_sections import ModelSection, Part, model_sections
 from reports.html.pixels import Pixels
 from reports.html.site.boards import SiteBoard, judged_again, measured_by, same_but_for_images, site_board
 from reports.html.site.history import history, history_table
@@ -181,7 +182,7 @@ def site_pages(
             again=judged_again(targets[identity].name, runs.get(identity, ())),
         )
         pages[model.file] = page(
-            "site_model.html.jinja", styles=_STYLES, title=title, model=model, standing=_standing(of_model)
+            "site_model.html.jinja", styles=_STYLES, title=title, model=model, ranks=_ranks_of(of_model)
         )
     if published:
         pages[PUBLISHED] = page(
@@ -241,8 +242,8 @@ def _facts(background: Background, section: ModelSection) -> tuple[Fact, ...]:
     return tuple((name, value) for name, value in facts.items() if value)
 
 
-def _standing(section: ModelSection) -> Table:
-    """Return where a model stands: one row for each board."""
+def _ranks_of(section: ModelSection) -> Table:
+    """Return the rank of a model, what was measured and the remarks: one row for each board."""
     titles = ("Board", "Rank", "Worst case, %", "Clean, %", "Remarks", "n")
     words = {"Board", "Remarks"}
     return Table(
@@ -255,9 +256,16 @@ def _standing(section: ModelSection) -> Table:
                 Entry(text=str(part.row.rank or NOTHING), order=part.row.rank),
                 share(part.row.worst_case),
                 share(part.row.clean),
-                text_entry(", ".join(part.row.remarks)),
+                _remarks(part),
                 number_entry(part.row.n),
             )
             for part in section.parts
         ),
     )
+
+
+def _remarks(part: Part) -> Entry:
+    """Return the remarks on a model's row as its board has them, with links to the board's page."""
+    doubts = {one.doubt.code: (one.short, f"#{one.name}") for one in part.evidence}
+    place = f"{part.board_link}-table-lifted"
+    return remarks(part.row, doubts, lifted=place, page=f"../{INDEX}")

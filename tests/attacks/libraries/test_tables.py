@@ -7,7 +7,7 @@ import pytest
 
 from attacks.libraries.adv_lib import latin
 from attacks.libraries.catalogue import NORMS
-from attacks.libraries.table import REQUIRED, cited, read_table
+from attacks.libraries.table import REQUIRED, citations, read_table
 from reports.text.bibliography import read_entries
 from robench.attack.norms import NORMS as KNOWN
 from robench.attack.protocol import Knowledge
@@ -121,7 +121,7 @@ def test_every_entry_says_what_is_known(library):
         assert Knowledge(entry.sees)
         assert not (entry.untargeted and entry.targeted_only)
         assert not entry.radius or entry.kind == "fixed"
-        cite, bibtex = cited(entry.paper)
+        cite, bibtex = entry.cite, entry.bibtex
         (reference,) = read_entries(bibtex)
         assert reference.key == entry.paper
         assert reference.fields["year"] in cite or entry.paper == "rauber2020foolbox"
@@ -133,10 +133,8 @@ def test_norms_are_those_the_judge_knows():
 
 
 def test_every_paper_is_cited_by_an_attack():
-    from attacks.libraries.table import _papers
-
     cited_keys = {entry.paper for library in LIBRARIES for entry in read_table(library).attacks.values()}
-    assert cited_keys == set(_papers())
+    assert cited_keys == set(citations())
 
 
 def test_twenty_attacks_made_for_transfer():

@@ -9,8 +9,7 @@ import pytest
 
 from defenses.natural import Natural
 from defenses.pgd_training import PGDTraining
-from defenses.training.options import TrainingOptions
-from defenses.training.schedule import learning_rate
+from defenses.training.options import TrainingOptions, learning_rate
 from robench import plugins
 from robench.errors import ConfigError
 from robench.plan.spec import content_hash

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.bounds import SUBJECTS, loaded
+from benchmarks.bounds import PUBLIC_NETWORKS, loaded
 from robench.attack.threat import ThreatModel
 from robench.bounds import Budget, Certifier, Verdict, branch_and_bound
 from robench.bounds.certifier import EFFORTS
@@ -20,10 +20,10 @@ pytestmark = [
 
 
 def certified(name, rows, method="crown"):
-    subject = SUBJECTS[name]
-    model, data = loaded(subject, DATA)
+    public = PUBLIC_NETWORKS[name]
+    model, data = loaded(public, DATA)
     x, y = data.batch(rows)
-    certifier = Certifier.of(model, ThreatModel(eps=subject.eps), x)
+    certifier = Certifier.of(model, ThreatModel(eps=public.eps), x)
     x, y = certifier.checked(x, y)
     right = certifier.right(x, y)
     return int(
@@ -43,10 +43,10 @@ def test_interval_bounds_alone_certify_nothing_of_an_adversarially_trained_netwo
 
 @pytest.mark.thorough
 def test_what_branch_and_bound_says_of_the_first_images():
-    subject = SUBJECTS["mnist-adv"]
-    model, data = loaded(subject, DATA)
+    public = PUBLIC_NETWORKS["mnist-adv"]
+    model, data = loaded(public, DATA)
     x, y = data.batch(slice(0, 8))
-    threat = ThreatModel(eps=subject.eps)
+    threat = ThreatModel(eps=public.eps)
     outcomes = branch_and_bound(model, x, y, threat, budget=Budget(seconds=None, domains=1200))
     verdicts = [outcome.verdict for outcome in outcomes]
     assert verdicts.count(Verdict.CERTIFIED) >= 4  # plain CROWN: one of these

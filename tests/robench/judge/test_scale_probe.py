@@ -5,8 +5,8 @@ import functools
 import pytest
 import torch
 
+from reports.board.attack_kinds import SCALE_FREE_ATTACKS
 from reports.board.leaderboard import boards
-from reports.board.scale_free_losses import SCALE_FREE_ATTACKS
 from robench import plugins
 from robench.api import benchmark, make_attack
 from robench.judge.output_probes import lead_of

@@ -4,7 +4,7 @@ import pytest
 
 from robench.attack.threat import ThreatModel
 from robench.record.parts import RecordedThreat
-from robench.record.threat_summary import ThreatSummary, listed, threat_summary_of
+from robench.record.threat_summary import ThreatSummary, listed, plain_text, setting_text, threat_summary_of
 
 
 def test_terms_of_a_threat_model_survive_its_record():
@@ -54,3 +54,32 @@ def test_three_things_known():
 def test_an_old_record_that_does_not_say_is_not_given_words():
     assert threat_summary_of(RecordedThreat(norm="Linf", eps=0.1, goal="untargeted")).knowledge is None
     assert threat_summary_of(RecordedThreat()) == ThreatSummary()
+
+
+@pytest.mark.parametrize(
+    ("knowledge", "graph", "text"),
+    [
+        (None, False, "Linf 0.1, untargeted"),
+        (("weights", "template"), False, "Linf 0.1, untargeted"),
+        (("weights", "template"), True, "Linf 0.1, untargeted, weights and template known"),
+        (("weights",), False, "Linf 0.1, untargeted"),
+        (("weights",), True, "Linf 0.1, untargeted, weights known"),
+        ((), False, "Linf 0.1, untargeted, only the model's answers known"),
+        (("template",), False, "Linf 0.1, untargeted, only the model's answers known"),
+        (("weights", "template", "randomness"), False, "Linf 0.1, untargeted, weights and randomness known"),
+    ],
+)
+def test_only_what_is_unusual_is_said(knowledge, graph, text):
+    threat = ThreatSummary("Linf", 0.1, "untargeted", None, knowledge)
+    assert plain_text(threat, graph=graph) == text
+
+
+def test_a_radius_is_told_as_it_was_written_and_none_is_no_number():
+    assert plain_text(ThreatSummary("Linf", 8 / 255, "untargeted"), "8/255") == "Linf 8/255, untargeted"
+    smallest = ThreatSummary("L2", float("inf"), "untargeted", None, ("weights", "template"))
+    assert plain_text(smallest) == setting_text(smallest) == "smallest L2 perturbation, untargeted"
+
+
+def test_a_setting_says_what_is_denied():
+    threat = ThreatSummary("Linf", 0.1, "untargeted", None, ("weights",))
+    assert setting_text(threat) == "Linf 0.1, untargeted, weights known"

@@ -14,11 +14,10 @@ from robench.errors import ConfigError
 from robench.model.interface import Model
 from robench.plan.bounds import CROWN, IBP, BranchAndBound
 from robench.record.schema import Status
-from robench.run.bounding import BoundColumn
-from robench.run.bounding_jobs import IMAGES, bounding_jobs
+from robench.run.bounding import IMAGES, BoundColumn
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel
-from robench.run.jobs import Board
+from robench.run.jobs import Board, bounding_jobs
 from robench.run.keeper import Memory
 from robench.run.settings import Settings
 from robench.run.time_limit import ANY_JOB, seconds_for

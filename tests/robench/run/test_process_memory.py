@@ -8,8 +8,8 @@ from robench.run import process_memory
 
 
 def test_a_process_takes_memory_and_none_takes_nothing():
-    assert 2**20 < process_memory.used_by(os.getpid()) < 2**40
-    assert process_memory.used_by(2**22 + 1) == 0
+    assert 2**20 < process_memory.memory_of(os.getpid()) < 2**40
+    assert process_memory.memory_of(2**22 + 1) == 0
 
 
 @pytest.fixture

@@ -241,6 +241,38 @@ def test_every_link_between_the_pages_leads_somewhere(tmp_path):
     assert links > 20
 
 
+def remarks_on(text, name, row):
+    """Return the text of the remarks in the row of a table that begins so, and where their links lead."""
+    (table,) = [one for one in parse(text).all("table") if one.attributes.get("id") == name]
+    lines = [list(line.all("th", "td")) for line in table.all("tr")]
+    place = [cell.text.strip() for cell in lines[0]].index("Remarks")
+    (cell,) = [
+        line[place] for line in lines if any(head.tag == "th" and head.text.startswith(row) for head in line)
+    ]
+    return " ".join(cell.text.split()), [link.attributes["href"] for link in cell.all("a")]
+
+
+def test_the_page_of_a_model_has_the_remarks_of_its_board(tmp_path):
+    full = entry(tmp_path, "full", [("in-doubt", 1), ("lifted", 5)])
+    finding = Finding(code="saturated-output", evidence="e", remedy="r")
+    records = tuple(
+        r.noting(findings=(finding,)) if r.target.name == "in-doubt" or r.attack.label == "attack-0" else r
+        for r in full.records
+    )
+    few = entry(tmp_path, "few", [("partial", 3)], attacks=("attack-0",))
+    pages = site_pages([replace(full, records=records), few], title="many")
+    remarks = {}
+    for name in ("in-doubt", "lifted", "partial"):
+        remarks[name], links = remarks_on(pages["index.html"], "board-0-table", name)
+        (page,) = [text for file, text in pages.items() if file.startswith(f"models/{name}-")]
+        of_page = remarks_on(page, "standing", "toy test")
+        assert of_page == (remarks[name], [f"../index.html{link}" for link in links])
+        assert all(f'id="{link[1:]}"' in pages["index.html"] for link in links)
+    assert remarks["in-doubt"].startswith("its loss is exactly zero where it is sure")
+    assert remarks["lifted"] == "1 lifted"
+    assert remarks["partial"] == "partial: not attacked by attack-1"
+
+
 def test_what_was_not_asked_again_is_marked_and_what_was_says_how(tmp_path):
     entries = [
         entry(tmp_path, "first", [("a", 1)], judged_again={"a": "holds: 99 images, all as stated"}),

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from reports.board.grouping import split_into_boards
+from reports.board.grouping import requested_attacks, split_into_boards
 from reports.board.leaderboard import boards
-from reports.board.requested_attacks import requested_attacks
 from robench.record.planned import PlannedRun
 from tests.reports.html.synthetic import made
 

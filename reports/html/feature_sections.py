@@ -65,7 +65,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GeometrySection:
+class FeatureSection:
     """The feature space of one model on one board.
 
     Attributes:
@@ -89,9 +89,9 @@ class GeometrySection:
     left_out: bool = False
 
 
-def geometry_sections(
+def feature_sections(
     run: Run, samples: Sequence[Samples], order: Sequence[Sequence[str]], links: Mapping[str, str]
-) -> list[dict[str, GeometrySection]]:
+) -> list[dict[str, FeatureSection]]:
     """Return for every board what is shown of each model's feature space, by identity of the model.
 
     Args:
@@ -140,10 +140,10 @@ def geometry_sections(
     return result
 
 
-def _begun(space: FeatureSpace, own: Samples) -> GeometrySection:
+def _begun(space: FeatureSpace, own: Samples) -> FeatureSection:
     source = f" through {space.gradient_source}" if space.gradient_source else ""
     attack = f"{own.labels[space.attack]}{source}"
-    return GeometrySection(attack=attack, reason=space.geometry.reason)
+    return FeatureSection(attack=attack, reason=space.geometry.reason)
 
 
 def _figure(group: Sequence[FeatureSpace], own: Samples, *, name: str) -> tuple[Markup, str] | None:

@@ -1,6 +1,6 @@
 """Attacks of one label are told apart by the options in which they differ."""
 
-from reports.board.attack_labels import attack_labels
+from reports.board.identities import attack_labels
 from tests.records import changed
 from tests.reports.board.test_leaderboard import record
 
