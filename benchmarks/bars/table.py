@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -77,43 +77,49 @@ def ratio_row(
     )
 
 
-def _facts() -> str:
+def this_machine() -> str:
+    """Return processor and versions."""
     packages = {name: version for name, version in versions().items() if version != "absent"}
     processor = f"{hardware('cpu')['machine']} ({torch.backends.cpu.get_cpu_capability()})"
     return f"{processor}, one thread; {', '.join(f'{k} {v}' for k, v in packages.items())}"
 
 
-def kept(folder: Path) -> dict[tuple[str, str], Row]:
-    """Return what was measured on this machine before, by work and rival."""
-    path, rows = folder / "results.csv", {}
+def kept(folder: Path) -> dict[str, dict[tuple[str, str], Row]]:
+    """Return what was measured before, by machine, work and rival."""
+    path = folder / "results.csv"
+    rows: dict[str, dict[tuple[str, str], Row]] = {this_machine(): {}}
     if path.is_file():
         with path.open(newline="", encoding="utf-8") as file:
             for line in csv.DictReader(file):
-                if line.pop("machine") == _facts():
-                    rows[line["work"], line["against"]] = Row(**line)
+                own = rows.setdefault(line.pop("machine"), {})
+                own[line["work"], line["against"]] = Row(**line)
     return rows
 
 
-def written(rows: Sequence[Row], folder: Path) -> list[str]:
-    """Write rows into `RESULTS.md` and `results.csv` of a folder, and return the former's lines."""
-    facts = _facts()
+def written(rows: Mapping[str, Mapping[tuple[str, str], Row]], folder: Path) -> list[str]:
+    """Write rows by machine into `RESULTS.md` and `results.csv` of a folder; return the former's lines."""
     names = [field.name for field in fields(Row)]
     with (folder / "results.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow([*names, "machine"])
-        table.writerows([*astuple(row), facts] for row in rows)
+        for machine, own in rows.items():
+            table.writerows([*astuple(row), machine] for row in own.values())
     lines = [
         "# Bars of speed",
         "",
         "Made by `python -m benchmarks bars --data-root DIR`: one thread, processor time, rivals in turn.",
         "The figure is the median of the pairwise ratios (rival / ours; of bars that begin with ≤, ours /",
         "rival), or what the row says. Where two numbers stand, the first is ours.",
-        "",
-        f"Machine: {facts}.",
-        "",
-        "| " + " | ".join(names) + " |",
-        "|" + "---|" * len(names),
-        *("| " + " | ".join(astuple(row)) + " |" for row in rows),
     ]
+    for machine, own in rows.items():
+        if own:
+            lines += [
+                "",
+                f"Machine: {machine}.",
+                "",
+                "| " + " | ".join(names) + " |",
+                "|" + "---|" * len(names),
+            ]
+            lines += ["| " + " | ".join(astuple(row)) + " |" for row in own.values()]
     (folder / "RESULTS.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return lines

@@ -14,7 +14,7 @@ from benchmarks.bars.by_name import by_name
 from benchmarks.bars.cascades import cascades
 from benchmarks.bars.commands import first_number, help_page
 from benchmarks.bars.graphs import joint_graph, large_template
-from benchmarks.bars.table import Row, kept, written
+from benchmarks.bars.table import Row, kept, this_machine, written
 from robench.engines import Engine
 from robench.machine import keep_freed_memory
 
@@ -35,9 +35,9 @@ def _resnet18(
     return pgd(net, photos, TINY, steps=20, repeats=min(repeats, 2), bars={rival: bar}, engine=engine)
 
 
-def _small_cnn(root: Path | None, repeats: int) -> list[Row]:
+def _small_cnn(root: Path | None, repeats: int, bar: float = 1.2, *, engine: Engine = "auto") -> list[Row]:
     net, digits = public_networks.small_cnn(root, 256)
-    return pgd(net, digits, ROBUST, steps=20, repeats=repeats, bars={"torchattacks": 1.2})
+    return pgd(net, digits, ROBUST, steps=20, repeats=repeats, bars={"torchattacks": bar}, engine=engine)
 
 
 def _natural(root: Path | None, repeats: int) -> list[Row]:
@@ -76,6 +76,9 @@ WORKS: dict[str, Callable[[Path | None, int], list[Row]]] = {
     "resnet20_compiled_art": partial(_resnet20, rival="ART", bar=2.4, engine="compiled"),
     "resnet20_compiled_foolbox": partial(_resnet20, rival="foolbox", bar=2.4, engine="compiled"),
     "resnet18_compiled": partial(_resnet18, rival="torchattacks", bar=1.5, engine="compiled"),
+    "small_cnn_bfloat16": partial(_small_cnn, bar=2.0, engine="bfloat16"),
+    "resnet20_bfloat16": partial(_resnet20, rival="torchattacks", bar=2.4, engine="bfloat16"),
+    "resnet18_bfloat16": partial(_resnet18, rival="torchattacks", bar=2.4, engine="bfloat16"),
     "cascades": lambda root, _repeats: cascades(root, 1),  # a round takes many minutes
 }
 """What is measured, by name; each alone takes minutes."""
@@ -87,7 +90,7 @@ def report(root: Path | None, repeats: int, folder: Path, names: Sequence[str] =
     Args:
         root: the data folder.
         repeats: counted rounds.
-        folder: where the results are; rows of this machine that are not measured anew stay.
+        folder: where the results are; rows that are not measured anew, and those of other machines, stay.
         names: which of `WORKS`; all by default.
     """
     threads = torch.get_num_threads()
@@ -97,8 +100,8 @@ def report(root: Path | None, repeats: int, folder: Path, names: Sequence[str] =
     lines: list[str] = []
     try:
         for name in names or WORKS:
-            rows |= {(row.work, row.against): row for row in WORKS[name](root, repeats)}
-            lines = written(list(rows.values()), folder)  # after each work, for all of them take long
+            rows[this_machine()] |= {(row.work, row.against): row for row in WORKS[name](root, repeats)}
+            lines = written(rows, folder)  # after each work, for all of them take long
     finally:
         torch.set_num_threads(threads)
     return lines

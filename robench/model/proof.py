@@ -10,6 +10,7 @@ from torch import Tensor
 
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import GradientSource, Model
+from robench.model.rough_gradient import SURE
 from robench.model.rounding import beyond_rounding
 from robench.randomness import borrowed_global_randomness
 from robench.types import Images, Outputs, PerSample
@@ -24,15 +25,35 @@ relative to how far they are apart, for behind a mask of -1e4 a whole class may 
 GRADIENT_TOLERANCE = 1e-2
 """Largest difference of a gradient in L2, relative to its length, or the median length if that is more."""
 
-ROUGH_TOLERANCE = 0.5
+ROUGH_GRADIENT_TOLERANCE = 0.5
 """The same of a gradient in bfloat16, whose eight bits turn many more ReLUs: so at most 30 degrees.
 
 Measured on ResNet20 (seeded weights) the median difference is 0.17 and the largest of 32 images 0.27, on
 Small-CNN (TRADES) 0.07 and 0.14.
 """
 
+ROUGH_OUTPUT_TOLERANCE = SURE / 4
+"""The same of outputs of a pass in bfloat16: those that are limit lead by four times as much."""
+
 SPARED = 0.2
 """Share of the images whose gradient may differ more: where rounding turns a ReLU or a maximum, it jumps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerances:
+    """How far two networks may differ; see the constants above.
+
+    Attributes:
+        gradient: of gradients, relative to their length.
+        outputs: of outputs of passes with a gradient, relative to the largest.
+    """
+
+    gradient: float = GRADIENT_TOLERANCE
+    outputs: float = OUTPUT_TOLERANCE
+
+
+TOLERANCES = Tolerances()
+ROUGH_TOLERANCES = Tolerances(ROUGH_GRADIENT_TOLERANCE, ROUGH_OUTPUT_TOLERANCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +64,13 @@ class Answer:
         own: its outputs (B, columns), as a pass without a gradient gives them where that was asked for.
         surrogate: the outputs of a gradient source, (B, columns of its own).
         gradient: of a fixed combination of the latter, with respect to the images, (B, C, H, W).
+        apart: whether its own outputs come from a pass without a gradient.
     """
 
     own: Outputs
     surrogate: Tensor
     gradient: Images
+    apart: bool = True
 
 
 def ask(model: Model, source: GradientSource, x: Images, *, without_gradient: bool = True) -> Answer:
@@ -75,6 +98,7 @@ def ask(model: Model, source: GradientSource, x: Images, *, without_gradient: bo
             own=torch.cat([part.own for part in parts]),
             surrogate=torch.cat([part.surrogate for part in parts]),
             gradient=torch.cat([part.gradient for part in parts]),
+            apart=without_gradient,
         )
 
     return model.fitting_batches(len(x)).do(at_once, most=max(len(x), 1))
@@ -95,7 +119,9 @@ def _ask(model: Model, source: GradientSource, x: Images, first: int, without_gr
             (gradient,) = torch.autograd.grad((surrogate * weights).sum(), leaf, allow_unused=True)
     zero = torch.zeros_like(x)
     own = (own if answer is None else answer).detach()
-    return Answer(own, surrogate.detach(), zero if gradient is None else gradient.detach())
+    return Answer(
+        own, surrogate.detach(), zero if gradient is None else gradient.detach(), answer is not None
+    )
 
 
 def _cotangent(like: Outputs, first: int) -> Tensor:
@@ -140,14 +166,15 @@ class Original:
         return self._answers[source.name]
 
 
-def difference(original: Answer, other: Answer, *, tolerance: float = GRADIENT_TOLERANCE) -> str:
+def difference(original: Answer, other: Answer, tolerances: Tolerances = TOLERANCES) -> str:
     """Say in what another network differs from the original beyond rounding; empty if in nothing.
 
     Args:
         original: what the original answers.
         other: what the other network answers.
-        tolerance: largest difference of a gradient, relative to its length.
+        tolerances: largest differences.
     """
+    limit = OUTPUT_TOLERANCE if original.apart else tolerances.outputs
     for name in ("own", "surrogate"):
         one, two = getattr(original, name), getattr(other, name)
         if one.shape != two.shape:
@@ -157,9 +184,12 @@ def difference(original: Answer, other: Answer, *, tolerance: float = GRADIENT_T
         finite = torch.isfinite(one)
         scale = float(one[finite].abs().max()) if bool(finite.any()) else 0.0
         apart = float((one - two)[finite].abs().max()) if bool(finite.any()) else 0.0
-        if apart > OUTPUT_TOLERANCE * scale:
+        if apart > (limit if name == "own" else tolerances.outputs) * scale:
             return f"its outputs differ by {apart / max(scale, 1e-30):.2g} of the largest"
-    if bool(beyond_rounding(original.own, other.own, tolerance=OUTPUT_TOLERANCE).any()):
+    if limit > OUTPUT_TOLERANCE:
+        if bool(((original.own - other.own).abs() > limit * _sizes(original.own)).any()):
+            return "its scores differ by more than what may be limit"
+    elif bool(beyond_rounding(original.own, other.own, tolerance=OUTPUT_TOLERANCE).any()):
         return "its scores differ by more than rounding, beside how far they are apart"
     one, two = original.gradient.flatten(1), other.gradient.flatten(1)
     sound = torch.isfinite(one).all(dim=1)
@@ -167,10 +197,15 @@ def difference(original: Answer, other: Answer, *, tolerance: float = GRADIENT_T
         return "its gradients are not finite in other places"
     error = relative_error(one[sound], two[sound])
     # One image alone has no others beside which a jump would be an exception: only what is far off counts.
-    tolerance = tolerance if len(error) > 1 else max(tolerance, 10 * GRADIENT_TOLERANCE)
+    tolerance = tolerances.gradient if len(error) > 1 else max(tolerances.gradient, 10 * GRADIENT_TOLERANCE)
     if len(error) and float((error > tolerance).double().mean()) > SPARED:
         return f"its gradients differ by {float(error.median()):.2g} of their length (median)"
     return ""
+
+
+def _sizes(outputs: Outputs) -> Tensor:
+    """Return the largest size of a number in each row, (B, 1)."""
+    return outputs.where(outputs.isfinite(), 0.0).abs().amax(dim=1, keepdim=True)
 
 
 def relative_error(one: Tensor, two: Tensor) -> PerSample:

@@ -15,9 +15,10 @@ from robench.model.another_way import stray_of
 from robench.model.copy_methods import CopyMethod
 from robench.model.evaluation import evaluation_mode
 from robench.model.fast_copy import prepared_copy
-from robench.model.interface import Coupling, GradientSource, Model
+from robench.model.interface import Coupling, GradientSource, Model, OutputKind
 from robench.model.network_state import NetworkState
-from robench.model.proof import GRADIENT_TOLERANCE, PROOF_IMAGES, ROUGH_TOLERANCE, Original, difference
+from robench.model.proof import PROOF_IMAGES, ROUGH_TOLERANCES, TOLERANCES, Original, difference
+from robench.model.rough_gradient import RoughGradient
 from robench.model.tested_network import networks_under_test
 from robench.types import Images
 
@@ -31,6 +32,11 @@ class NetworkCopies:
 
     def __init__(self, model: Model, method: CopyMethod) -> None:
         self._pairs = [(t, prepared_copy(t.module, method)) for t in networks_under_test(model.net)]
+        for network, copy in self._pairs:
+            if isinstance(copy, RoughGradient):
+                alone = network is model.net and model.coupling is not Coupling.JOINT
+                copy.decides = alone and model.output is not OutputKind.SIMPLEX
+                copy.columns = network.class_map
         self.states = [NetworkState(copy) for _, copy in self._pairs]
 
     @property
@@ -137,8 +143,8 @@ class ProvenCopies:
                 other = original.question(source)
         except Exception as error:  # noqa: BLE001 - the boundary: a copy that raises is not used, and it is said
             return f"it raised {_first_line(error)}"
-        tolerance = ROUGH_TOLERANCE if method.rough else GRADIENT_TOLERANCE
-        doubt = difference(answer, other, tolerance=tolerance)
+        tolerances = ROUGH_TOLERANCES if method.rough else TOLERANCES
+        doubt = difference(answer, other, tolerances)
         return f"through {source.name}, {doubt}" if doubt else ""
 
     def _note_changes(self, names: set[str]) -> None:

@@ -1,11 +1,9 @@
-"""The table of bars: medians beside their bars; rows of this machine stay until they are measured anew."""
-
-import csv
+"""The table of bars: medians beside their bars; rows of each machine stay until they are measured anew."""
 
 import pytest
 
 from benchmarks.bars.commands import processor_seconds
-from benchmarks.bars.table import kept, ratio_row, written
+from benchmarks.bars.table import kept, ratio_row, this_machine, written
 
 
 @pytest.mark.parametrize(
@@ -17,21 +15,20 @@ def test_the_median_of_the_ratios_is_held_against_the_bar(bar, at_most, met):
     assert (row.figure, row.spread, row.met) == ("2.00", "1.00 to 9.00", met)
 
 
-def test_rows_of_this_machine_stay_and_those_of_others_go(tmp_path):
-    row = ratio_row("PGD | 8 images", "ART", 2.0, [2.5])
-    lines = written([row], tmp_path)
+def test_rows_of_every_machine_stay_until_they_are_measured_anew_there(tmp_path):
+    row, other = (ratio_row("PGD | 8 images", "ART", 2.0, [ratio]) for ratio in (2.5, 3.5))
+    name = (row.work, row.against)
+    lines = written({this_machine(): {name: row}, "another": {name: other}}, tmp_path)
     assert (tmp_path / "RESULTS.md").read_text().splitlines() == lines
-    assert kept(tmp_path) == {(row.work, row.against): row}
-    with (tmp_path / "results.csv").open(newline="") as file:
-        head, line = csv.reader(file)
-    line[head.index("machine")] = "another"
-    with (tmp_path / "results.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([head, line])
-    assert kept(tmp_path) == {}
+    assert [line for line in lines if line.startswith("Machine: ")] == [
+        f"Machine: {this_machine()}.",
+        "Machine: another.",
+    ]
+    assert kept(tmp_path) == {this_machine(): {name: row}, "another": {name: other}}
 
 
 def test_a_folder_without_results_has_no_rows(tmp_path):
-    assert kept(tmp_path) == {}
+    assert kept(tmp_path) == {this_machine(): {}}
 
 
 def test_what_a_command_takes_is_of_that_command_alone(tmp_path):

@@ -10,9 +10,11 @@ from robench import benchmark, image_set, wnll_head, wrap
 from robench.errors import ConfigError
 from robench.model.copy_methods import CopyMethod
 from robench.model.fast_copy import prepared_copy
-from robench.model.interface import Model
+from robench.model.interface import Coupling, Model, OutputKind
 from robench.model.prepared import PreparedModel
 from robench.model.proof import relative_error
+from robench.model.proven_copies import NetworkCopies
+from robench.model.rough_gradient import is_sure
 from robench.run.settings import Settings
 from tests.robench.run.test_copy_keys import contents
 
@@ -85,6 +87,86 @@ def test_outputs_are_those_of_the_copy_and_the_gradient_is_near():
         assert torch.equal(rough(X), plain(X))
 
 
+def between_classes(net, steps=30):
+    """Images on the lines between images of two classes, at the boundary in float32."""
+    classes = net(X).argmax(dim=1)
+    first = X[classes == classes[0]]
+    other = X[classes != classes[0]][: len(first)]
+    first = first[: len(other)]
+    low, high = torch.zeros(len(other)), torch.ones(len(other))
+    for _ in range(steps):
+        middle = (low + high) / 2
+        points = first.lerp(other, middle[:, None, None, None])
+        same = net(points).argmax(dim=1) == classes[0]
+        low, high = middle.where(same, low), middle.where(~same, high)
+    return first.lerp(other, low[:, None, None, None])
+
+
+def test_what_is_not_clear_is_asked_again_in_float32():
+    net = Net().eval()
+    with torch.no_grad():
+        images = torch.cat([X, between_classes(net), torch.full_like(X[:1], torch.nan)])
+        want = prepared_copy(net, CopyMethod("frozen copy"))(images)
+    rough = prepared_copy(net, CopyMethod("rough", rough=True))
+    rough.decides = True
+    values, slope = gradient(rough, images)
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        sure = is_sure(rough.module(images))
+    assert 0 < int(sure.sum()) < len(X)
+    assert not bool(sure[len(X) :].any())
+    assert torch.equal(values.argmax(dim=1)[:-1], want.argmax(dim=1)[:-1])
+    torch.testing.assert_close(values[~sure], want[~sure], rtol=1e-6, atol=1e-6, equal_nan=True)
+    assert not torch.equal(values[sure], want[sure])  # these are of bfloat16
+    assert slope.dtype is torch.float32
+
+
+@pytest.mark.parametrize(
+    ("row", "columns", "answer"),
+    [
+        ([4.0, 1.0, 0.0], None, True),
+        ([4.0, 3.9, 0.0], None, False),
+        ([104.0, 101.0, 100.0], None, False),  # what they have in common is rounded too
+        ([4.0, 1.0, -1e4], None, False),
+        ([4.0, 1.0], None, False),
+        ([9.0, 1.0, 0.95, 0.0], (1, 2, 3), False),
+        ([9.0, 5.0, 1.0, 0.0], (1, 2, 3), True),
+        ([9.0, 5.0, 1.0, 0.0], (1, 2), False),
+        ([4.0, 1.0, float("nan")], None, False),
+        ([4.0, 1.0, float("inf")], None, False),
+        ([4.0, 1.0, float("-inf")], None, False),
+        ([0.0, 0.0, 0.0], None, False),
+    ],
+)
+def test_who_is_sure(row, columns, answer):
+    assert is_sure(torch.tensor([row]), columns).tolist() == [answer]
+
+
+@pytest.mark.parametrize(
+    ("options", "decides"),
+    [({}, True), ({"output": OutputKind.SIMPLEX}, False), ({"coupling": Coupling.JOINT}, False)],
+)
+def test_who_decides(options, decides):
+    model = Model(name="m", net=Net().eval(), classes=4, **options)
+    (pair,) = NetworkCopies(model, CopyMethod("rough", rough=True))._pairs
+    assert pair[1].decides is decides
+    partial = wrap(Net().eval(), name="m", classes=3, class_map=[3, 0, 1])
+    assert NetworkCopies(partial, CopyMethod("rough", rough=True))._pairs[0][1].columns == (3, 0, 1)
+
+
+class Sharp(Net):
+    """Its scores in bfloat16 are off by a tenth, its gradient is not."""
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.dense(self.norm(y).relu().flatten(1)) * (1.0 if y.dtype is torch.float32 else 1.1)
+
+
+def test_scores_that_bfloat16_moves_far_are_not_believed():
+    name, reasons = chosen(Sharp().eval())
+    assert ROUGH not in name
+    assert any("its outputs differ" in text for key, text in reasons.items() if ROUGH in key)
+
+
 def test_features_are_differentiated_so_too():
     net = Featured().eval()
     rough = prepared_copy(net, CopyMethod("rough", rough=True))
@@ -103,9 +185,7 @@ def test_it_is_used_only_where_it_is_asked_for():
     assert reasons == {}
 
 
-@pytest.mark.parametrize(
-    ("net", "reason"), [(Casting(), "float32 alone"), (Coarse(), "its gradients differ")]
-)
+@pytest.mark.parametrize(("net", "reason"), [(Casting(), "float32 alone"), (Coarse(), "its outputs differ")])
 def test_what_does_not_bear_it_is_asked_as_without_it(net, reason):
     name, reasons = chosen(net.eval())
     assert ROUGH not in name
