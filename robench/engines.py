@@ -12,7 +12,7 @@ Engine = Literal["auto", "eager", "compiled", "bfloat16"]
 - `auto`: by the fastest copy that is proven to be the same function;
 - `eager`: the network as it is;
 - `compiled`: by a copy that torch compiles, where it is proven; else as `auto`;
-- `bfloat16`: outputs as in `auto`, gradients from passes in bfloat16; else as `auto`.
+- `bfloat16`: in bfloat16, and again in float32 about images whose answer is not clear; else as `auto`.
 """
 
 ENGINES: tuple[Engine, ...] = get_args(Engine)

@@ -71,7 +71,7 @@ Engine = Annotated[
     typer.Option(
         "--engine",
         help="auto: attack a faster copy, proven equal; eager: the network; compiled: a compiled copy; "
-        "bfloat16: gradients in bfloat16, for processors that have it.",
+        "bfloat16: in bfloat16 what is clear, for processors that have it.",
         rich_help_panel=PLACE,
     ),
 ]
