@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from robench.data.images import ImageSet
     from robench.model.interface import Model
     from robench.plan.spec import ModelSpec
+    from robench.record.model_card import WeightRemarks
 
 
 class ZooBuilder:
@@ -93,7 +94,7 @@ class ZooBuilder:
         *,
         sha256: str | None,
         key: str | None = None,
-        remarks: Callable[[dict[str, Any]], None] | None = None,
+        remarks: Callable[[WeightRemarks], None] | None = None,
     ) -> str:
         """Load weights in place and return the SHA-256 of the file; see `checkpoints.loading`.
 
@@ -104,7 +105,7 @@ class ZooBuilder:
 
         return load(network, path, sha256=sha256, key=key, remarks=remarks)
 
-    def save(self, network: nn.Module, path: Path, *, card: dict[str, Any]) -> str:
+    def save(self, network: nn.Module, path: Path, *, card: Mapping[str, object]) -> str:
         """Write weights, hash and card, and return the SHA-256 of the weights; see `checkpoints.saving`.
 
         Raises:

@@ -14,6 +14,7 @@ from reports.board.feature_spaces import FeatureSpace, read_feature_spaces
 from robench.errors import RobenchError, StorageError
 from robench.plan.yaml_reader import read_value
 from robench.record.files import MOST_TEXT, read_regular, read_text
+from robench.record.model_card import StatedCard, stated_card
 from robench.record.schema import Record
 from robench.record.store import Fault, Store, check_run
 
@@ -36,7 +37,7 @@ class Training:
     """
 
     name: str
-    card: dict[str, Any]
+    card: StatedCard
     history: tuple[dict[str, float], ...]
 
 
@@ -138,14 +139,14 @@ def _trainings(root: Path, unreadable: list[Fault]) -> tuple[Training, ...]:
     return tuple(trainings)
 
 
-def _card(path: Path, unreadable: list[Fault]) -> dict[str, Any]:
+def _card(path: Path, unreadable: list[Fault]) -> StatedCard:
     try:
         card = read_value((read_regular(path, most=MOST_TEXT) or b"").decode(), source=path.name)
     except (RobenchError, UnicodeDecodeError) as error:
         got = error.got if isinstance(error, RobenchError) else str(error)
         unreadable.append(Fault(f"models/{path.parent.name}/{path.name}", f"got {got}"))
         return {}
-    return card if isinstance(card, dict) else {}
+    return stated_card(card)
 
 
 def _history(path: Path, unreadable: list[Fault]) -> tuple[dict[str, float], ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from robench.data.images import ImageSet
     from robench.model.interface import Model
     from robench.plan.spec import ModelSpec
+    from robench.record.model_card import WeightRemarks
 
 
 class Builder(Protocol):
@@ -61,7 +62,7 @@ class Builder(Protocol):
         *,
         sha256: str | None,
         key: str | None = None,
-        remarks: Callable[[dict[str, Any]], None] | None = None,
+        remarks: Callable[[WeightRemarks], None] | None = None,
     ) -> str:
         """Load weights in place and return the SHA-256 of the file.
 
@@ -77,7 +78,7 @@ class Builder(Protocol):
         """
         ...
 
-    def save(self, network: nn.Module, path: Path, *, card: dict[str, Any]) -> str:
+    def save(self, network: nn.Module, path: Path, *, card: Mapping[str, object]) -> str:
         """Write weights (safetensors, atomically) and return the SHA-256 of the file.
 
         Raises:
