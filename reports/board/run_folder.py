@@ -15,6 +15,7 @@ from robench.errors import RobenchError, StorageError
 from robench.plan.yaml_reader import read_value
 from robench.record.files import MOST_TEXT, read_regular, read_text
 from robench.record.model_card import StatedCard, stated_card
+from robench.record.run_facts import RunFacts
 from robench.record.schema import Record
 from robench.record.store import Fault, Store, check_run
 
@@ -58,7 +59,7 @@ class Run:
 
     records: tuple[Record, ...]
     root: Path | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: RunFacts = field(default_factory=RunFacts)
     config: str = ""
     failures: tuple[Fault, ...] = ()
     unreadable: tuple[Fault, ...] = ()
@@ -106,13 +107,11 @@ def read_trainings(root: Path) -> tuple[Training, ...]:
     return _trainings(root, [])
 
 
-def _failures(store: Store, facts: dict[str, Any]) -> tuple[Fault, ...]:
-    models = facts.get("failed_models")
-    names = set(models) if isinstance(models, dict) else set()
-    accounts = [(k, a) for k, a in store.read_errors().items() if str(a.get("model")) not in names]
+def _failures(store: Store, facts: RunFacts) -> tuple[Fault, ...]:
+    models = facts.get("failed_models", {})
+    accounts = [(k, a) for k, a in store.read_errors().items() if str(a.get("model")) not in models]
     units = [Fault(str(a.get("job") or key), _last_line(a.get("error"))) for key, a in accounts]
-    failures = models.items() if isinstance(models, dict) else ()
-    return (*(Fault(f"model {name}", _last_line(why)) for name, why in failures), *units)
+    return (*(Fault(f"model {name}", _last_line(why)) for name, why in models.items()), *units)
 
 
 def _last_line(text: Any) -> str:

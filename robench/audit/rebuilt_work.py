@@ -14,8 +14,8 @@ from robench.run.work import Work
 
 def failed_models(store: Store) -> dict[str, str]:
     """Return why models of the run could not be made, by name, as it says itself: they have no rows."""
-    failures = store.facts()[0].get("failed_models")
-    return {str(name): str(text) for name, text in failures.items()} if isinstance(failures, dict) else {}
+    failures = store.facts()[0].get("failed_models", {})
+    return {str(name): str(text) for name, text in failures.items()}
 
 
 def engine_of(store: Store) -> Engine:

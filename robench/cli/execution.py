@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robench.cli.options import Options
 from robench.cli.session import interruptible
@@ -23,7 +23,7 @@ def outcome_of(
     options: Options,
     *,
     command: str,
-    asked: Mapping[str, Any],
+    asked: Mapping[str, object],
     leave: Callable[[], object] | None = None,
     log: RunLog | None = None,
 ) -> Outcome:

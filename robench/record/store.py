@@ -38,6 +38,7 @@ from robench.record.journal import JOURNAL, read_journal
 from robench.record.planned import PlannedRun
 from robench.record.planned_folder import PlannedFolder
 from robench.record.record_file import read_record
+from robench.record.run_facts import RunFacts
 from robench.record.schema import Record
 from robench.record.seal import sealed_text
 
@@ -248,7 +249,7 @@ class Store(PlannedFolder):
                 records.append(record)
         return noting_failed(records, self._failed_jobs(facts))
 
-    def _failed_jobs(self, facts: dict[str, Any]) -> dict[str, list[str]]:
+    def _failed_jobs(self, facts: RunFacts) -> dict[str, list[str]]:
         """Return the titles of the jobs that failed when the plan ran last, by the model that lacks them."""
         if facts.get("plan") not in {None, self.plan_digest()}:
             return {}

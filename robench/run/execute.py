@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from robench.engines import Engine
 from robench.errors import ConfigError
@@ -35,7 +34,7 @@ def execute(
     command: str = "",
     engine: Engine = "auto",
     processes: Processes | None = None,
-    asked: Mapping[str, Any] | None = None,
+    asked: Mapping[str, object] | None = None,
 ) -> Outcome:
     """Run a plan in a folder; the same call again does only what is missing.
 
