@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robench import plugins, recipe
 from robench.errors import ConfigError
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from robench.data.images import ImageSet
+    from robench.model.builder import PublishedEntry
     from robench.model.interface import Model
     from robench.plan.spec import ModelSpec
     from robench.record.model_card import WeightRemarks
@@ -77,7 +78,7 @@ class ZooBuilder:
 
         return lookup.code_facts(spec)
 
-    def published(self, name: str, *, root: Path | None, download: bool, where: str) -> dict[str, Any]:
+    def published(self, name: str, *, root: Path | None, download: bool, where: str) -> PublishedEntry:
         """Return what a configuration says of a network with published weights; see `published_weights`.
 
         Raises:

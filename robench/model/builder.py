@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from torch import nn
@@ -13,6 +13,26 @@ if TYPE_CHECKING:
     from robench.model.interface import Model
     from robench.plan.spec import ModelSpec
     from robench.record.model_card import WeightRemarks
+
+
+class Statistics(TypedDict):
+    """What a normalisation subtracts and divides by, a number for each channel."""
+
+    mean: list[float]
+    std: list[float]
+
+
+class NormalizeEntry(TypedDict, total=False):
+    """The key of a configuration for the model's first layer; empty where it has none."""
+
+    normalize: Statistics
+
+
+class PublishedEntry(NormalizeEntry):
+    """What a configuration says of a network with published weights."""
+
+    architecture: str
+    checkpoint: str
 
 
 class Builder(Protocol):
@@ -38,7 +58,7 @@ class Builder(Protocol):
         """
         ...
 
-    def published(self, name: str, *, root: Path | None, download: bool, where: str) -> dict[str, Any]:
+    def published(self, name: str, *, root: Path | None, download: bool, where: str) -> PublishedEntry:
         """Return what a configuration says of a network by name with published weights.
 
         Args:
@@ -46,9 +66,6 @@ class Builder(Protocol):
             root: folder of data sets and checkpoints, None for none.
             download: whether the network may be used.
             where: for messages.
-
-        Returns:
-            `architecture`, `checkpoint` and, where it is known, `normalize`.
 
         Raises:
             ConfigError: no such network, or its weights are not here; says how to get them.
