@@ -73,14 +73,15 @@ def tell_slips(plan: Plan) -> None:
 def _evaluate(
     plan: Plan, text: str, options: Options, folder: Path, log: RunLog | None, *, tell_configuration: bool
 ) -> None:
+    from robench.run.settings import Request
+
     plain = options.format == "text"
     outcome = outcome_of(
         plan,
         text,
         folder,
         options,
-        command=_command(),
-        asked=options.asked,
+        request=Request(command=_command(), asked=options.asked),
         leave=lambda: _report(folder, quiet=True),
         log=log,
     )

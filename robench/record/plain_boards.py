@@ -61,7 +61,7 @@ class PlainDoubt(TypedDict):
 
 
 class PlainBoard(TypedDict):
-    """Rows of the same images and threat. Without a norm nothing was attacked; `inf` is no bound."""
+    """Rows of the same images and threat; without a norm nothing was attacked."""
 
     dataset: str
     split: str
