@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robench.data.images import ImageSet
 from robench.errors import JobError, RobenchError
@@ -26,6 +26,9 @@ from robench.run.progress import Reporter
 from robench.run.settings import Environment
 from robench.run.training_folder import STATE, abandon, begin
 from robench.run.training_identity import TrainingIdentity
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LAST = "last.safetensors"
 """The weights of a training's last epoch, beside the chosen ones."""
@@ -74,7 +77,8 @@ class NetworkTraining:
         if self.environment.force:
             abandon(path.parent, spec.name)
         begin(path.parent, identity)
-        state, file, last = path.parent / STATE, path.parent / "history.csv", dict[str, Any]()
+        state, file = path.parent / STATE, path.parent / "history.csv"
+        last: dict[str, Tensor] = {}
         goes_on = state.is_file()
         context = TrainingContext(
             seed=seed_from(self.plan.seed, "train"),
