@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robench import plugins, recipe
 from robench.errors import ConfigError
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from robench.data.images import ImageSet
+    from robench.model.builder import PublishedEntry
     from robench.model.interface import Model
     from robench.plan.spec import ModelSpec
+    from robench.record.model_card import WeightRemarks
 
 
 class ZooBuilder:
@@ -76,7 +78,7 @@ class ZooBuilder:
 
         return lookup.code_facts(spec)
 
-    def published(self, name: str, *, root: Path | None, download: bool, where: str) -> dict[str, Any]:
+    def published(self, name: str, *, root: Path | None, download: bool, where: str) -> PublishedEntry:
         """Return what a configuration says of a network with published weights; see `published_weights`.
 
         Raises:
@@ -93,7 +95,7 @@ class ZooBuilder:
         *,
         sha256: str | None,
         key: str | None = None,
-        remarks: Callable[[dict[str, Any]], None] | None = None,
+        remarks: Callable[[WeightRemarks], None] | None = None,
     ) -> str:
         """Load weights in place and return the SHA-256 of the file; see `checkpoints.loading`.
 
@@ -104,7 +106,7 @@ class ZooBuilder:
 
         return load(network, path, sha256=sha256, key=key, remarks=remarks)
 
-    def save(self, network: nn.Module, path: Path, *, card: dict[str, Any]) -> str:
+    def save(self, network: nn.Module, path: Path, *, card: Mapping[str, object]) -> str:
         """Write weights, hash and card, and return the SHA-256 of the weights; see `checkpoints.saving`.
 
         Raises:

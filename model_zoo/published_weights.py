@@ -16,6 +16,7 @@ from model_zoo.installed_library import library
 from robench.errors import ConfigError, InputError, nearest
 from robench.intake.limits import CONFIGURATION
 from robench.intake.regular_file import read_regular
+from robench.model.builder import NormalizeEntry, PublishedEntry, Statistics
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """Files of a Hugging Face repository that weights are read from, the best first."""
 
 
-def published(name: str, *, root: Path | None, download: bool, where: str) -> dict[str, Any]:
+def published(name: str, *, root: Path | None, download: bool, where: str) -> PublishedEntry:
     """Return what a configuration says of a network with its published weights.
 
     Args:
@@ -37,7 +38,7 @@ def published(name: str, *, root: Path | None, download: bool, where: str) -> di
             says how to get them.
     """
     prefix, _, rest = name.partition(":")
-    source: Callable[..., dict[str, Any]] = {
+    source: Callable[..., PublishedEntry] = {
         "torchvision": _torchvision,
         "timm": _timm,
         "robustbench": _robustbench,
@@ -55,7 +56,7 @@ def _missing(name: str, where: str, place: str, *, do: str) -> ConfigError:
 ALLOW = "Add --download to fetch them once, or name a file with --checkpoint"
 
 
-def _torchvision(name: str, *, root: Path | None, download: bool, where: str) -> dict[str, Any]:
+def _torchvision(name: str, *, root: Path | None, download: bool, where: str) -> PublishedEntry:
     import torch
     import torchvision.models
 
@@ -86,7 +87,7 @@ def _torchvision(name: str, *, root: Path | None, download: bool, where: str) ->
     }
 
 
-def _timm(name: str, *, root: Path | None, download: bool, where: str) -> dict[str, Any]:
+def _timm(name: str, *, root: Path | None, download: bool, where: str) -> PublishedEntry:
     timm = library("timm", f"timm:{name}", where)
     plain = name.partition(".")[0]
     if plain not in (choices := timm.list_models()):
@@ -97,11 +98,11 @@ def _timm(name: str, *, root: Path | None, download: bool, where: str) -> dict[s
         do = "Name a file with --checkpoint"
         raise ConfigError(where=where, expected=f"published weights of timm:{name}", got="none", do=do)
     entry = _hugging_face(facts.hf_hub_id, root=root, download=download, where=where)
-    normalize = {"mean": list(facts.mean), "std": list(facts.std)}
+    normalize: Statistics = {"mean": list(facts.mean), "std": list(facts.std)}
     return {**entry, "architecture": f"timm:{plain}", "normalize": normalize}
 
 
-def _robustbench(name: str, *, root: Path | None, download: bool, where: str) -> dict[str, Any]:
+def _robustbench(name: str, *, root: Path | None, download: bool, where: str) -> PublishedEntry:
     from model_zoo.robustbench import PREFIX
     from model_zoo.robustbench import published as known
 
@@ -116,7 +117,7 @@ def _robustbench(name: str, *, root: Path | None, download: bool, where: str) ->
     raise _missing(f"{PREFIX}{name}", where, place, do=do)
 
 
-def _hugging_face(name: str, *, root: Path | None, download: bool, where: str) -> dict[str, Any]:
+def _hugging_face(name: str, *, root: Path | None, download: bool, where: str) -> PublishedEntry:
     del root
     repository = name.removeprefix("hf-hub:")
     if repository.count("/") != 1 or not all(_plain(part) for part in repository.split("/")):
@@ -142,12 +143,10 @@ def _hugging_face(name: str, *, root: Path | None, download: bool, where: str) -
         raise ConfigError(where=where, expected=f"an image classifier in {config}", got=got)
     preprocessor = _cached(repository, "preprocessor_config.json")
     preparation = read_facts(preprocessor) if preprocessor else {}
-    return {
-        "architecture": f"hf:{repository}",
-        "checkpoint": str(file),
-        **(_normalize(preparation.get("image_mean"), preparation.get("image_std"))
-           if preparation.get("do_normalize", True) else {}),
-    }  # fmt: skip
+    normalize = NormalizeEntry()
+    if preparation.get("do_normalize", True):
+        normalize = _normalize(preparation.get("image_mean"), preparation.get("image_std"))
+    return {"architecture": f"hf:{repository}", "checkpoint": str(file), **normalize}
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -241,7 +240,7 @@ def _fetched(fetch: Callable[[], T], name: str) -> T:
         raise InputError(expected=f"to fetch the weights of {name}", got=got) from error
 
 
-def _normalize(mean: Any, std: Any) -> dict[str, Any]:
+def _normalize(mean: Any, std: Any) -> NormalizeEntry:
     if not mean or not std:
         return {}
     return {"normalize": {"mean": [float(v) for v in mean], "std": [float(v) for v in std]}}

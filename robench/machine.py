@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 from functools import cache
-from typing import Any
+from typing import TypedDict
 
 from robench.errors import DeviceError
 
@@ -45,11 +45,27 @@ def versions() -> dict[str, str]:
     return numbers
 
 
-def hardware(device: str) -> dict[str, Any]:
+class Hardware(TypedDict, total=False):
+    """The kind of a machine; `gpu` only where the device is one."""
+
+    device: str
+    machine: str
+    cores: int | None
+    threads: int
+    gpu: str
+
+
+class MadeWith(Hardware, total=False):
+    """What numbers are made with: the versions of packages, and the kind of the machine."""
+
+    versions: dict[str, str]
+
+
+def hardware(device: str) -> Hardware:
     """Return the machine's kind: nothing that names the machine or its user."""
     import torch
 
-    facts: dict[str, Any] = {
+    facts: Hardware = {
         "device": device,
         "machine": platform.machine(),
         "cores": os.cpu_count(),

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import nn
@@ -224,8 +223,8 @@ def _identity(
     options: TrainingOptions,
     context: TrainingContext,
     group: ProcessGroup,
-) -> dict[str, Any]:
-    """Return everything that decides what the weights become."""
+) -> Mapping[str, object]:
+    """Return everything that decides what the weights become, as plain JSON data."""
     whole = {
         "identity": context.identity,
         "seed": context.seed,
@@ -235,7 +234,9 @@ def _identity(
     }
     if group.size > 1:
         whole["processes"] = group.size
-    plain: dict[str, Any] = json.loads(json.dumps(whole, default=lambda value: type(value).__qualname__))
+    plain: Mapping[str, object] = json.loads(
+        json.dumps(whole, default=lambda value: type(value).__qualname__)
+    )
     return plain
 
 

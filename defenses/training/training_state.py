@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class TrainingState:
         objective: what the objective carries from step to step.
     """
 
-    identity: dict[str, Any]
+    identity: Mapping[str, object]
     epoch: int
     network: Weights
     optimizer: dict[str, Any]
@@ -103,7 +104,7 @@ def save_state(path: Path, state: TrainingState) -> None:
         ) from error
 
 
-def load_state(path: Path, identity: dict[str, Any]) -> TrainingState | None:
+def load_state(path: Path, identity: Mapping[str, object]) -> TrainingState | None:
     """Read the state of this very training, or None where there is no file. Runs no code from the file.
 
     Raises:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from robench.errors import ConfigError
 from robench.plan.spec import to_json
+from robench.record.model_card import (
+    DataPart,
+    HeldOutPart,
+    StatedAccuracy,
+    StatedCard,
+    WeightRemarks,
+    stated_card,
+)
 from robench.record.training_history import UNCHANGED
 
 _MOST = 10**9
@@ -31,7 +39,7 @@ def described(checkpoint: Path) -> str:
     return ", ".join([str(architecture), *(f"{name} {value}" for name, value in facts.items())])
 
 
-def remarks_of(checkpoint: Path) -> dict[str, Any]:
+def remarks_of(checkpoint: Path) -> WeightRemarks:
     """Return what the card beside a checkpoint says that a reader of results must know.
 
     `checkpoint_card`: the accuracy it states, with the images it was measured on; `unchanged_parameters`: of
@@ -39,40 +47,40 @@ def remarks_of(checkpoint: Path) -> dict[str, Any]:
     """
     card = _card(checkpoint)
     unchanged_count = card.get(UNCHANGED)
-    facts = {
-        "checkpoint_card": _stated(card),
-        UNCHANGED: unchanged_count if type(unchanged_count) is int and 0 < unchanged_count < _MOST else 0,
-    }
-    return {name: value for name, value in facts.items() if value}
+    remarks: WeightRemarks = {}
+    if accuracy := _stated(card):
+        remarks["checkpoint_card"] = accuracy
+    if type(unchanged_count) is int and 0 < unchanged_count < _MOST:
+        remarks[UNCHANGED] = unchanged_count
+    return remarks
 
 
-def _stated(card: dict[str, Any]) -> dict[str, Any]:
+def _stated(card: StatedCard) -> StatedAccuracy:
     """Return the accuracy that a card states, with its images; empty where it states none of both."""
-    test, data = card.get("held_out"), card.get("data")
-    if not isinstance(test, dict):
-        return {}
+    test: HeldOutPart = card.get("held_out", {})
     accuracy, images = test.get("accuracy"), test.get("images")
     if not isinstance(accuracy, int | float) or not isinstance(images, int | float):
         return {}
     if not 0 <= accuracy <= 1 or not 1 <= images < float("inf"):
         return {}
-    title = data.get("title") if isinstance(data, dict) else None
-    return {"accuracy": float(accuracy), "images": int(images)} | ({"data": str(title)} if title else {})
+    statement: StatedAccuracy = {"accuracy": float(accuracy), "images": int(images)}
+    if title := card.get("data", DataPart()).get("title"):
+        statement["data"] = str(title)
+    return statement
 
 
-def _card(checkpoint: Path) -> dict[str, Any]:
+def _card(checkpoint: Path) -> StatedCard:
     """Return the card beside a checkpoint, empty where there is none that can be read."""
     from robench.plan.yaml_reader import read_file, read_text
 
     try:
         path = card_path(checkpoint)
-        card = read_text(read_file(path), source=str(path)).data
+        return stated_card(read_text(read_file(path), source=str(path)).data)
     except ConfigError:
         return {}
-    return card if isinstance(card, dict) else {}
 
 
-def card_text(card: dict[str, Any]) -> bytes:
+def card_text(card: Mapping[str, object]) -> bytes:
     """Return a card as block-style YAML in UTF-8.
 
     Args:

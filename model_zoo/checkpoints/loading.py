@@ -27,6 +27,7 @@ from robench.errors import CheckpointError
 from robench.intake.limits import CHECKPOINT, SMALL_FILE
 from robench.intake.regular_file import read_regular
 from robench.plan.weights_path import parse_key
+from robench.record.model_card import WeightRemarks
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def load(
     sha256: str | None = None,
     key: str | None = None,
     layouts: bool = True,
-    remarks: Callable[[dict[str, Any]], None] | None = None,
+    remarks: Callable[[WeightRemarks], None] | None = None,
 ) -> str:
     """Load weights in place, all of them or none.
 
@@ -89,8 +90,12 @@ def load(
     for note in notes:
         _LOG.warning("%s: %s", where, note)
     if remarks is not None:
-        facts = {"checkpoint_key": selection.key, "checkpoint_notes": notes}
-        remarks({name: value for name, value in facts.items() if value} | remarks_of(path))
+        facts: WeightRemarks = {}
+        if selection.key:
+            facts["checkpoint_key"] = selection.key
+        if notes:
+            facts["checkpoint_notes"] = notes
+        remarks({**facts, **remarks_of(path)})
     return digest
 
 

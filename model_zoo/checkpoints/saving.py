@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 from torch import nn
@@ -21,7 +21,7 @@ def sidecar_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def save(network: nn.Module, path: Path, *, card: dict[str, Any] | None = None) -> str:
+def save(network: nn.Module, path: Path, *, card: Mapping[str, object] | None = None) -> str:
     """Write weights as safetensors, with their hash and a card beside them.
 
     Args:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from model_zoo.graph.settings import Graph
     from model_zoo.heads.graph_network import GraphNetwork
+    from model_zoo.heads.templates import GraphImages
     from robench.data.images import ImageSet
     from robench.model.interface import Model
 
@@ -121,20 +122,19 @@ class GraphRecipe:
         from robench.model.interface import OutputKind
 
         del output
-        templates, extra = self._draw(training_data(), classes=classes, seed=seed)
+        images = self._draw(training_data(), classes=classes, seed=seed)
         return graph_model(
             partial(
                 self.network(),
-                templates=templates,
+                templates=images.templates,
                 classes=classes,
                 graph=self.graph(),
                 joint=self.protocol == "joint",
                 device=device,
-                unlabelled=extra,
+                unlabelled=images.unlabelled,
             ),
             network,
-            templates,
-            extra,
+            images,
             name=name,
             output=OutputKind.LOGITS if self.logits else OutputKind.SIMPLEX,
             tau=self.tau,
@@ -142,9 +142,7 @@ class GraphRecipe:
             details={**details, "head": self.name, **identity_of(self)},
         )
 
-    def _draw(
-        self, training_data: ImageSet, *, classes: int, seed: int
-    ) -> tuple[list[ImageSet], ImageSet | None]:
+    def _draw(self, training_data: ImageSet, *, classes: int, seed: int) -> GraphImages:
         """Return the templates, and the unlabelled images if there shall be some."""
         from model_zoo.heads.templates import draw_graph_images
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -10,16 +10,15 @@ from torch import nn
 from model_zoo.heads.expectation import DRAWS, NAME, expectation, randomness_in
 from model_zoo.heads.graph_network import GraphNetwork
 from model_zoo.heads.sources import gradient_sources, neighbourhood_of
+from model_zoo.heads.templates import GraphImages
 from model_zoo.last_layer import Branched, branched
-from robench.data.images import ImageSet
 from robench.model.interface import Coupling, Model, OutputKind
 
 
 def graph_model(
     put_on: Callable[[Branched], GraphNetwork],
     network: nn.Module,
-    templates: Sequence[ImageSet],
-    unlabelled: ImageSet | None,
+    images: GraphImages,
     *,
     name: str,
     output: OutputKind,
@@ -32,8 +31,7 @@ def graph_model(
     Args:
         put_on: makes the head's network from features and linear branch.
         network: images to outputs; a foreign one is split at its last linear layer, without being changed.
-        templates: the clean training images that the head remembers.
-        unlabelled: training images that join every joint graph.
+        images: the clean training images that the head remembers, and those that join every joint graph.
         name: the model's name.
         output: what the head's rows are.
         tau: temperature of the gradient source `kernel`.
@@ -43,15 +41,15 @@ def graph_model(
     Raises:
         InputError: the network has no linear layer last, or a template cannot be used.
     """
-    network = network.to(device)
+    network, templates = network.to(device), images.templates
     net = put_on(branched(network, templates[0].batch(slice(0, 3))[0].to(device)))
     facts = {
         "template": len(templates[0]),
         "template_sha256": [template.digest() for template in templates],
         "votes": len(templates),
     }
-    if unlabelled is not None:
-        facts["unlabelled_sha256"] = unlabelled.digest()
+    if images.unlabelled is not None:
+        facts["unlabelled_sha256"] = images.unlabelled.digest()
     sources = gradient_sources(net, tau=tau, output=output)
     if randomness := randomness_in(network):
         facts |= {"chance": randomness, "draws": DRAWS}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -52,6 +55,19 @@ def draw_templates(
     return templates
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphImages:
+    """The training images of a graph head.
+
+    Attributes:
+        templates: those it remembers, one set for each vote.
+        unlabelled: those that join every joint graph, None for none.
+    """
+
+    templates: Sequence[ImageSet]
+    unlabelled: ImageSet | None
+
+
 def draw_graph_images(
     data: ImageSet,
     size: int | None,
@@ -62,7 +78,7 @@ def draw_graph_images(
     m: int,
     classes: int,
     seed: int,
-) -> tuple[list[ImageSet], ImageSet | None]:
+) -> GraphImages:
     """Draw all training images of a graph head: its templates, and unlabelled ones if there shall be some.
 
     Args:
@@ -86,7 +102,8 @@ def draw_graph_images(
             got=f"{len(templates[0])}",
             do="Lower `m`, or give the template more training images",
         )
-    return templates, draw_unlabelled(data, unlabelled, seed=seed) if unlabelled else None
+    extra = draw_unlabelled(data, unlabelled, seed=seed) if unlabelled else None
+    return GraphImages(templates=templates, unlabelled=extra)
 
 
 def draw_unlabelled(data: ImageSet, size: int, *, seed: int) -> ImageSet:

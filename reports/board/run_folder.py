@@ -14,6 +14,8 @@ from reports.board.feature_spaces import FeatureSpace, read_feature_spaces
 from robench.errors import RobenchError, StorageError
 from robench.plan.yaml_reader import read_value
 from robench.record.files import MOST_TEXT, read_regular, read_text
+from robench.record.model_card import StatedCard, stated_card
+from robench.record.run_facts import RunFacts
 from robench.record.schema import Record
 from robench.record.store import Fault, Store, check_run
 
@@ -36,7 +38,7 @@ class Training:
     """
 
     name: str
-    card: dict[str, Any]
+    card: StatedCard
     history: tuple[dict[str, float], ...]
 
 
@@ -57,7 +59,7 @@ class Run:
 
     records: tuple[Record, ...]
     root: Path | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: RunFacts = field(default_factory=RunFacts)
     config: str = ""
     failures: tuple[Fault, ...] = ()
     unreadable: tuple[Fault, ...] = ()
@@ -105,13 +107,11 @@ def read_trainings(root: Path) -> tuple[Training, ...]:
     return _trainings(root, [])
 
 
-def _failures(store: Store, facts: dict[str, Any]) -> tuple[Fault, ...]:
-    models = facts.get("failed_models")
-    names = set(models) if isinstance(models, dict) else set()
-    accounts = [(k, a) for k, a in store.read_errors().items() if str(a.get("model")) not in names]
+def _failures(store: Store, facts: RunFacts) -> tuple[Fault, ...]:
+    models = facts.get("failed_models", {})
+    accounts = [(k, a) for k, a in store.read_errors().items() if str(a.get("model")) not in models]
     units = [Fault(str(a.get("job") or key), _last_line(a.get("error"))) for key, a in accounts]
-    failures = models.items() if isinstance(models, dict) else ()
-    return (*(Fault(f"model {name}", _last_line(why)) for name, why in failures), *units)
+    return (*(Fault(f"model {name}", _last_line(why)) for name, why in models.items()), *units)
 
 
 def _last_line(text: Any) -> str:
@@ -138,14 +138,14 @@ def _trainings(root: Path, unreadable: list[Fault]) -> tuple[Training, ...]:
     return tuple(trainings)
 
 
-def _card(path: Path, unreadable: list[Fault]) -> dict[str, Any]:
+def _card(path: Path, unreadable: list[Fault]) -> StatedCard:
     try:
         card = read_value((read_regular(path, most=MOST_TEXT) or b"").decode(), source=path.name)
     except (RobenchError, UnicodeDecodeError) as error:
         got = error.got if isinstance(error, RobenchError) else str(error)
         unreadable.append(Fault(f"models/{path.parent.name}/{path.name}", f"got {got}"))
         return {}
-    return card if isinstance(card, dict) else {}
+    return stated_card(card)
 
 
 def _history(path: Path, unreadable: list[Fault]) -> tuple[dict[str, float], ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from reports.board.named_plugins import info_of
 from reports.board.run_folder import Training
+from robench.record.model_card import DataPart, NamedPart, StatedCard
 from robench.record.parts import RecordedTarget
 
 _UNKNOWN = {"", "none", "checkpoint"}
@@ -49,7 +50,7 @@ def background_of(target: RecordedTarget, trainings: Sequence[Training]) -> Back
     training, head = target.detail("training"), target.detail("head")
     checkpoint = target.details.get("checkpoint")
     cards = (one.card for one in trainings if checkpoint and one.card.get("sha256") == checkpoint)
-    card = next(cards, {})
+    card = next(cards, StatedCard())
     own = _dictionary(target.details.get("checkpoint_card"))
     parameters = card.get("parameters")
     stack = target.details.get("inference")
@@ -58,7 +59,7 @@ def background_of(target: RecordedTarget, trainings: Sequence[Training]) -> Back
     training_title = info.title if info else "" if training in _UNKNOWN else training
     defenses = [training_title, *map(str, filter(None, in_front))]
     architecture = target.detail("architecture") or str(
-        _dictionary(card.get("architecture")).get("name") or ""
+        card.get("architecture", NamedPart()).get("name") or ""
     )
     if ".py:" in architecture:  # of a user's file: its name, and not where it lies
         architecture = architecture.replace("\\", "/").rpartition("/")[2]
@@ -66,7 +67,7 @@ def background_of(target: RecordedTarget, trainings: Sequence[Training]) -> Back
         paper=_paper(training, head),
         architecture=architecture + (f" + {head}" if head not in {"", "linear"} else ""),
         parameters=parameters if type(parameters) is int and 0 <= parameters < 10**15 else None,
-        data=str(_dictionary(card.get("data")).get("title") or own.get("data") or ""),
+        data=str(card.get("data", DataPart()).get("title") or own.get("data") or ""),
         defense=" + ".join(filter(None, defenses))
         or ("weights from a file" if training == "checkpoint" else ""),
     )

@@ -11,6 +11,7 @@ from reports.board.identities import model_of
 from reports.board.run_folder import Training
 from reports.board.samples import Samples
 from reports.paper.published import data_sets
+from robench.record.model_card import DataPart, NamedPart, StatedCard
 from robench.record.schema import Record
 
 SOFTMAX, GRAPH, SVM = "softmax", "WNLL", "SVM"
@@ -37,7 +38,7 @@ class OurModel:
     images: tuple[str, str, str, int]
     samples: tuple[Samples, ...]
     details: Mapping[str, Any]
-    card: dict[str, Any]
+    card: StatedCard
     heads: dict[str, tuple[str, str]]
     checkpoints: dict[str, str]
 
@@ -73,24 +74,19 @@ class OurModel:
     def training(self) -> str:
         """Name of the defense plugin, `none`, or `checkpoint` where only the weights are known."""
         training = str(self.details.get("training") or "")
-        defense = self.card.get("defense")
-        if training in {"", "checkpoint"} and isinstance(defense, dict):
-            return str(defense.get("name") or training)
+        if training in {"", "checkpoint"}:
+            return str(self.card.get("defense", NamedPart()).get("name") or training)
         return training
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Options of the training, empty if unknown."""
-        defense = self.card.get("defense")
-        options = defense.get("options") if isinstance(defense, dict) else None
-        return options if isinstance(options, dict) else {}
+        return self.card.get("defense", NamedPart()).get("options", {})
 
     @property
     def training_images(self) -> int | None:
         """How many images with a label were trained on, None if unknown."""
-        data = self.card.get("data")
-        if not isinstance(data, dict):
-            return None
+        data: DataPart = self.card.get("data", {})
         images = data.get("images") if data.get("labelled") is None else data["labelled"]
         return images if isinstance(images, int) else None
 

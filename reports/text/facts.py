@@ -8,6 +8,7 @@ from typing import Any
 
 from reports.board.run_folder import Run, Training
 from robench.intake.user_code import is_reference, short_name
+from robench.record.model_card import NamedPart
 from robench.record.parts import RecordedTarget
 
 Fact = tuple[str, str]
@@ -55,15 +56,15 @@ def training_facts(done: Training) -> tuple[Fact, ...]:
     """Return what a model card says of a training, in the order a reader asks."""
     card = done.card
     facts: dict[str, object] = {}
-    for group, prefix in (("defense", ""), ("data", "data "), ("held_out", "held-out ")):
-        part = card.get(group)
-        if isinstance(part, dict):
-            options = part.get("options")
+    parts = (("defense", "", card.get("defense")), ("data", "data ", card.get("data")))
+    for group, prefix, part in (*parts, ("held_out", "held-out ", card.get("held_out"))):
+        if part is not None:
             facts[group if group == "defense" else prefix + "set"] = without_folders(
                 part.get("name") or part.get("title")
             )
             facts |= {f"{prefix}{name}": value for name, value in part.items() if name in _SHOWN}
-            facts |= options if isinstance(options, dict) and group == "defense" else {}
+            if group == "defense":
+                facts |= card.get("defense", NamedPart()).get("options", {})
     names = ("epoch", "epochs", "parameters", "seed", "seconds", "findings", "sha256")
     facts |= {_TITLES.get(name, name): card.get(name) for name in names}
     return tuple((name, plain(value)) for name, value in facts.items() if value not in (None, "", [], {}))

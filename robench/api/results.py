@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import inspect
 import io
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from robench import plugins
 from robench.api import html
@@ -19,12 +18,16 @@ from robench.plan.data_title import images_title
 from robench.plurals import counted
 from robench.recipe import build
 from robench.record.frame import frame_of
+from robench.record.plain_boards import PlainBoard, PlainRow, PlainShare, plain_tables
 from robench.record.schema import Record
 from robench.record.threat_summary import ThreatSummary
 from robench.visible_text import visible
 
 if TYPE_CHECKING:
     import pandas as pd
+
+MedianColumn = Literal["median_l2", "median_linf", "median_own"]
+"""What a row calls the median size of changes, by the norm of its board."""
 
 SHARES = ("clean", "white_box", "worst_case")
 
@@ -145,12 +148,9 @@ class Results:
             return html.text(repr(self))
         return "".join(_board(board) for board in self._boards())
 
-    def _boards(self) -> list[dict[str, Any]]:
+    def _boards(self) -> list[PlainBoard]:
         """Return the boards as plain data."""
-        boards: list[dict[str, Any]] = json.loads(plugins.find("reports", "json")().render(self.records))[
-            "boards"
-        ]
-        return boards
+        return plain_tables(self.records)["boards"]
 
 
 def _of_files(name: str) -> Any:
@@ -163,7 +163,7 @@ def _of_files(name: str) -> Any:
     return plugin
 
 
-def _board(board: dict[str, Any]) -> str:
+def _board(board: PlainBoard) -> str:
     """Return a board as an HTML table."""
     attacks = board["attacks"]
     power = ThreatSummary(board["norm"], float(board["eps"] or 0)).power(board["eps_text"])
@@ -187,12 +187,13 @@ def _board(board: dict[str, Any]) -> str:
     return html.table(caption, header, rows)
 
 
-def _median_column(board: dict[str, Any]) -> str:
+def _median_column(board: PlainBoard) -> MedianColumn:
     """Return under what name a row keeps the median size of changes in the norm of its board."""
-    return {"L2": "median_l2", "Linf": "median_linf"}.get(board["norm"], "median_own")
+    columns: dict[str, MedianColumn] = {"L2": "median_l2", "Linf": "median_linf"}
+    return columns.get(board["norm"], "median_own")
 
 
-def _answer(board: dict[str, Any]) -> str:
+def _answer(board: PlainBoard) -> str:
     """Return what came of the rows of a board in words: what stands, or how small a change is enough."""
     if not math.isinf(float(board["eps"] or 0)):
         return f"; robust under {board['norm']} {board['eps_text']}: {', '.join(map(_share, board['rows']))}"
@@ -204,22 +205,22 @@ def _answer(board: dict[str, Any]) -> str:
     return f"; median smallest {board['norm']} change: {', '.join(sizes)}"
 
 
-def _share(row: dict[str, Any]) -> str:
+def _share(row: PlainRow) -> str:
     """Return the worst case of a row in words."""
     return f"{visible(row['model'])} {_percent(row['worst_case'])} %{_doubt(row)}"
 
 
-def _doubt(row: dict[str, Any]) -> str:
+def _doubt(row: PlainRow) -> str:
     return " (in doubt)" if row["doubted"] else ""
 
 
-def _findings(row: dict[str, Any]) -> str:
+def _findings(row: PlainRow) -> str:
     """Return the codes of a row as the terminal shows them: those that are lifted stand in brackets."""
     rest = [code for code in row["findings"] if code not in row["standing"]]
     return ", ".join([*row["standing"], *([f"({', '.join(rest)})"] if rest else [])]) or "-"
 
 
-def _percent(share: dict[str, Any] | None, *, interval: bool = False) -> str:
+def _percent(share: PlainShare | None, *, interval: bool = False) -> str:
     """Return a share of the boards in percent, with its interval where that is wanted; a dash for none."""
     if not share or not share["n"]:
         return "-"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from robench import plugins
 from robench.api.attacked import Attacked
 from robench.api.benchmark_inputs import check_radius, missing_radius
 from robench.api.makers import Network, columns_of, make_attack, wrap
@@ -31,6 +29,7 @@ from robench.plan.radius import radius
 from robench.plurals import counted
 from robench.record.curves import size_column
 from robench.record.fresh_outcomes import outcomes
+from robench.record.plain_boards import plain_tables
 from robench.record.schema import Finding, Record, Status
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel
@@ -195,10 +194,10 @@ def _check_outputs(labels: Labels, columns: int) -> None:
 
 def _row_findings(records: Sequence[Record]) -> tuple[list[Finding], frozenset[str]]:
     """Return a board's doubts about clean images and attack, and the codes that put no row in doubt."""
-    boards = json.loads(plugins.find("reports", "json")().render(records))["boards"]
+    boards = plain_tables(records)["boards"]
     doubts = [doubt for board in boards for doubt in board["doubts"]]
     findings = [
-        Finding(**{name: doubt[name] for name in ("code", "evidence", "remedy")})
+        Finding(code=doubt["code"], evidence=doubt["evidence"], remedy=doubt["remedy"])
         for doubt in doubts
         if doubt["code"] in ROW_CODES
     ]

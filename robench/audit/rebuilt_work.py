@@ -29,8 +29,8 @@ _WORDS = {
 
 def failed_models(store: Store) -> dict[str, str]:
     """Return why models of the run could not be made, by name, as it says itself: they have no rows."""
-    failures = store.facts()[0].get("failed_models")
-    return {str(name): str(text) for name, text in failures.items()} if isinstance(failures, dict) else {}
+    failures = store.facts()[0].get("failed_models", {})
+    return {str(name): str(text) for name, text in failures.items()}
 
 
 def engine_of(store: Store) -> Engine:

@@ -99,7 +99,7 @@ def completeness_check(store: Store, expected: int | None = None) -> Check | Non
             says it.
     """
     facts, count = store.facts()[0], len(set(store.planned()))
-    total = int(facts.get("expected", 0)) if expected is None else expected
+    total = facts.get("expected", 0) if expected is None else expected
     if count >= total and (count or total):
         return None
     go_on = "give the command again that began it, which goes on where it stopped"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robench.cli.options import Options
 from robench.cli.session import interruptible
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from robench.plan.spec import Plan
     from robench.run.outcome import Outcome
     from robench.run.progress import Reporter
+    from robench.run.settings import Request
 
 
 def outcome_of(
@@ -22,8 +23,7 @@ def outcome_of(
     folder: Path,
     options: Options,
     *,
-    command: str,
-    asked: Mapping[str, Any],
+    request: Request,
     leave: Callable[[], object] | None = None,
     log: RunLog | None = None,
 ) -> Outcome:
@@ -34,8 +34,7 @@ def outcome_of(
         text: the configuration it was read from, kept verbatim.
         folder: where records are kept.
         options: of the command.
-        command: kept in the run's summary.
-        asked: the options that change the plan, kept so that the run can be repeated.
+        request: what the user typed and asked for, kept in the run's summary.
         leave: is called where it was interrupted, before the command ends.
         log: who is told numbers as they come.
 
@@ -54,10 +53,9 @@ def outcome_of(
             config_text=text,
             environment=options.environment,
             reporter=reporter,
-            command=command,
+            request=request,
             engine=options.engine,
             processes=processes,
-            asked=asked,
         )
 
     stop = processes.stop if processes else None

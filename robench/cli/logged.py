@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robench.cli.run_log import MLflowSink, RunLog, Sink, kind_and_place
 from robench.cli.trackio_log import TrackioSink
@@ -11,6 +12,7 @@ from robench.run.progress import ColumnAccuracy, Reporter
 
 if TYPE_CHECKING:
     from robench.plan.spec import Plan
+    from robench.record.plain_boards import PlainBoard
 
 
 def open_log(to: str | None, plan: Plan, folder: Path) -> RunLog | None:
@@ -122,7 +124,7 @@ def metric_name(accuracy: ColumnAccuracy) -> str:
     return f"{kind}/{threat.norm} {threat.eps:g}/{target}/{attack}{where}"
 
 
-def log_headlines(log: RunLog, boards: list[dict[str, Any]]) -> None:
+def log_headlines(log: RunLog, boards: Sequence[PlainBoard]) -> None:
     """Log the worst case of every row and its interval, as the boards of a run show them.
 
     Args:

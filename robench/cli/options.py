@@ -7,7 +7,7 @@ import functools
 import inspect
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -174,7 +174,7 @@ class Options:
         return plan
 
     @property
-    def asked(self) -> dict[str, Any]:
+    def asked(self) -> Mapping[str, object]:
         """What can change the plan or its bits, as `run.json` keeps it for a repetition."""
         return {
             "overrides": list(self.overrides or ()),

@@ -37,14 +37,16 @@ def rerun(
     """Repeat a run in a new folder and compare the records; exit code 1 where they differ."""
     from robench.record.repetition import differences_of
     from robench.record.store import Store, check_run, is_run
+    from robench.run.settings import Request
 
     check_run(run)
     folder = options.out or run.with_name(f"{run.name}-again")
     if is_run(folder):
         do = "Choose another with --out"
         raise ConfigError(where=str(folder), expected="a folder without a run", got="a run", do=do)
-    plan, text, request = _plan_of(run, config, options)
-    outcome = outcome_of(plan, text, folder, options, command=f"robench rerun {run.name}", asked=request)
+    plan, text, asked_options = _plan_of(run, config, options)
+    request = Request(command=f"robench rerun {run.name}", asked=asked_options)
+    outcome = outcome_of(plan, text, folder, options, request=request)
     comparison = differences_of(Store(run), Store(folder))
     for line in comparison.lines():
         typer.echo(one_line(line))

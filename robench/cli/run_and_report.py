@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from robench.plurals import counted
 if TYPE_CHECKING:
     from robench.cli.run_log import RunLog
     from robench.plan.spec import DataSpec, Plan, ThreatSpec
+    from robench.record.plain_boards import PlainBoard, PlainTables
     from robench.run.outcome import Outcome
 
 GATE_FAILED = 1
@@ -71,14 +73,15 @@ def tell_slips(plan: Plan) -> None:
 def _evaluate(
     plan: Plan, text: str, options: Options, folder: Path, log: RunLog | None, *, tell_configuration: bool
 ) -> None:
+    from robench.run.settings import Request
+
     plain = options.format == "text"
     outcome = outcome_of(
         plan,
         text,
         folder,
         options,
-        command=_command(),
-        asked=options.asked,
+        request=Request(command=_command(), asked=options.asked),
         leave=lambda: _report(folder, quiet=True),
         log=log,
     )
@@ -170,7 +173,7 @@ def _report(folder: Path, *, quiet: bool) -> list[Path]:
     return paths
 
 
-def _json(tables: dict[str, Any], outcome: Outcome, folder: Path, paths: list[Path]) -> str:
+def _json(tables: PlainTables, outcome: Outcome, folder: Path, paths: list[Path]) -> str:
     """Return what a run did and its boards as JSON text."""
     import json
 
@@ -186,21 +189,16 @@ def _json(tables: dict[str, Any], outcome: Outcome, folder: Path, paths: list[Pa
     return json.dumps({"schema": tables["schema"], "run": run, **tables}, indent=1, allow_nan=False)
 
 
-def _tables(folder: Path) -> dict[str, Any]:
+def _tables(folder: Path) -> PlainTables:
     """Return the boards of a run folder and the spread over seeds as plain JSON data; read every record."""
-    import json
-
-    from robench import plugins
+    from robench.record.plain_boards import plain_tables
     from robench.record.store import Store
 
     records = Store(folder).read_records(anew=True)
-    tables: dict[str, Any] = {"schema": 1, "boards": [], "over_seeds": []}
-    if records:
-        tables = json.loads(plugins.find("reports", "json")().render(records))
-    return tables
+    return plain_tables(records) if records else {"schema": 1, "boards": [], "over_seeds": []}
 
 
-def broken_certificates(boards: list[dict[str, Any]]) -> list[str]:
+def broken_certificates(boards: Sequence[PlainBoard]) -> list[str]:
     """Return a line for every model and board of which a certified image was broken all the same."""
     return [
         f"CERTIFICATE BROKEN: {doubt['model']}: {doubt['evidence']}. {doubt['remedy']}."
@@ -210,7 +208,7 @@ def broken_certificates(boards: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _doubts(boards: list[dict[str, Any]]) -> dict[str, set[str]]:
+def _doubts(boards: Sequence[PlainBoard]) -> dict[str, set[str]]:
     """Return which models are in doubt and why: a finding on clean images, or in every attack on it."""
     doubts: dict[str, set[str]] = {}
     for row in (row for board in boards for row in board["rows"] if row["doubted"]):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from robench.cli.console import one_line, printable
+
+if TYPE_CHECKING:
+    from robench.record.error_account import ErrorAccount
 
 TRACEBACK = "ROBENCH_TRACEBACK"
 """Variable of the environment that the option sets, so that every part of a command sees it."""
@@ -18,7 +20,7 @@ def is_asked_for() -> bool:
     return os.environ.get(TRACEBACK, "") not in {"", "0"}
 
 
-def traceback_in(account: Mapping[str, Any]) -> str:
+def traceback_in(account: ErrorAccount) -> str:
     """Return where a job failed, by its account; of an error that is not ours the account's text says it."""
     text = str(account.get("traceback") or "")
     error = str(account.get("error") or "")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from torch import nn
@@ -12,6 +12,27 @@ if TYPE_CHECKING:
     from robench.data.images import ImageSet
     from robench.model.interface import Model
     from robench.plan.spec import ModelSpec
+    from robench.record.model_card import WeightRemarks
+
+
+class Statistics(TypedDict):
+    """What a normalisation subtracts and divides by, a number for each channel."""
+
+    mean: list[float]
+    std: list[float]
+
+
+class NormalizeEntry(TypedDict, total=False):
+    """The key of a configuration for the model's first layer; empty where it has none."""
+
+    normalize: Statistics
+
+
+class PublishedEntry(NormalizeEntry):
+    """What a configuration says of a network with published weights."""
+
+    architecture: str
+    checkpoint: str
 
 
 class Builder(Protocol):
@@ -37,7 +58,7 @@ class Builder(Protocol):
         """
         ...
 
-    def published(self, name: str, *, root: Path | None, download: bool, where: str) -> dict[str, Any]:
+    def published(self, name: str, *, root: Path | None, download: bool, where: str) -> PublishedEntry:
         """Return what a configuration says of a network by name with published weights.
 
         Args:
@@ -45,9 +66,6 @@ class Builder(Protocol):
             root: folder of data sets and checkpoints, None for none.
             download: whether the network may be used.
             where: for messages.
-
-        Returns:
-            `architecture`, `checkpoint` and, where it is known, `normalize`.
 
         Raises:
             ConfigError: no such network, or its weights are not here; says how to get them.
@@ -61,7 +79,7 @@ class Builder(Protocol):
         *,
         sha256: str | None,
         key: str | None = None,
-        remarks: Callable[[dict[str, Any]], None] | None = None,
+        remarks: Callable[[WeightRemarks], None] | None = None,
     ) -> str:
         """Load weights in place and return the SHA-256 of the file.
 
@@ -77,7 +95,7 @@ class Builder(Protocol):
         """
         ...
 
-    def save(self, network: nn.Module, path: Path, *, card: dict[str, Any]) -> str:
+    def save(self, network: nn.Module, path: Path, *, card: Mapping[str, object]) -> str:
         """Write weights (safetensors, atomically) and return the SHA-256 of the file.
 
         Raises:

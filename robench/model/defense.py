@@ -5,10 +5,10 @@ No torch at import.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from robench.recipe import Info
 
@@ -55,7 +55,7 @@ class TrainingContext:
     seed: int
     device: str
     state: Path | None
-    identity: dict[str, Any]
+    identity: Mapping[str, object]
     progress: Callable[[dict[str, float]], None]
     history: Path | None = None
     last: Callable[[dict[str, Tensor]], None] | None = None

@@ -7,10 +7,10 @@ folder alone. No torch here.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from robench.errors import StorageError
 from robench.record.files import write_atomic
@@ -104,6 +104,17 @@ class FeatureSnapshot:
     reason: str = ""
 
 
+class Header(TypedDict, total=False):
+    """What a file says beside its arrays: of which records, and the rest of `Cloud` and `Nearest`."""
+
+    version: int
+    units: list[str]
+    reason: str
+    classes: list[int]
+    choice: str
+    template: int
+
+
 # Name to dtype and shape; a letter is a size that must be the same wherever it stands.
 _CLOUD: dict[str, tuple[str, str]] = {
     "index": ("int64", "M"),
@@ -137,15 +148,15 @@ def write_snapshot(path: Path, geometry: FeatureSnapshot) -> None:
     from safetensors.numpy import save
 
     tensors: dict[str, NDArray[Any]] = {}
-    about: dict[str, Any] = {"version": VERSION, "units": list(geometry.units), "reason": geometry.reason}
+    about: Header = {"version": VERSION, "units": list(geometry.units), "reason": geometry.reason}
     for part, layout, prefix in ((geometry.cloud, _CLOUD, "cloud"), (geometry.nearest, _NEAREST, "nearest")):
         if part is not None:
             arrays = {name: getattr(part, name) for name in layout}
             tensors |= {f"{prefix}.{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
     if geometry.cloud:
-        about |= {"classes": list(geometry.cloud.classes), "choice": geometry.cloud.choice}
+        about["classes"], about["choice"] = list(geometry.cloud.classes), geometry.cloud.choice
     if geometry.nearest:
-        about |= {"template": geometry.nearest.template}
+        about["template"] = geometry.nearest.template
     write_atomic(path, sealed_tensors(save(tensors, unsealed_notes({"geometry": json.dumps(about)}))))
 
 
@@ -172,12 +183,12 @@ def read_snapshot(path: Path) -> FeatureSnapshot:
         got = about.get("version") if isinstance(about, dict) else about
         raise _broken(path, f"version {got!r}, not {VERSION}")
     try:
-        return _checked(about, tensors)
+        return _checked(cast("Header", about), tensors)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise _broken(path, str(error)) from None
 
 
-def _checked(about: dict[str, Any], tensors: dict[str, Any]) -> FeatureSnapshot:
+def _checked(about: Header, tensors: Mapping[str, NDArray[Any]]) -> FeatureSnapshot:
     """Return the geometry of a file's parts; whatever does not fit together raises."""
     cloud = nearest = None
     if arrays := _arrays(tensors, "cloud", _CLOUD):
@@ -196,7 +207,9 @@ def _checked(about: dict[str, Any], tensors: dict[str, Any]) -> FeatureSnapshot:
     )
 
 
-def _arrays(tensors: dict[str, Any], prefix: str, layout: dict[str, tuple[str, str]]) -> dict[str, Any]:
+def _arrays(
+    tensors: Mapping[str, NDArray[Any]], prefix: str, layout: Mapping[str, tuple[str, str]]
+) -> dict[str, NDArray[Any]]:
     """Return the arrays of a part by name, none if the file has no such part."""
     if not any(name.startswith(f"{prefix}.") for name in tensors):
         return {}

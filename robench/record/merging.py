@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from robench.errors import ConfigError, StorageError
 from robench.record.files import copy_atomic, read_text
 from robench.record.journal import KEY
 from robench.record.repetition import unit_name
+from robench.record.run_facts import RunFacts
 from robench.record.schema import Record
 from robench.record.store import Store, check_run, is_run
 
@@ -151,13 +152,11 @@ def _copy_files(source: Path, target: Path) -> None:
             copy_atomic(path, copy)
 
 
-def _expected(summaries: list[dict[str, Any]]) -> int:
-    return max((int(summary.get("expected", 0)) for summary in summaries), default=0)
+def _expected(summaries: Sequence[RunFacts]) -> int:
+    return max((summary.get("expected", 0) for summary in summaries), default=0)
 
 
-def _summary(
-    summaries: list[dict[str, Any]], keys: list[str], models: set[str], *, whole: bool
-) -> dict[str, Any]:
+def _summary(summaries: Sequence[RunFacts], keys: list[str], models: set[str], *, whole: bool) -> RunFacts:
     """Return what `run.json` says of the parts together; `models` are those with a record."""
     failed_jobs: dict[str, list[str]] = {}
     for summary in summaries if not whole else ():  # else another part has done what failed in one
@@ -172,11 +171,7 @@ def _summary(
     has_failures = bool(failed_jobs or failed_models)
     return {
         **summaries[0],
-        **{
-            name: _together([one[name] for one in summaries if name in one])
-            for name in _MADE_WITH
-            if any(name in one for one in summaries)
-        },
+        **_made_with(summaries),
         "status": "failed jobs" if has_failures else "finished" if whole else "interrupted",
         "units": keys,
         "expected": _expected(summaries),
@@ -184,6 +179,16 @@ def _summary(
         "failed_jobs": failed_jobs,
         "geometry": [],
     }
+
+
+def _made_with(summaries: Sequence[Mapping[str, Any]]) -> RunFacts:
+    """Return what `run.json` says of how the parts were made."""
+    together = {
+        name: _together([one[name] for one in summaries if name in one])
+        for name in _MADE_WITH
+        if any(name in one for one in summaries)
+    }
+    return cast("RunFacts", together)
 
 
 def _together(values: list[Any]) -> Any:

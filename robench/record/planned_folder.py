@@ -14,22 +14,16 @@ from robench.record.files import MOST_TEXT, read_regular
 from robench.record.folder import Fault, RunFolder
 from robench.record.journal import (
     JOURNAL,
-    KEY,
     append_key,
     derived_files,
     read_journal,
     write_journal,
 )
 from robench.record.planned import PlannedRun, planned_run
-from robench.record.strict_json import described
+from robench.record.run_facts import RunFacts, run_facts
 
 FINAL = ("finished", "failed jobs")
 """What `run.json` says of a run that came to its end."""
-
-_FACTS = {
-    "name": str, "status": str, "units": list, "expected": int, "failed_models": dict, "geometry": list,
-    "failed_jobs": dict, "plan": str,
-}  # fmt: skip
 
 
 class PlannedFolder(RunFolder):
@@ -63,7 +57,8 @@ class PlannedFolder(RunFolder):
         if facts.get("plan") != digest:
             self._make_way("run.json")
             name = str(plan.get("name", ""))
-            self.write_json("run.json", {"name": name, "status": "running", "units": [], "plan": digest})
+            beginning: RunFacts = {"name": name, "status": "running", "units": [], "plan": digest}
+            self.write_json("run.json", beginning)
         self._make_way(JOURNAL)
         done_keys = keys if journal == digest else facts.get("units", [])
         write_journal(self.root, digest, done_keys)
@@ -129,7 +124,7 @@ class PlannedFolder(RunFolder):
         except (ValueError, RecursionError):
             return None
 
-    def facts(self) -> tuple[dict[str, Any], list[Fault]]:
+    def facts(self) -> tuple[RunFacts, list[Fault]]:
         """Return what `run.json` says, without what is of a wrong type, and a line for each such thing."""
         try:
             facts = self.read_json("run.json")
@@ -137,19 +132,9 @@ class PlannedFolder(RunFolder):
             return {}, [Fault.of("run.json", error)]
         if facts is None and not os.path.lexists(self.root / "run.json"):
             return {}, []
-        if not isinstance(facts, dict):
-            return {}, [Fault("run.json", f"expected an object, got {described(facts)}")]
-        wrong = {name for name, kind in _FACTS.items() if name in facts and type(facts[name]) is not kind}
-        faults = [Fault("run.json", f"a wrong type in the field `{name}`") for name in sorted(wrong)]
-        good = {name: value for name, value in facts.items() if name not in wrong}
-        for name in good.keys() & {"units", "geometry"}:
-            strange = [key for key in good[name] if not (isinstance(key, str) and KEY.fullmatch(key))]
-            if strange:
-                good[name] = [key for key in good[name] if key not in strange]
-            faults += [Fault("run.json", f"no key in `{name}`: {described(key)}") for key in strange[:10]]
-        return good, faults
+        return run_facts(facts)
 
-    def planned(self, facts: dict[str, Any] | None = None) -> list[str]:
+    def planned(self, facts: RunFacts | None = None) -> list[str]:
         """Return the finished keys of the plan in the folder; in one of an earlier version, of its last run.
 
         They are in `run.json` if that is of this plan and final, else in the journal. A folder can hold units
@@ -163,7 +148,7 @@ class PlannedFolder(RunFolder):
             StorageError: an older folder cannot be listed.
         """
         facts, digest = self.facts()[0] if facts is None else facts, self.plan_digest()
-        units: list[str] | None = facts.get("units")
+        units = facts.get("units")
         own = units is not None and "plan" in facts and digest in {facts["plan"], None}
         if own and facts.get("status") in FINAL:
             return units or []

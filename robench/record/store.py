@@ -25,12 +25,13 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robench.errors import StorageError
 from robench.record.column_cache import RecentColumns
 from robench.record.columns import Columns
 from robench.record.completeness import noting_failed
+from robench.record.error_account import ErrorAccount, error_account
 from robench.record.files import read_json, write_atomic, write_new
 from robench.record.folder import Fault, check_run, is_run
 from robench.record.index import FEWEST, MANY, Index
@@ -38,6 +39,7 @@ from robench.record.journal import JOURNAL, read_journal
 from robench.record.planned import PlannedRun
 from robench.record.planned_folder import PlannedFolder
 from robench.record.record_file import read_record
+from robench.record.run_facts import RunFacts
 from robench.record.schema import Record
 from robench.record.seal import sealed_text
 
@@ -152,7 +154,7 @@ class Store(PlannedFolder):
             break
         self.forget_error(record.key)
 
-    def write_error(self, key: str, account: dict[str, Any]) -> None:
+    def write_error(self, key: str, account: ErrorAccount) -> None:
         """Write why a unit failed.
 
         Raises:
@@ -165,13 +167,9 @@ class Store(PlannedFolder):
             account = {**account, "plan": digest}
         write_atomic(path, json.dumps(account, indent=1, default=str) + "\n")
 
-    def read_error(self, key: str) -> dict[str, Any]:
+    def read_error(self, key: str) -> ErrorAccount:
         """Return the account of a failed unit or job; {} where there is none that can be read."""
-        try:
-            account = read_json(self.error(key))
-        except StorageError:
-            return {}
-        return account if isinstance(account, dict) else {}
+        return _account(self.error(key)) or {}
 
     def readable(self, *, index: bool = False) -> tuple[list[Record], list[Fault]]:
         """Return the records of the plan that can be read, and a line for everything that cannot.
@@ -248,25 +246,30 @@ class Store(PlannedFolder):
                 records.append(record)
         return noting_failed(records, self._failed_jobs(facts))
 
-    def _failed_jobs(self, facts: dict[str, Any]) -> dict[str, list[str]]:
+    def _failed_jobs(self, facts: RunFacts) -> dict[str, list[str]]:
         """Return the titles of the jobs that failed when the plan ran last, by the model that lacks them."""
         if facts.get("plan") not in {None, self.plan_digest()}:
             return {}
         failures = facts.get("failed_jobs", {})
         return {str(k): [str(title) for title in v] for k, v in failures.items() if isinstance(v, list)}
 
-    def read_errors(self) -> dict[str, dict[str, Any]]:
+    def read_errors(self) -> dict[str, ErrorAccount]:
         """Return the accounts of failed units of the plan by key; an unreadable one says so."""
         digest = self.plan_digest()
-        accounts: dict[str, dict[str, Any]] = {}
+        accounts: dict[str, ErrorAccount] = {}
         for path in sorted((self.root / "errors").glob("*.json")):
             if path.name[0] == ".":
                 continue
-            try:
-                account = read_json(path)
-            except StorageError:
-                account = None
-            if isinstance(account, dict) and account.pop("plan", digest) != digest:
+            account = _account(path)
+            if account is not None and account.pop("plan", digest) != digest:
                 continue  # it failed for the plan before
-            accounts[path.stem] = account if isinstance(account, dict) else {"error": "unreadable account"}
+            accounts[path.stem] = {"error": "unreadable account"} if account is None else account
         return accounts
+
+
+def _account(path: Path) -> ErrorAccount | None:
+    """Return the account in a file, None where there is none that can be read."""
+    try:
+        return error_account(read_json(path))
+    except StorageError:
+        return None

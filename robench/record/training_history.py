@@ -25,6 +25,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from robench.plurals import counted
 from robench.record.files import write_atomic
@@ -32,7 +33,7 @@ from robench.record.statistics import wilson
 
 Row = Mapping[str, float]
 
-UNCHANGED = "unchanged_parameters"
+UNCHANGED: Final = "unchanged_parameters"
 """Of a training that changed none: their number, on the card of its weights and in the model's details."""
 
 COLUMNS = (

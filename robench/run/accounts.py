@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from robench.record.error_account import ErrorAccount
 from robench.record.store import Store
 from robench.run.job_queue import Task
 from robench.run.outcome import Summary
@@ -60,5 +61,5 @@ class Accounts:
 
     def write(self, task: Task, reason: str) -> None:
         """Write down why a job failed, and how often it has ended its worker."""
-        account = {"job": task.note.title, "error": reason, "kills": task.kills}
+        account: ErrorAccount = {"job": task.note.title, "error": reason, "kills": task.kills}
         self.store.write_error(task.note.name, account)

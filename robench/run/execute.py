@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from robench.engines import Engine
 from robench.errors import ConfigError
@@ -20,7 +19,7 @@ from robench.run.leases import Leases
 from robench.run.model_accounts import keep_tracebacks, settle_accounts
 from robench.run.outcome import Outcome, Summary
 from robench.run.progress import QUIET, Reporter
-from robench.run.settings import Environment
+from robench.run.settings import Environment, Request
 from robench.run.supervisor import Supervisor
 from robench.run.worker_process import ThisMachine
 
@@ -32,10 +31,9 @@ def execute(
     config_text: str,
     environment: Environment,
     reporter: Reporter = QUIET,
-    command: str = "",
+    request: Request | None = None,
     engine: Engine = "auto",
     processes: Processes | None = None,
-    asked: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Run a plan in a folder; the same call again does only what is missing.
 
@@ -45,11 +43,10 @@ def execute(
         config_text: the configuration as the user wrote it, kept verbatim.
         environment: where it is done, and what it may do there.
         reporter: who is told.
-        command: what the user typed, kept for readers.
+        request: what the user asked for beside the plan; None where nobody typed anything.
         engine: how attacks ask networks; see `robench.engines`.
         processes: the worker processes that do it, so that a model that dies, hangs or eats memory costs its
             own jobs only; None does everything in this process, and nobody else may use the folder.
-        asked: options that can change the plan or its bits, kept for a repetition.
 
     Raises:
         RobenchError: the plan cannot be run here (nothing was evaluated), or the disk refused.
@@ -57,7 +54,8 @@ def execute(
     """
     start = time.perf_counter()
     store = Store(out, told=reporter.finding)
-    summary = Summary(plan=plan, command=command, asked=dict(asked or {}))
+    request = request or Request()
+    summary = Summary(plan=plan, command=request.command, asked=dict(request.asked))
     judging = 0.0
     alone = processes is None or environment.force
     check: Callable[[], None] = partial(processes.stop.check, working=False) if processes else lambda: None

@@ -17,6 +17,7 @@ from robench.data.images import ImageSet
 from robench.errors import RobenchError, StorageError
 from robench.intake.code_places import traceback_of
 from robench.model.out_of_memory import SMALLER_SHARD, is_out_of_memory, reason_of
+from robench.record.error_account import ErrorAccount
 from robench.record.feature_snapshot import FeatureSnapshot, read_snapshot, write_snapshot
 from robench.record.files import write_atomic
 from robench.record.schema import Record
@@ -263,7 +264,7 @@ class FolderKeeper:
         self.failures += 1
         if model:
             self.failed_jobs.setdefault(model, []).append(title)
-        account = {"job": title, "error": text}
+        account: ErrorAccount = {"job": title, "error": text}
         if isinstance(error, RobenchError) and error.__cause__ is not None:
             account["traceback"] = traceback_of(error)
         self.store.write_error(key, account)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from robench.attack.craft import check_attack
 from robench.attack.norms import norm_named
 from robench.attack.threat import Goal, ThreatModel
 from robench.attack.user_attacks import attack_named
 from robench.engines import Engine
-from robench.machine import hardware, versions
+from robench.machine import MadeWith, hardware, versions
 from robench.model.tested_network import networks_under_test
 from robench.plan.bounds import method_of
 from robench.plan.named_code import check_allowed
@@ -98,7 +97,7 @@ class Layout:
 
     work: Work
     failed_models: dict[str, str]
-    facts: dict[str, Any]
+    facts: MadeWith
     seconds_per_image: float
 
 
@@ -152,5 +151,5 @@ def lay_out(
     keeper = FolderKeeper(store)
     for shard in work.shards():
         keeper.keep_images(shard.digest, shard.data)
-    facts = {"versions": versions(), **hardware(environment.device)}
+    facts: MadeWith = {"versions": versions(), **hardware(environment.device)}
     return Layout(work=work, failed_models=workshop.failures, facts=facts, seconds_per_image=pace)

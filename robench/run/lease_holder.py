@@ -7,7 +7,31 @@ import os
 import socket
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
+
+
+class Holder(TypedDict):
+    """What tells a process from any other: its machine, its number there, and when it was started."""
+
+    machine: str
+    pid: int
+    since: str
+
+
+class Lease(TypedDict, total=False):
+    """What a lease says. What is read may hold anything under these names.
+
+    Attributes:
+        machine: of its holder; `pid` and `since` tell which process there.
+        plan: hash of what its holder does, where it takes part in a run folder.
+        alone: whether nobody else may take part then.
+    """
+
+    machine: object
+    pid: object
+    since: object
+    plan: object
+    alone: object
 
 
 @cache
@@ -20,7 +44,7 @@ def machine() -> str:
     return " ".join(parts)
 
 
-def this_process() -> dict[str, Any]:
+def this_process() -> Holder:
     """Return what tells this process from any other, on this machine or elsewhere."""
     return {"machine": machine(), "pid": os.getpid(), "since": _birth(os.getpid())}
 
@@ -33,14 +57,14 @@ def _birth(pid: int) -> str:
         return ""
 
 
-def is_here(facts: dict[str, Any]) -> bool:
+def is_here(lease: Lease) -> bool:
     """Tell whether the process that took a lease runs on this machine.
 
     Args:
-        facts: what the lease says; see `this_process`.
+        lease: what it says.
     """
-    pid = facts.get("pid")
-    if facts.get("machine") != machine() or not isinstance(pid, int) or pid <= 0:
+    pid = lease.get("pid")
+    if lease.get("machine") != machine() or not isinstance(pid, int) or pid <= 0:
         return False
     try:
         os.kill(pid, 0)
@@ -48,4 +72,4 @@ def is_here(facts: dict[str, Any]) -> bool:
         return False
     except PermissionError:
         pass
-    return _birth(pid) == facts.get("since")
+    return _birth(pid) == lease.get("since")

@@ -15,12 +15,12 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from robench.errors import ConfigError, RobenchError, StorageError
 from robench.record.files import read_json
 from robench.run.folder_lock import locked
-from robench.run.lease_holder import is_here, machine, this_process
+from robench.run.lease_holder import Lease, is_here, machine, this_process
 
 STALE = 60.0
 """Seconds without a heartbeat after which a lease of another machine counts as abandoned."""
@@ -113,10 +113,10 @@ class Leases:
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.lease"
 
-    def _write(self, path: Path, facts: dict[str, Any]) -> bool:
+    def _write(self, path: Path, terms: Lease) -> bool:
         """Make the file of a lease, whole, unless there is one; tell whether it was made."""
         temporary = self._folder / f".{secrets.token_hex(8)}.new"
-        text = json.dumps({**this_process(), **facts})
+        text = json.dumps({**this_process(), **terms})
         try:
             try:
                 temporary.write_text(text, "utf-8")
@@ -150,18 +150,18 @@ class Leases:
             expected, got = "to take over an abandoned lease", error.strerror or str(error)
             raise StorageError(where=str(path), expected=expected, got=got, do="Delete it") from error
 
-    def _others(self) -> Iterator[dict[str, Any]]:
+    def _others(self) -> Iterator[Lease]:
         for path in self._folder.glob("run-*.lease"):
             if path.stem == self._me:
                 continue
-            facts = _facts(path)
+            lease = _lease(path)
             # A process of this machine that is stopped (Ctrl-Z) makes no heartbeat, but it may go on later.
-            if is_here(facts) or not self._abandoned(path):
-                yield facts
+            if is_here(lease) or not self._abandoned(path):
+                yield lease
             else:
                 self._remove(path)
 
-    def _refuse(self, other: dict[str, Any], plan: str, *, alone: bool) -> None:
+    def _refuse(self, other: Lease, plan: str, *, alone: bool) -> None:
         where = str(self._folder.parent)
         if alone or other.get("alone"):
             raise ConfigError(
@@ -180,8 +180,8 @@ class Leases:
 
     def _abandoned(self, path: Path) -> bool:
         """Tell whether the holder of a lease is dead, or has not been heard of for too long."""
-        facts = _facts(path)
-        if facts.get("machine") == machine() and not is_here(facts):
+        lease = _lease(path)
+        if lease.get("machine") == machine() and not is_here(lease):
             return True
         now = self._now()
         try:
@@ -252,10 +252,10 @@ def _named(temporary: Path, path: Path, text: str) -> None:
                 raise
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def _lease(path: Path) -> Lease:
     """Return what a lease says, {} where it is gone or no lease; a FIFO in its place is not waited for."""
     try:
-        facts = read_json(path, most=MOST)
+        content = read_json(path, most=MOST)
     except StorageError:
         return {}
-    return facts if isinstance(facts, dict) else {}
+    return cast("Lease", content) if isinstance(content, dict) else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from robench.plan.spec import content_hash
+from robench.record.error_account import ErrorAccount
 from robench.record.store import Store
 
 
@@ -20,7 +21,7 @@ def keep_tracebacks(store: Store, failures: Mapping[str, str], tracebacks: Mappi
         StorageError: the disk refused.
     """
     for name, text in tracebacks.items():
-        account = {**_account(name, failures[name]), "traceback": text}
+        account: ErrorAccount = {**_account(name, failures[name]), "traceback": text}
         store.write_error(account_key(name), account)
 
 
@@ -41,9 +42,9 @@ def settle_accounts(store: Store, names: Iterable[str], failures: Mapping[str, s
             store.forget_error(key)
             continue
         before = store.read_error(key)
-        details = before if before.get("error") == failures[name] else {}
+        details = before if before.get("error") == failures[name] else ErrorAccount()
         store.write_error(key, {**details, **_account(name, failures[name])})
 
 
-def _account(name: str, text: str) -> dict[str, str]:
+def _account(name: str, text: str) -> ErrorAccount:
     return {"job": f"model {name}", "model": name, "error": text}

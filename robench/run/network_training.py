@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robench.data.images import ImageSet
 from robench.errors import JobError, RobenchError
@@ -21,9 +21,14 @@ from robench.plan.spec import ModelSpec, Plan
 from robench.plurals import counted
 from robench.randomness import seed_from
 from robench.record.training_history import robust_overfitting, seconds_of, unchanged_text, write_history
+from robench.run.finished_training import FinishedTraining
 from robench.run.progress import Reporter
 from robench.run.settings import Environment
-from robench.run.training_folder import STATE, abandon, begin, model_card
+from robench.run.training_folder import STATE, abandon, begin
+from robench.run.training_identity import TrainingIdentity
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LAST = "last.safetensors"
 """The weights of a training's last epoch, beside the chosen ones."""
@@ -36,7 +41,7 @@ class NetworkTraining:
     Attributes:
         plan: whose model it is.
         spec: the model; it has a training.
-        identity: plain JSON that names everything that can change the trained weights.
+        identity: everything that can change the trained weights.
         path: where these will lie, in the folder of the training.
         defense: what trains.
         environment: where it is done; its device is resolved.
@@ -46,7 +51,7 @@ class NetworkTraining:
 
     plan: Plan
     spec: ModelSpec
-    identity: dict[str, Any]
+    identity: TrainingIdentity
     path: Path
     defense: Defense
     environment: Environment
@@ -67,18 +72,19 @@ class NetworkTraining:
         if not defense.info.uses_unlabelled:
             data = data.labelled()
         self.reporter.stage(
-            f"training {spec.name}: {identity['defense']} on {counted(len(data), 'image')} of {data.name}"
+            f"training {spec.name}: {identity.defense} on {counted(len(data), 'image')} of {data.name}"
         )
         if self.environment.force:
             abandon(path.parent, spec.name)
         begin(path.parent, identity)
-        state, file, last = path.parent / STATE, path.parent / "history.csv", dict[str, Any]()
+        state, file = path.parent / STATE, path.parent / "history.csv"
+        last: dict[str, Tensor] = {}
         goes_on = state.is_file()
         context = TrainingContext(
             seed=seed_from(self.plan.seed, "train"),
             device=self.environment.device,
             state=state,
-            identity=identity,
+            identity=identity.to_json(),
             progress=self._progress(goes_on=goes_on),
             history=file,
             last=last.update,
@@ -104,8 +110,7 @@ class NetworkTraining:
         if history and not file.is_file():  # robench's own defenses write it after every epoch
             write_history(file, history)
         unchanged_count = before.unchanged(module, defense)
-        card = partial(
-            model_card,
+        training = FinishedTraining(
             plan=self.plan,
             spec=spec,
             identity=identity,
@@ -119,9 +124,9 @@ class NetworkTraining:
         if last:
             weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
             module.load_state_dict(last)
-            self.builder.save(module, path.with_name(LAST), card=card(kind="last"))
+            self.builder.save(module, path.with_name(LAST), card=training.card("last"))
             module.load_state_dict(weights)
-        digest = self.builder.save(module, path, card=card(kind="chosen"))
+        digest = self.builder.save(module, path, card=training.card("chosen"))
         state.unlink(missing_ok=True)
         no_change = unchanged_text(unchanged_count) if unchanged_count else ""
         for doubt in filter(None, (robust_overfitting(history), no_change)):

@@ -16,14 +16,16 @@ from robench.model.defense import Defense
 from robench.model.trained import BeforeTraining
 from robench.model.user_defenses import code_of, defense_of
 from robench.plan.data_root import located
-from robench.plan.spec import SCHEMA, DataSpec, ModelSpec, Plan, TrainSpec, content_hash, to_json
+from robench.plan.spec import DataSpec, ModelSpec, Plan, TrainSpec
 from robench.randomness import seed_from
+from robench.record.model_card import WeightRemarks
 from robench.record.training_history import UNCHANGED, unchanged_text
 from robench.run.network_training import NetworkTraining
 from robench.run.progress import Reporter
 from robench.run.radius_checks import warn_of_wide_training
 from robench.run.settings import Environment
 from robench.run.training_folder import WEIGHTS, refuse_changed
+from robench.run.training_identity import TrainingIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ class Network:
     """
 
     module: Any
-    facts: dict[str, Any]
-    remarks: dict[str, Any]
+    facts: dict[str, str]
+    remarks: WeightRemarks
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,7 +101,7 @@ class Networks:
 
     def weights(self, spec: ModelSpec) -> Path:
         """Return where the trained weights of a model lie, or will lie."""
-        key = content_hash(self._identity(spec))
+        key = self._identity(spec).digest()
         return self.folder / f"{spec.name}-{key[:12]}" / WEIGHTS
 
     def untrained(self) -> list[str]:
@@ -126,25 +128,24 @@ class Networks:
     def _to_train(self, spec: ModelSpec) -> bool:
         return self.environment.force or not self.weights(spec).is_file()
 
-    def _identity(self, spec: ModelSpec) -> dict[str, Any]:
-        """Return plain JSON that names everything that can change the trained weights."""
+    def _identity(self, spec: ModelSpec) -> TrainingIdentity:
+        """Return everything that can change the trained weights."""
         train = spec.train
         assert train is not None
         name = train.defense.name
-        return {
-            "schema": SCHEMA,
-            "architecture": to_json(spec.architecture),
-            "buffer": spec.buffer,
-            "normalize": to_json(spec.normalize),
-            "defense": short_name(name) if is_reference(name) else name,
-            "options": recipe.identity_of(self._defense(train)),
-            "data": to_json(train.data),
-            "shape": list(self.shape),
-            "classes": self.classes,
-            "seed": self.plan.seed,
-            **self.builder.code(spec),
-            **code_of(name, trust_code=self.environment.trust_code, where=train.defense.where),
-        }
+        defense_code = code_of(name, trust_code=self.environment.trust_code, where=train.defense.where)
+        return TrainingIdentity(
+            architecture=spec.architecture,
+            buffer=spec.buffer,
+            normalize=spec.normalize,
+            defense=short_name(name) if is_reference(name) else name,
+            options=recipe.identity_of(self._defense(train)),
+            data=train.data,
+            shape=self.shape,
+            classes=self.classes,
+            seed=self.plan.seed,
+            code={**self.builder.code(spec), **defense_code},
+        )
 
     def _defense(self, train: TrainSpec) -> Defense:
         defense: Defense = defense_of(train.defense, trust_code=self.environment.trust_code)
@@ -162,8 +163,8 @@ class Networks:
 
     def _new(self, spec: ModelSpec) -> Network:
         module = self.fresh(spec)
-        remarks: dict[str, Any] = {}
-        facts: dict[str, Any] = {
+        remarks: WeightRemarks = {}
+        facts = {
             "architecture": spec.architecture.name if spec.architecture else "",
             "training": "none",
             **self.builder.code(spec),
@@ -183,17 +184,16 @@ class Networks:
                 facts["checkpoint"], unchanged_count = self._train(spec, spec.train, module)
             else:
                 facts["checkpoint"], unchanged_count = self._found(spec, spec.train, module)
-            remarks |= {UNCHANGED: unchanged_count} if unchanged_count else {}
+            if unchanged_count:
+                remarks[UNCHANGED] = unchanged_count
         return Network(module, facts, remarks)
 
     def _found(self, spec: ModelSpec, train: TrainSpec, module: Any) -> tuple[str, int]:
         """Load the weights of an earlier training; return what `_train` does."""
-        before, card_remarks = BeforeTraining.of(module), dict[str, Any]()
+        before, card_remarks = BeforeTraining.of(module), WeightRemarks()
         digest = self.builder.load(module, self.weights(spec), sha256=None, remarks=card_remarks.update)
         # An older card does not tell it, and another version of torch may draw other first weights.
-        unchanged_count = int(card_remarks.get(UNCHANGED, 0)) or before.unchanged(
-            module, self._defense(train)
-        )
+        unchanged_count = card_remarks.get(UNCHANGED, 0) or before.unchanged(module, self._defense(train))
         doubt = f"; {unchanged_text(unchanged_count)}" if unchanged_count else ""
         self.reporter.stage(f"{spec.name}: weights found, not trained again{doubt}")
         return digest, unchanged_count

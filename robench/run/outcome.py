@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from robench.machine import MadeWith
 from robench.plan.spec import Plan, content_hash
+from robench.record.run_facts import RunFacts
 from robench.run.progress import Finished
 
 
@@ -55,9 +57,9 @@ class Summary:
 
     plan: Plan
     command: str
-    asked: dict[str, Any] = field(default_factory=dict)
+    asked: Mapping[str, object] = field(default_factory=dict)
     expected: int = 0
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: MadeWith = field(default_factory=MadeWith)
     failed_models: dict[str, str] = field(default_factory=dict)
     failed_jobs: dict[str, list[str]] = field(default_factory=dict)
     failures: int = 0
@@ -94,7 +96,7 @@ class Summary:
             replaced=self.replaced,
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> RunFacts:
         """Return it as plain JSON."""
         return {
             "name": self.plan.name,

@@ -1,14 +1,28 @@
-"""How a run is done, and where: two values instead of a dozen parameters. No torch here."""
+"""How a run is done, where, and on whose word: a few values instead of a dozen parameters. No torch here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from robench.engines import Engine, check_engine
 from robench.errors import ConfigError
 from robench.machine import resolve_device
 from robench.plan.spec import DRAWS, Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user asked for beside the plan, kept in the run's summary.
+
+    Attributes:
+        command: what was typed, for readers.
+        asked: options that can change the plan or its bits, for a repetition.
+    """
+
+    command: str = ""
+    asked: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

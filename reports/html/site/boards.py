@@ -44,6 +44,21 @@ class SiteBoard:
     drawings: tuple[Drawing, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownModels:
+    """What is known of the models of all boards.
+
+    Attributes:
+        backgrounds: of each, by identity.
+        runs: those that measured it, by identity.
+        names: all that runs give it, by fingerprint.
+    """
+
+    backgrounds: Mapping[str, Background]
+    runs: Mapping[str, Sequence[BoardEntry]]
+    names: Mapping[str, Sequence[str]]
+
+
 def measured_by(entries: Sequence[BoardEntry]) -> dict[str, list[BoardEntry]]:
     """Return the runs that hold records of a model, by its identity."""
     runs: dict[str, list[BoardEntry]] = {}
@@ -58,9 +73,7 @@ def site_board(
     own: Samples,
     section: BoardSection,
     *,
-    backgrounds: Mapping[str, Background],
-    runs: Mapping[str, Sequence[BoardEntry]],
-    names: Mapping[str, Sequence[str]],
+    models: KnownModels,
     others: Sequence[tuple[str, str]],
     published: bool,
     drawings: Sequence[Drawing] = (),
@@ -71,23 +84,21 @@ def site_board(
         board: its numbers.
         own: its records.
         section: the board as a report shows it.
-        backgrounds: what is known of each model, by identity.
-        runs: the runs that measured it, by identity.
-        names: all names that runs give it, by fingerprint.
+        models: what is known of its models, and of others.
         others: title and address of boards of the same data and threat with other images.
         published: whether numbers published elsewhere are of the same data and threat.
         drawings: its figures over eps.
     """
     identities = {name: identity for identity, name in own.names.items()}
     extra = [
-        _cells(board, row, identities[row.model], backgrounds, runs.get(identities[row.model], ()))
-        for row in board.rows
+        _cells(board, row, identity, models.backgrounds, models.runs.get(identity, ()))
+        for row, identity in ((row, identities[row.model]) for row in board.rows)
     ]
     return SiteBoard(
         section=dataclasses.replace(section, table=_widened(section.table, extra)),
         norm=board.norm or "none",
         dataset=board.dataset,
-        notes=tuple(_notes(board, own, names)),
+        notes=tuple(_notes(board, own, models.names)),
         others=tuple(others),
         published=published,
         drawings=tuple(drawings),

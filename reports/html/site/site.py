@@ -22,7 +22,14 @@ from reports.html.gallery import Guide
 from reports.html.leaderboard_table import remarks
 from reports.html.model_sections import ModelSection, Part, model_sections
 from reports.html.pixels import Pixels
-from reports.html.site.boards import SiteBoard, judged_again, measured_by, same_but_for_images, site_board
+from reports.html.site.boards import (
+    KnownModels,
+    SiteBoard,
+    judged_again,
+    measured_by,
+    same_but_for_images,
+    site_board,
+)
 from reports.html.site.history import history, history_table
 from reports.html.site.published_table import covers, published_sections
 from reports.html.table_values import Column, Entry, Table, number_entry, share, text_entry
@@ -122,6 +129,7 @@ def site_pages(
     targets = {model_of(record.target): record.target for record in records}
     backgrounds = {identity: background_of(target, run.trainings) for identity, target in targets.items()}
     runs = measured_by(entries)
+    models = KnownModels(backgrounds=backgrounds, runs=runs, names=names)
     groups: dict[object, list[BoardSection]] = {}
     for own, section in zip(samples, sections, strict=True):
         groups.setdefault(same_but_for_images(own.setting), []).append(section)
@@ -130,9 +138,7 @@ def site_pages(
             board,
             own,
             section,
-            backgrounds=backgrounds,
-            runs=runs,
-            names=names,
+            models=models,
             others=[
                 (one.title, f"#{one.name}")
                 for one in groups[same_but_for_images(own.setting)]

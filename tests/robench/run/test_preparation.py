@@ -277,10 +277,10 @@ def test_a_full_disk_while_training_again_leaves_the_old_weights(trained, tmp_pa
 
 
 def test_robust_overfitting_is_a_finding_and_stands_on_the_card(tmp_path, monkeypatch):
+    import robench.run.finished_training
     import robench.run.network_training
-    import robench.run.training_folder
 
-    for module in (robench.run.network_training, robench.run.training_folder):
+    for module in (robench.run.network_training, robench.run.finished_training):
         monkeypatch.setattr(module, "robust_overfitting", lambda rows: f"fell after {len(rows)} epochs")
     reporter = Told()
     go(parsed("models.0.train.defense.natural.epochs=1"), tmp_path, reporter=reporter)
