@@ -41,7 +41,7 @@ class Distillation(TrainingOptions):
         scale: what the loss is multiplied by: `none`: 1, `temperature`: T, `squared`: T^2.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -43,7 +43,7 @@ class Ensemble(TrainingOptions):
         other_epochs: epochs that each of them is trained, at least 1.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

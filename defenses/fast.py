@@ -36,7 +36,7 @@ class Fast(AttackOptions):
         step_size: length of the one step of the training attack; by default 1.25 times the current radius.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

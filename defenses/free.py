@@ -41,7 +41,7 @@ class Free(TrainingOptions):
         steps: of PGD on the held-out part, at least 1.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -133,7 +133,7 @@ class GraphNatural(GraphTraining):
     `defenses.training.options.TrainingOptions` and `defenses.graph.options.GraphOptions`.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -39,7 +39,7 @@ class GraphPGD(GraphTraining, PGDTraining):
         source: what the inner attack differentiates while training.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

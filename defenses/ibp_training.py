@@ -41,7 +41,7 @@ class IBPTraining(TrainingOptions):
         beta_end: weight of the margins carried back at the end, for `crown_ibp`; 0 to 1.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -37,7 +37,7 @@ class ManifoldMixup(TrainingOptions):
         layers: where to mix; one of them is drawn for each batch. `features` must be among them.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -35,7 +35,7 @@ class PGDTraining(AttackOptions):
         inner: an attack to use in place of PGD with the options above; it gets the same radius.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -41,7 +41,7 @@ class SVM(Natural):
         squared: whether each max is squared (L2-SVM in Tang's words).
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -37,7 +37,7 @@ class TRADES(KLPenaltyOptions):
         beta: weight of the divergence, 1/lambda in the paper; above 0.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -62,7 +62,7 @@ class AutoAttack:
     branch_and_bound: float | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         positive(scale=self.scale, branch_and_bound=self.branch_and_bound)
         if self.version not in VERSIONS:
             raise ConfigError(where="version", expected="`standard` or `plus`", got=repr(self.version))

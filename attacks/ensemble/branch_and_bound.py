@@ -59,7 +59,7 @@ class BranchAndBoundAttack:
     polish: int | None = 16
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         positive(seconds=self.seconds)
         if self.seconds is None and self.domains is None:
             expected, do = "a limit for an image: seconds or domains", "Write {seconds: 60}"

@@ -112,7 +112,7 @@ class EconomicalAutoAttack:
     branch_and_bound: float | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, first_steps=self.first_steps, steps=self.steps, classes=self.classes)
         at_least(1, fab_steps=self.fab_steps, fab_classes=self.fab_classes, near_steps=self.near_steps)
         at_least(1, near_tries=self.near_tries, rounds=self.rounds, end_steps=self.end_steps)

@@ -76,9 +76,9 @@ def _answers(
 ) -> tuple[PerSample, Images]:
     """Return the loss (B,) at a point (B, C, H, W) and its gradient (B, C, H, W).
 
-    A loss that is no number is -inf, so that nothing is taken for an improvement. A joint batch is one
-    problem: each of its images has the mean loss, so that all halve and go back at the same moment, and
-    points of different steps are never mixed; unless `apart`, where each image has its own loss even there.
+    A NaN loss becomes -inf, so that it never counts as an improvement. A joint batch is one problem: each of
+    its images gets the mean loss, so that all halve their step and go back at the same moment, and points of
+    different steps are never mixed. With `apart`, each image has its own loss even there.
     """
     value, gradient = oracle.value_and_gradient(loss, point, labels, source=source)
     value = value.where(~value.isnan(), -torch.inf)

@@ -111,7 +111,7 @@ class DIFGSM:
     smallest: float = 0.9
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps)
         positive(step_size=self.step_size, smallest=self.smallest)
         not_negative(decay=self.decay)

@@ -84,7 +84,7 @@ class MIFGSM:
     decay: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps)
         positive(step_size=self.step_size)
         not_negative(decay=self.decay)

@@ -89,7 +89,7 @@ class TIFGSM:
     kernel_size: int = 7
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps, kernel_size=self.kernel_size)
         positive(step_size=self.step_size, smallest=self.smallest)
         not_negative(decay=self.decay)

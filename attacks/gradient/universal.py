@@ -52,7 +52,7 @@ class Universal:
     overshoot: float = 0.02
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, sweeps=self.sweeps, steps=self.steps, rivals=self.rivals)
         not_negative(overshoot=self.overshoot)
         share(fooled=self.fooled)

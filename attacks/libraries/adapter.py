@@ -80,7 +80,7 @@ def attack_class(library: Library, row: Row) -> type[Attack]:
     names = [option.name for option in row.options]
 
     def refuse_options(self: Any) -> None:
-        """Refuse options that mean nothing, and to exist without the library."""
+        """Refuse invalid options, and to exist without the library."""
         library.check_installed(row)
         if row.ours is not None:
             row.ours(**{name: getattr(self, name) for name in names})

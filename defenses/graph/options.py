@@ -72,7 +72,7 @@ class GraphOptions(TrainingOptions):
         A head that amounts to another one where an image is alone is that other one there.
 
         Raises:
-            ConfigError: there is no such head, no graph is behind it, or its options mean nothing.
+            ConfigError: there is no such head, no graph is behind it, or its options are invalid.
         """
         from robench import plugins
         from robench.recipe import build, describe

@@ -27,7 +27,7 @@ class BitDepth:
         bits: per channel, 1 to 8.
 
     Raises:
-        ConfigError: an option means nothing.
+        ConfigError: an option value is invalid.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -27,7 +27,7 @@ class JPEG:
         quality: of the compression, 1 to 95, as Pillow counts it.
 
     Raises:
-        ConfigError: an option means nothing.
+        ConfigError: an option value is invalid.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -172,5 +172,5 @@ def cut(differences: Tensor) -> Tensor:
 
 
 def _levels(x: Images) -> Images:
-    """Return pixels as whole numbers from 0 to 255, float32; one that is no number becomes 0."""
+    """Return pixels as whole numbers from 0 to 255, float32; NaN becomes 0."""
     return (x.float().nan_to_num(nan=0.0, posinf=1.0, neginf=0.0).clamp(0, 1) * 255).round()

@@ -36,7 +36,7 @@ class Quilting:
         draws: quilts an attacker averages over, at least 1.
 
     Raises:
-        ConfigError: an option means nothing.
+        ConfigError: an option value is invalid.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

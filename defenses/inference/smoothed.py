@@ -42,7 +42,7 @@ class SmoothedNetwork(nn.Module):
         self.training = base.training  # only the flag: the shared network keeps its own
 
     def forward(self, x: Images) -> Outputs:
-        """Map images (B, C, H, W) in [0, 1] to shares of votes (B, K); NaN where a vote was no number.
+        """Map images (B, C, H, W) in [0, 1] to shares of votes (B, K); NaN where a copy's output was NaN.
 
         A copy that got no answer, as its largest outputs tie, votes for no class.
         """
@@ -64,7 +64,7 @@ class SmoothedNetwork(nn.Module):
 
     @torch.no_grad()
     def _count(self, x: Images, copies: int, use: str) -> tuple[Tensor, Tensor]:
-        """Return the votes (B, K), and how many copies' outputs were no number (B,)."""
+        """Return the votes (B, K), and how many copies had outputs that were not finite (B,)."""
         total = torch.zeros(len(x), self.classes, dtype=torch.int64, device=x.device)
         failures = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         group = 1 if self.joint else max(1, at_once(_ROWS) // max(len(x), 1))

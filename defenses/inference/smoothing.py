@@ -33,7 +33,7 @@ class Smoothing:
         samples: noisy copies an attacker averages over, at least 1.
 
     Raises:
-        ConfigError: an option means nothing.
+        ConfigError: an option value is invalid.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -51,7 +51,7 @@ class Smoothing:
     samples: int = 8
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
+        """Refuse invalid values."""
         positive(sigma=self.sigma)
         at_least_one(votes=self.votes, samples=self.samples)
 

@@ -34,7 +34,7 @@ class FeatureSqueezing:
         calibration: most training images to choose the threshold on, at least 1.
 
     Raises:
-        ConfigError: an option means nothing.
+        ConfigError: an option value is invalid.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -54,7 +54,7 @@ class FeatureSqueezing:
     calibration: int = 1000
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
+        """Refuse invalid values."""
         require(self.bits is None or 1 <= self.bits <= 8, "bits", "1 to 8", self.bits)
         require(self.median is None or self.median >= 2, "median", "at least 2", self.median)
         require(self.bits is not None or self.median is not None, "median", "a squeezer left", self.median)

@@ -33,7 +33,7 @@ class TotalVariation:
         draws: dropouts an attacker averages over, at least 1.
 
     Raises:
-        ConfigError: an option means nothing.
+        ConfigError: an option value is invalid.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -51,7 +51,7 @@ class TotalVariation:
     draws: int = 8
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
+        """Refuse invalid values."""
         require(0 <= self.weight < float("inf"), "weight", "a number from 0", self.weight)
         require(0 <= self.dropout < 1, "dropout", "a probability below 1", self.dropout)
         at_least_one(iterations=self.iterations, draws=self.draws)

@@ -134,7 +134,7 @@ class StageRun:
 
 
 def _check_finite(loss: float, epoch: int, step: int, images: Tensor) -> None:
-    """Refuse to go on from a loss that is infinite or no number.
+    """Refuse to go on from a loss that is infinite or NaN.
 
     Raises:
         DivergenceError: names epoch, step and images.

@@ -45,7 +45,7 @@ class AttackOptions(TrainingOptions):
             learned from, and the accuracies, stay in float32.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     eps: float

@@ -60,7 +60,7 @@ class TrainingOptions:
             vanish without a loss scaler, whose state and skipped steps a training would carry along.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     epochs: int

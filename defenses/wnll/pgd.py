@@ -35,7 +35,7 @@ class WNLLPGD(WNLLTraining, PGDTraining):
     `defenses.pgd_training.PGDTraining` and `defenses.wnll.options.WNLLOptions`.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -25,7 +25,7 @@ class WNLLSemiSupervised(WNLLTraining):
         unlabelled: unlabelled images in the graph, drawn anew for every step; all of them if there are fewer.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

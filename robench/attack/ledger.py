@@ -84,7 +84,7 @@ class Ledger:
         Args:
             rows: of which images.
             start: of which fresh start.
-            nonfinite: where (b,) the model's answer was no number.
+            nonfinite: where (b,) the model's answer was NaN or infinite.
             first: numbers of the images of which this point is the first success.
         """
         self.nonfinite[rows] |= nonfinite

@@ -68,7 +68,7 @@ def read_plan(store: Store) -> Plan:
     except ValidationError as error:
         raise ConfigError(
             where=str(store.root / "plan.json"),
-            expected="the plan of a finished run",
+            expected="a valid plan of a finished run",
             got="none" if data is None else str(error.errors()[0]["msg"]),
             do="Name the folder that `robench run` printed last",
         ) from None

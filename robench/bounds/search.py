@@ -53,7 +53,7 @@ class Budget:
             (`robench.bounds.local_search`, under Linf); None for never.
 
     Raises:
-        ConfigError: a limit or a count means nothing.
+        ConfigError: a limit or a count is invalid.
     """
 
     seconds: float | None = 60.0
@@ -73,7 +73,7 @@ class Budget:
         return cls(seconds=seconds, attacked=16, restarts=48, polish=16)
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Refuse invalid numbers."""
         least = {"batch": 1, "steps": 0, "root_steps": 0, "candidates": 1, "attacked": 0, "restarts": 0}
         optional = {"domains": 1, "polish": 1}
         for name, low in (least | optional).items():

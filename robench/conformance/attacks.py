@@ -72,7 +72,8 @@ def runs(trial: AttackTrial) -> str:
     require(last.dtype == x.dtype, f"dtype {last.dtype}, not {x.dtype}")
     require(last.device == x.device, f"device {last.device}, not {x.device}")
     require(not last.requires_grad, "the images still carry a gradient graph: detach them")
-    require(bool(torch.isfinite(last).all()), f"{int((~torch.isfinite(last)).sum())} pixels are no number")
+    bad = int((~torch.isfinite(last)).sum())
+    require(bad == 0, f"{bad} pixels are NaN or infinite")
     return f"breaks {int(run.broken.sum())} of {len(x)} toy images"
 
 
@@ -144,7 +145,7 @@ def outputs(trial: AttackTrial) -> str:
                 text = f"{kind} of {counted(classes, 'class')}: {type(error).__name__}: {error}"
                 raise BrokenLawError(text) from error
             finite = bool(torch.isfinite(run.last).all())
-            require(finite, f"{kind} of {counted(classes, 'class')}: images that are no number")
+            require(finite, f"{kind} of {counted(classes, 'class')}: images with NaN or infinite pixels")
     return ""
 
 

@@ -153,7 +153,7 @@ def trains(trial: TrainingTrial) -> str:
     before, after = trial.fresh().state_dict(), training.network.state_dict()
     names = [name for name, value in after.items() if not torch.equal(value, before.get(name, value))]
     bad = [name for name, value in after.items() if not bool(torch.isfinite(value).all())]
-    require(not bad, f"weights that are no number: {', '.join(bad)}")
+    require(not bad, f"NaN or infinite weights: {', '.join(bad)}")
     require(bool(names), "no weight of the network it was given has changed")
     x, y = toy_data().batch(slice(None))
     with torch.no_grad():

@@ -86,7 +86,7 @@ def certify(
         alpha: risk that a certificate is wrong.
 
     Raises:
-        ConfigError: the model is not smoothed, is joint, or the numbers mean nothing.
+        ConfigError: the model is not smoothed, is joint, or a number is invalid.
     """
     net = smoothed_network(model)
     if n0 < 1 or n < 1 or not 0 < alpha < 1:

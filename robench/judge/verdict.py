@@ -60,8 +60,8 @@ class Verdict:
     """What the judge found, per image; all columns are (B,).
 
     Attributes:
-        clean: predicted class of the clean image, K if it was rejected; -1 if the output was no number, -2 if
-            two or more classes shared the largest.
+        clean: predicted class of the clean image, K if it was rejected; -1 if the output was not finite, -2
+            if two or more classes shared the largest output.
         adversarial: predicted class of the judged point.
         status: one Status per image.
         linf: largest pixel change of the judged point, float64.

@@ -256,12 +256,12 @@ UNIFORM = 1e-6
 
 
 def predictions(outputs: Outputs, kind: OutputKind | None = None) -> Labels:
-    """Return the predicted class of each row of outputs (B, columns), (B,); what is no answer is never right.
+    """Return the predicted class of each row of outputs (B, columns), (B,), or a negative code for no class.
 
-    The class of the largest entry, if it is the largest alone: one that two or more share, as in a uniform
-    row, says nothing, and the row is `TIED`. A class masked by -inf is one like any other. `NOT_FINITE` where
-    an entry is NaN or +inf, or all are -inf. Told that the outputs are a simplex, a row is uniform up to
-    `UNIFORM`: a graph head answers so where no path leads from an image to the template.
+    The class of the largest entry, if only one class has it. If two or more classes share the largest entry,
+    as in a uniform row, the row is `TIED`. A class masked by -inf counts like any other. `NOT_FINITE` where
+    an entry is NaN or +inf, or all are -inf. For a simplex, rows that are uniform up to `UNIFORM` are `TIED`
+    too: a graph head gives such a row where no path leads from an image to the template.
     """
     top = outputs.amax(dim=1, keepdim=True)  # NaN where any entry is
     alone = (outputs == top).sum(dim=1) == 1

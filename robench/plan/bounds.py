@@ -47,7 +47,7 @@ class BranchAndBound:
         polish: after how many batches the best point is improved by integer programming; None for never.
 
     Raises:
-        ConfigError: a limit means nothing, or there is none.
+        ConfigError: a limit is invalid, or there is none.
     """
 
     info: ClassVar[Info] = Info(title="branch and bound", paper="Wang et al. 2021, arXiv:2103.06624")
@@ -57,7 +57,7 @@ class BranchAndBound:
     polish: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse limits that mean nothing."""
+        """Refuse invalid limits."""
         if self.seconds is None and self.domains is None:
             expected, do = "a limit for an image: seconds or domains", "Write {seconds: 60}"
             raise ConfigError(where="seconds", expected=expected, got="neither", do=do)

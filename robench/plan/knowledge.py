@@ -21,7 +21,7 @@ def in_order(knowledge: Iterable[str]) -> tuple[str, ...]:
     """Return what an attacker knows in the order of KNOWLEDGE.
 
     Raises:
-        ConfigError: a word that means nothing here, twice the same, or something that is of no use without
+        ConfigError: an unknown word, the same word twice, or something that is of no use without
             the weights.
     """
     names = tuple(knowledge)

@@ -1,4 +1,4 @@
-"""Records whose model lacks others, because jobs of it failed: they say so."""
+"""Marks records of models whose other records are missing because jobs failed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from robench.record.schema import Record
 
 
 def noting_failed(records: Sequence[Record], failed_jobs: Mapping[str, Sequence[str]]) -> list[Record]:
-    """Return the records with a note on those of models that lack others, because jobs of theirs failed.
+    """Return the records; those of models with failed jobs carry a note that other records are missing.
 
-    A board that only sees the records that exist would show such a row as complete.
+    A board that only sees the existing records would show such a row as complete.
 
     Args:
-        records: what there is.
+        records: the existing records.
         failed_jobs: titles of the jobs that failed, by the model whose row lacks them.
     """
     if not failed_jobs:

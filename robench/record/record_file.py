@@ -12,12 +12,12 @@ from robench.record.seal import is_cut, seal_of
 
 
 def read_record(path: Path | str, key: str, *, light: bool = False) -> tuple[Record, str, os.stat_result]:
-    """Return the record in a file, the checksum in it, empty where it has none, and what the file was before.
+    """Return the record in a file, its checksum ('' if it has none), and the file's state before reading.
 
     Args:
         path: the file.
         key: of the unit that it must be about.
-        light: keep of its columns what boards need of them alone; see `Record.from_json`.
+        light: keep only the column data that boards need; see `Record.from_json`.
 
     Raises:
         StorageError: missing, half-written, foreign, or of another unit; names the file.

@@ -1,4 +1,4 @@
-"""The jobs in which the images of a shard are bounded, each on a slice of them."""
+"""The jobs that bound the images of a shard, each on a slice of them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from robench.run.settings import Settings
 from robench.run.shards import Shard, slices
 
 IMAGES = {"ibp": 500, "crown": 50, "alpha_crown": 20, "branch_and_bound": 10}
-"""Images of one unit: what is lost when a run is killed. What is said of an image depends on it alone."""
+"""Images of one unit: a killed run loses at most these. The result for an image depends on it alone."""
 
 
 def bounding_slices(count: int, bounding: Bounding) -> list[slice]:
-    """Return the slices of so many images of a shard that are bounded in a job each."""
+    """Return the slices of a shard of `count` images; each is bounded in its own job."""
     return slices(count, IMAGES[bounding.name])
 
 

@@ -1,4 +1,4 @@
-"""What a model's details say of the inference defenses in front of it, also of those that say nothing."""
+"""Notes the inference defenses in front of a model in its details, also those that add no note themselves."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from robench.recipe import options_of
 def defenses_in_front(model: Model, spec: ModelSpec, *, trust_code: bool) -> dict[str, Any]:
     """Return the fact `inference` with an entry for each defense of the specification, the outermost first.
 
-    Robench's own defenses write their entries themselves, as part of the model's identity. One of somebody
-    else may not; without an entry its model would pass for an undefended one in tables, cards and boards.
+    Robench's own defenses write their entries themselves, as part of the model's identity. Other defenses may
+    not; without an entry their model would look undefended in tables, cards and boards.
 
     Args:
         model: the defended model.
         spec: names its defenses.
-        trust_code: whether a file that a defense is read from may be run.
+        trust_code: whether a defense's file may be run.
 
     Returns:
-        Nothing where every defense has its entry.
+        An empty mapping if every defense has its entry.
     """
     own_entries = [entry for entry in model.details.get("inference", ()) if isinstance(entry, dict)]
     if len(own_entries) >= len(spec.inference):
