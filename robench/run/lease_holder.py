@@ -12,7 +12,7 @@ from typing import Any
 
 @cache
 def machine() -> str:
-    """Return what tells this machine, in this uptime, from any other; a container counts processes anew."""
+    """Return an identifier of this machine since its last start; a container numbers its own processes."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         parts.insert(0, Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip())
@@ -21,12 +21,12 @@ def machine() -> str:
 
 
 def this_process() -> dict[str, Any]:
-    """Return what tells this process from any other, on this machine or elsewhere."""
+    """Return facts that identify this process among all, on this machine or elsewhere."""
     return {"machine": machine(), "pid": os.getpid(), "since": _birth(os.getpid())}
 
 
 def _birth(pid: int) -> str:
-    """Return when a process started, in ticks of the machine; empty where that cannot be known."""
+    """Return when a process started, in ticks of the machine; empty if unknown."""
     try:
         return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
@@ -37,7 +37,7 @@ def is_here(facts: dict[str, Any]) -> bool:
     """Tell whether the process that took a lease runs on this machine.
 
     Args:
-        facts: what the lease says; see `this_process`.
+        facts: contents of the lease; see `this_process`.
     """
     pid = facts.get("pid")
     if facts.get("machine") != machine() or not isinstance(pid, int) or pid <= 0:

@@ -1,6 +1,6 @@
-"""The folder of a training: what is trained there, whether it was interrupted, and the card of its weights.
+"""The folder of a training: its identity, whether it was interrupted, and the card of its weights.
 
-An interrupted training is found again, and not silently begun anew under a changed configuration.
+An interrupted training is resumed, and never silently restarted under a changed configuration.
 No torch here.
 """
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from robench.data.images import ImageSet
 
 STATE = "state.pt"
-"""Running state of a training; its owner is the defense. Gone when the weights are there."""
+"""Running state of a training, written by the defense; deleted when the weights are written."""
 
 WEIGHTS = "weights.safetensors"
 """The chosen weights of a finished training."""
 
 IDENTITY = "identity.json"
-"""What is trained in a folder, as plain JSON."""
+"""The identity of the training in a folder, as plain JSON."""
 
 _SHOWN = 6
 
 
 def begin(folder: Path, identity: dict[str, Any]) -> None:
-    """Make the folder of a training and note what is trained there.
+    """Make the folder of a training and write its identity.
 
     Raises:
         StorageError: the disk refused.
@@ -47,10 +47,10 @@ def begin(folder: Path, identity: dict[str, Any]) -> None:
 
 
 def abandon(folder: Path, name: str) -> None:
-    """Forget the unfinished trainings of a model, so that one can be started anew.
+    """Delete the unfinished trainings of a model, so that a new one can start.
 
     Args:
-        folder: of the training to start; its siblings are those of the run's other trainings.
+        folder: of the training to start; its siblings belong to the run's other trainings.
         name: of the model.
     """
     for other in {folder, *_interrupted(folder.parent, name)}:
@@ -65,11 +65,11 @@ def refuse_changed(spec: ModelSpec, folder: Path, identity: dict[str, Any]) -> N
 
     Args:
         spec: the model.
-        folder: where it would be trained.
-        identity: what would be trained.
+        folder: folder of the training to start.
+        identity: identity of the training to start.
 
     Raises:
-        ConfigError: there is another; says in what they differ.
+        ConfigError: there is another unfinished training; names the differences.
     """
     if (folder / STATE).is_file():
         return
@@ -109,20 +109,20 @@ def model_card(
     seconds: float | None = None,
     unchanged: int = 0,
 ) -> dict[str, Any]:
-    """Return a card; whoever writes the weights adds the file's name and SHA-256.
+    """Return a card; the code that writes the weights adds the file's name and SHA-256.
 
     Args:
-        plan: what the training was part of.
+        plan: the plan of the training.
         spec: the model.
-        identity: what decides the weights.
+        identity: everything that can change the weights.
         defense: the recipe.
-        data: what it was given, held-out part included.
-        parameters: numbers in the network that are trained or could be.
+        data: its images, including the held-out part.
+        parameters: number of trainable values in the network.
         rows: its history.
         kind: which of the two checkpoints.
-        seconds: what the training took; None where nobody measured it.
-        unchanged: number of its parameters if the training changed none; else 0, and the card does not
-            speak of it.
+        seconds: duration of the training; None if unknown.
+        unchanged: number of its parameters if the training changed none; otherwise 0, and the card does not
+            mention it.
     """
     assert spec.train is not None  # it was trained
     row = (chosen_row(rows) if kind == "chosen" else rows[-1]) if rows else None
@@ -158,7 +158,7 @@ def model_card(
 
 
 def _without_folders(choice: Any) -> Any:
-    """Return a choice as a card says it: a user's file without its folders, for a card may be published."""
+    """Return a choice for a card: a user's file without its folders, because a card may be published."""
     if isinstance(choice, dict) and is_reference(name := str(choice.get("name") or "")):
         return choice | {"name": short_name(name)}
     return choice
