@@ -1,4 +1,4 @@
-"""Copies of a network that answer faster, prepared for gradients with respect to images.
+"""Faster copies of a network, prepared for gradients with respect to images.
 
 Parameters are frozen, batch-norm is folded into the convolution before it (in evaluation mode both together
 are one convolution: Jacob et al. 2018, arXiv:1712.05877, section 3.2), ReLU and max-pooling change places,
@@ -34,7 +34,7 @@ def prepared_copy(network: nn.Module, method: CopyMethod) -> nn.Module:
 
     Raises:
         ValueError: the network makes copies that share weights or parts with it.
-        Exception: whatever the network's own code raises when it is copied.
+        Exception: any error of the network's own code when it is copied.
     """
     with evaluation_mode(network):
         with torch.no_grad():  # otherwise a copied TorchScript parameter is not a leaf tensor
@@ -66,8 +66,8 @@ def prepared_copy(network: nn.Module, method: CopyMethod) -> nn.Module:
 
 
 def _channels_last(weight: Tensor) -> Tensor:
-    # Not `contiguous`: it takes a weight with one input channel for channels-last as it is, and the first
-    # layer of a network on grey images would send everything after it the slow way.
+    # Not `contiguous`: it considers a weight with one input channel as channels-last already, and then all
+    # layers after the first layer of a network on grey images would be slow.
     return torch.empty_like(weight, memory_format=torch.channels_last).copy_(weight)
 
 

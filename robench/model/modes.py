@@ -1,4 +1,4 @@
-"""Evaluation mode for networks of which some part has no modes."""
+"""Evaluation mode for networks that may have parts without modes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from torch import nn
 
 
 def switch_to_evaluation(net: nn.Module) -> bool:
-    """Put a network into evaluation mode; a part that refuses with NotImplementedError stays as it is.
+    """Put a network into evaluation mode; a part that raises NotImplementedError keeps its mode.
 
-    A program of `torch.export` refuses so: it computes what it computed when it was exported, in any mode.
+    A program of `torch.export` does so: in any mode it computes the same as at its export.
 
     Args:
-        net: the network; whoever calls puts the modes back.
+        net: the network; the caller restores the modes.
 
     Returns:
         Whether every part took the mode.
@@ -20,7 +20,7 @@ def switch_to_evaluation(net: nn.Module) -> bool:
         net.eval()
     except NotImplementedError:
         parts = [switch_to_evaluation(part) for part in net.children()]
-        if not all(parts):  # the refusal was a part's, and came before the network's own flag was reached
+        if not all(parts):  # a part raised before the network's own flag was set
             net.training = False
         return False
     return True

@@ -1,4 +1,4 @@
-"""What a process of `robench.record.index_readers` does: it reads shares until nobody asks any more."""
+"""The process that `robench.record.index_readers` starts: it reads shares until its input ends."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from robench.record.index_pieces import Share, pieces_of_share
 
 def main() -> None:
     """Answer every line of stdin with the pieces of that share, until there are no more lines."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asked ends this process
-    gc.disable()  # records refer to nothing in circles
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the starting process ends this one
+    gc.disable()  # records have no reference cycles
     asker = os.getppid()
     answers = sys.stdout.buffer
     for line in sys.stdin.buffer:

@@ -1,4 +1,4 @@
-"""A threat in words for those who need only what is unusual of it."""
+"""A threat in words, with only its unusual parts."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from robench.record.threat_summary import ThreatSummary
 
 
 def plain_text(threat: ThreatSummary, eps_text: str = "", *, graph: bool = False) -> str:
-    """Return a threat in one line, without what an attacker knows where that is usual.
+    """Return a threat in one line; the attacker's knowledge is left out if it is the usual one.
 
     Args:
         threat: the threat.
         eps_text: the radius as the user wrote it.
-        graph: whether a model has a graph head, and so a template: then it is said that it is known.
+        graph: whether a model has a graph head, and so a template: then the text says that it is known.
     """
     knowledge = threat.knowledge
     if not graph and knowledge is not None:
-        # Without a graph head there is no template that could be known or not.
+        # Without a graph head there is no template to know.
         knowledge = tuple(word for word in knowledge if word != TEMPLATE)
     if knowledge == (WEIGHTS,) and not graph:
         knowledge = None
@@ -24,5 +24,5 @@ def plain_text(threat: ThreatSummary, eps_text: str = "", *, graph: bool = False
 
 
 def setting_text(threat: ThreatSummary) -> str:
-    """Return a threat in one line, for models of which it is not known what heads they have."""
+    """Return a threat in one line, for models with unknown heads."""
     return threat._replace(knowledge=None if threat.knowledge == KNOWN else threat.knowledge).text()
