@@ -1,6 +1,6 @@
-"""Certified lower bounds of robustness: what no attack can break, image by image.
+"""Certified lower bounds of robustness: which images no attack can break.
 
-To be read in this order: `methods` (the door), `certifier`, `network`, `backward`, `rectifier`, `search`.
+To be read in this order: `methods` (the entry), `certifier`, `network`, `backward`, `rectifier`, `search`.
 """
 
 from robench.bounds.branch_and_bound import branch_and_bound, outcomes_of

@@ -49,7 +49,7 @@ class TrainingContext:
         progress: called after every epoch with the row of the history that was just added, and by the loop
             every few steps with a row that has `epoch`, `step` and `steps`.
         history: file for the history as CSV, written anew after every epoch; None for none.
-        last: called once with the weights (name to tensor) of the last epoch, which may not be the chosen one.
+        last: called once with the weights (name to tensor) of the last epoch, which need not be chosen.
     """
 
     seed: int

@@ -1,9 +1,9 @@
-"""A copy of a network whose gradients come from a pass in bfloat16, and whose outputs do not.
+"""A copy of a network with gradients from a pass in bfloat16 and outputs from a pass in float32.
 
-A processor or GPU that computes in bfloat16 does so several times as fast as in float32, but its eight bits
-move scores near the boundary: an image would be called broken that stands. So every question is answered
-twice: by a pass in float32 without a gradient, which alone counts, and by one in bfloat16 that is only
-differentiated. What is approximate is the direction of a step, never a verdict.
+Some processors and GPUs compute in bfloat16 several times as fast as in float32, but its eight bits change
+scores near the boundary: a robust image could seem broken. So there are two passes: one in float32 without a
+gradient, whose outputs count, and one in bfloat16 that is only differentiated. Only the direction of a step
+is approximate, never a verdict.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Numbers = tuple[Tensor, Tensor]
 
 
 class RoughGradient(nn.Module):
-    """Answers as a copy of a network does, and is differentiated in bfloat16.
+    """Has the outputs of a copy of a network, and gradients computed in bfloat16.
 
     Args:
         module: the copy.
@@ -36,15 +36,15 @@ class RoughGradient(nn.Module):
             self.__dict__["features"] = functools.wraps(features)(lambda x: self._answer(features, x))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the copy answers to images (B, C, H, W).
+        """Return the copy's outputs for images (B, C, H, W).
 
         Raises:
-            TypeError: that is not one tensor.
+            TypeError: the output is not one tensor.
         """
         return self._answer(self.module, x)
 
     def __getattr__(self, name: str) -> Any:
-        """Return a part of the copy where this has none of that name."""
+        """Return an attribute of the copy if this object does not have it."""
         try:
             return super().__getattr__(name)
         except AttributeError:

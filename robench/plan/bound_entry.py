@@ -1,4 +1,4 @@
-"""One way to bound as a configuration says it: its options, a label, and the models it is for."""
+"""One bounding method in a configuration: its options, a label, and its models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from robench.plan.spec import Choice
 
 
 class BoundEntry(NamedTuple):
-    """One way to bound of a threat: its choice, the label it is given, and the models it is for."""
+    """One bounding method of a threat: its choice, its label, and its models."""
 
     choice: Choice
     label: str | None
@@ -19,7 +19,7 @@ class BoundEntry(NamedTuple):
 
 
 def bound_entry(value: Any) -> BoundEntry:
-    """Read a way to bound: `crown`, or `{crown: {option: value}, label: TEXT, models: [NAME]}`."""
+    """Read a bounding method: `crown`, or `{crown: {option: value}, label: TEXT, models: [NAME]}`."""
     choice = plugin_choice(value, what="bound", beside=("label", "models"))
     mapping = value if isinstance(value, dict) else {}
     label, models = label_in(value), mapping.get("models")

@@ -1,4 +1,4 @@
-"""What a configuration may say of bounds: ways to certify images, with their options. No torch here.
+"""Bounds in a configuration: methods to certify images, with their options. No torch here.
 
 How they are computed is in `robench.bounds`; docs/bounds.md explains them.
 """
@@ -40,7 +40,7 @@ class BranchAndBound:
     """Splits signs of rectifiers until an image is certified or broken, or a limit is reached.
 
     Attributes:
-        seconds: most of them for an image; None for no such limit. What is reached in a time depends on the
+        seconds: most seconds per image; None for no such limit. Results within a time limit depend on the
             machine.
         domains: most subdomains bounded for an image, the nodes of the search; None for no such limit.
         restarts: random starts of gradients beside each batch of subdomains.

@@ -64,7 +64,7 @@ def chosen_row(rows: Sequence[Row]) -> Row | None:
 
 
 def robust_overfitting(rows: Sequence[Row]) -> str:
-    """Return a sentence if held-out robust accuracy fell significantly after its best epoch, else "".
+    """Return a sentence if held-out robust accuracy fell significantly after its best epoch; else empty.
 
     Rice, Wong & Kolter 2020 (arXiv:2002.11569). The 95 % Wilson intervals of the best and the last epoch of
     the last stage must not overlap: stricter than a test at 5 %, because the best is the largest of many.
