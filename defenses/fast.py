@@ -76,7 +76,7 @@ class _FastLoss:
         return self.inner.survives(x, y, rng, self.options.eps)
 
     def attacked(self, x: Images, y: Labels, batch: BatchContext) -> Images:
-        """Return the images after one step from a random start."""
+        """Return the images (B, C, H, W) in [0, 1] after one step from a random start."""
         from robench.attack.losses import cross_entropy
 
         eps = self.options.radius(batch.epochs_passed)

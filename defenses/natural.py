@@ -50,7 +50,7 @@ class Natural(TrainingOptions):
 
 @dataclass(frozen=True, slots=True)
 class CleanLoss:
-    """The objective of natural training; it knows of no attack."""
+    """The objective of natural training, without an attack."""
 
     adversarial: ClassVar[bool] = False
     network: nn.Module
@@ -64,5 +64,5 @@ class CleanLoss:
         return F.cross_entropy(logits, y), logits
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
-        """Know of no attack."""
+        """Return None: there is no attack; see `defenses.training.objective.Objective`."""
         del x, y, rng

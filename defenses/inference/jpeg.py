@@ -1,4 +1,4 @@
-"""JPEG compression: what the eye does not see is thrown away, small changes with it. No torch at import."""
+"""JPEG compression: removes details that the eye does not see, and small changes. No torch at import."""
 
 from __future__ import annotations
 

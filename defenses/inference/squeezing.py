@@ -1,4 +1,4 @@
-"""Feature squeezing: reject an image whose answer changes when it is squeezed. No torch at import."""
+"""Feature squeezing: reject an image whose outputs change when it is squeezed. No torch at import."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSqueezing:
-    """Rejects an image if softmax changes too much between it and a version with less in it.
+    """Rejects an image if softmax changes too much between the image and a version with less detail.
 
     Xu, Evans & Qi 2018 (arXiv:1704.01155, section V): the score is the largest L1 distance between the output
     distribution of the image and those of its squeezed versions, rounded to `bits` bits and median-filtered.

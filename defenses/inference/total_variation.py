@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TotalVariation:
-    """Drops pixels at random and replaces the image by a smooth one that agrees with the pixels kept.
+    """Drops pixels at random and replaces the image by a smooth one that agrees with the kept pixels.
 
     z minimises 1/2 sum_kept (z - x)^2 + weight * sum |grad z|, per channel, with isotropic total variation
     and forward differences. Guo et al. 2018 (arXiv:1711.00117, section 3.2): dropout 0.5, weight 0.03. The

@@ -103,7 +103,7 @@ class Lines:
 
 
 class Chosen(torch.autograd.Function):
-    """Coefficients times the slope of the line that their sign selects, with the derivative, in few passes."""
+    """Coefficients times the slope of the line that their sign selects, with the derivative."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, lower: Tensor, upper: Tensor, raised: Tensor) -> tuple[Tensor, Tensor]:
