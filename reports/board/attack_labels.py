@@ -1,4 +1,4 @@
-"""The names of attacks on a board: of several with one label, the options that differ are said."""
+"""The names of attacks on a board: attacks with the same label get their differing options."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from reports.board.identities import attack_of, shown_names
 from robench.record.schema import Record
 
 LONGEST = 32
-"""Characters that options may take in the head of a column; of longer ones a hash stands there."""
+"""Most characters of options in the head of a column; longer options are replaced by a hash."""
 
 
 def attack_labels(records: Iterable[Record]) -> dict[str, str]:
-    """Return the shown label of every attack, or way to bound, by identity."""
+    """Return the shown label of every attack, or bounding method, by identity."""
     once = {id(r.attack): r for r in records}.values()  # many records share one attack
     options = {attack_of(r): (r.attack.label, r.attack.options) for r in once}
     alike: dict[str, list[str]] = {}

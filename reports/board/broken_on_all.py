@@ -8,10 +8,10 @@ from reports.board.shares import worst
 
 
 def broken_on_all(samples: Samples) -> set[int]:
-    """Return the images no model of the board survives; none under an infinite radius, where all fall."""
+    """Return the images that are broken on every model; none under an infinite radius, where all break."""
     if samples.unbounded:
         return set()
-    # Robust for a target: robust in every record that is about it. Lost: so for no target.
+    # Robust on a target: robust in every record of it. Broken on all: robust on no target.
     images, survivors = set[int](), set[int]()
     for target in dict.fromkeys(model_of(r.target) for r in samples.attacked):
         indices, stands = worst(samples.judged(target))

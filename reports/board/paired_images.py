@@ -1,4 +1,4 @@
-"""Which images stand against some records, and whether one attacker is weaker than another beyond chance."""
+"""Which images stand against some records, and whether one attacker is significantly weaker than another."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Standing:
     """Which images stand against all attackers in question.
 
     Attributes:
-        images: their places in the data set, rising.
-        stands: of each, the share of draws in which it stands: 0 or 1 where each was asked about once.
-        draws: of a random model one 0 or 1 for each draw; None where each was asked about once.
+        images: their positions in the data set, increasing.
+        stands: for each, the share of draws in which it stands: 0 or 1 if there is one draw.
+        draws: for a random model one 0 or 1 for each draw; None if there is one draw.
     """
 
     images: NDArray[np.int64]
@@ -40,7 +40,7 @@ def standing(records: Iterable[Record], *, fresh: bool = True) -> Standing:
 
     Args:
         records: judged on one model.
-        fresh: of a random model, by its fresh draws; else by the draw that was attacked.
+        fresh: for a random model, use its fresh draws; otherwise the attacked draw.
     """
     import numpy as np
 
@@ -66,14 +66,14 @@ def count(some: Standing) -> float:
 
 
 def _sum(shares: NDArray[np.float64]) -> float:
-    """Return the sum of shares; exact where they are 0 and 1, and else added in order."""
+    """Return the sum of shares; exact if they are 0 and 1, otherwise added in order."""
     import numpy as np
 
     return float(np.add.accumulate(shares)[-1]) if len(shares) else 0.0
 
 
 def _shared(first: Standing, second: Standing) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where the images that met both attackers are in the one and in the other."""
+    """Return the positions in both of the images that both attackers attacked."""
     import numpy as np
 
     if np.array_equal(first.images, second.images):
@@ -84,7 +84,7 @@ def _shared(first: Standing, second: Standing) -> tuple[NDArray[np.int64], NDArr
 
 
 def gap(first: Standing, second: Standing) -> int:
-    """Return how many more images stand against the first attacker, of those that met both; rounded."""
+    """Return how many more images survive the first attacker, among those attacked by both; rounded."""
     ours, theirs = _shared(first, second)
     return round(_sum(first.stands[ours] - second.stands[theirs]))
 
@@ -92,7 +92,7 @@ def gap(first: Standing, second: Standing) -> int:
 def weakness(first: Standing, second: Standing) -> float:
     """Return the p-value of the first attacker being weaker than the second; 1 if it is not.
 
-    Exact McNemar test on the images that met both, between means over draws the sign-flip test.
+    Exact McNemar test on the images attacked by both; for means over draws the sign-flip test.
     """
     places, others = _shared(first, second)
     ours, theirs = first.stands[places], second.stands[others]

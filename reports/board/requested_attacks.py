@@ -1,4 +1,4 @@
-"""Which attacks a rank asks for where a board is made of several runs: those that most rows met."""
+"""The attacks required for a rank on a board of several runs: those that most rows have."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from robench.intake.user_code import is_reference
 
 
 def requested_attacks(own: Samples) -> frozenset[str] | None:
-    """Return the attacks that more than half of the attacked rows met.
+    """Return the attacks that more than half of the attacked rows have.
 
-    So one more attack on one row costs no other row its rank. Where no attack was met by so many, rows cannot
-    be compared: then all that any row met are asked for. An attack of somebody's own file is asked for only
-    where rows met nothing else: others cannot run it. None where nothing was attacked.
+    So an additional attack on one row costs no other row its rank. If no attack is that common, rows cannot
+    be compared: then all attacks of any row are required. An attack from a user's file is required only if
+    rows have nothing else, because others cannot run it. None if nothing was attacked.
     """
     attacks_of: dict[str, set[str]] = {}
     for record in own.attacked:
