@@ -63,7 +63,7 @@ def save_state(path: Path, state: TrainingState) -> None:
     """Write a state atomically: a reader sees the complete old or new one, even after a power cut.
 
     Raises:
-        StorageError: the disk refused; the older state is intact.
+        StorageError: writing to disk failed; the older state is intact.
     """
     content = {
         "format": FORMAT,

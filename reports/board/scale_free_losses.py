@@ -1,4 +1,4 @@
-"""Which attacks climb a loss that scores multiplied by any number leave as strong as it was."""
+"""Attacks whose strength does not depend on the scale of the scores."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SCALE_FREE_ATTACKS = frozenset(
         "attacks.fmn:FMN",
     }
 )  # fmt: skip
-"""Attacks, by identity, that break as much on scores of any size, whatever their options."""
+"""Identities of attacks that are equally strong for scores of any scale, with all options."""
 
 SCALE_FREE_LOSSES = frozenset({"margin", "dlr"})
 
 
 def overcome_flat_scores(own: Sequence[Record]) -> bool:
-    """Tell whether an attack that no scale of the scores weakens was tried on every image of a row.
+    """Tell whether an attack that does not depend on the scale of scores was tried on all images of a row.
 
     Args:
         own: the clean and white-box records of one model on one board.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 TOLD = frozenset({"inadmissible", "nonfinite-proposal"})
-"""Findings about what the attack returned: told in words, for whoever wrote it reads the line first."""
+"""Findings about the images that the attack returned, shown in words to the author of the attack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)

@@ -33,7 +33,7 @@ class Drawing:
 
         Raises:
             ConfigError: another suffix.
-            StorageError: the disk refused; an older file is intact.
+            StorageError: writing to disk failed; an older file is intact.
         """
         file: Path = self._recipe(self._records, Path(path), board=self._board)
         return file

@@ -109,7 +109,7 @@ class Results:
         Raises:
             PluginError: no format has that name.
             ConfigError: a format has no such option, lacks something, or is not written as files.
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         names = [plugin_of(name) for name in formats or ("csv", "markdown")]
         kinds = {name: _of_files(name) for name in names}
@@ -193,7 +193,7 @@ def _median_column(board: dict[str, Any]) -> str:
 
 
 def _answer(board: dict[str, Any]) -> str:
-    """Return what came of the rows of a board in words: what stands, or how small a change is enough."""
+    """Return the results of a board's rows in words: robust accuracy, or the size of a sufficient change."""
     if not math.isinf(float(board["eps"] or 0)):
         return f"; robust under {board['norm']} {board['eps_text']}: {', '.join(map(_share, board['rows']))}"
     sizes = [

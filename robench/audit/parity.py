@@ -152,7 +152,7 @@ def parity(
         norm: the threat's norm.
         eps: the threat's radius; `inf` for minimising attacks.
         source: gradient source for all of them; the model's first by default.
-        seed: source of all chance.
+        seed: seed of all random numbers.
         batch_size: most images per pass.
 
     Raises:

@@ -230,7 +230,7 @@ def verify(
         sample: how many jobs to do again.
         batch_size: images per pass of the new judgement; best another than the run's.
         seed: for the choice of the sample.
-        reporter: who is told.
+        reporter: shows progress.
 
     Raises:
         ConfigError: no plan is in the folder, or nobody allowed to run a file of code that it names.

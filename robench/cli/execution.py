@@ -37,10 +37,10 @@ def outcome_of(
         command: kept in the run's summary.
         asked: the options that change the plan, kept so that the run can be repeated.
         leave: is called where it was interrupted, before the command ends.
-        log: who is told numbers as they come.
+        log: gets numbers as they come.
 
     Raises:
-        RobenchError: the plan cannot be done here, or the disk refused.
+        RobenchError: the plan cannot be done here, or writing to disk failed.
         Exit: it was interrupted.
     """
     processes = options.processes

@@ -123,7 +123,7 @@ def print_or_write(text: str, out: Path | None) -> None:
     """Print a text, or write it to a file and say so.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     from robench.record.files import write_atomic
 

@@ -42,8 +42,8 @@ class Logged(Reporter):
     """Passes on everything to another reporter, and numbers to a log.
 
     Args:
-        reporter: who is told.
-        log: who is told of numbers.
+        reporter: shows progress.
+        log: gets numbers as they come.
     """
 
     def __init__(self, reporter: Reporter, log: RunLog) -> None:

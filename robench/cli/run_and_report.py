@@ -39,7 +39,7 @@ def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: boo
         tell_configuration: name its file in the last line, as nobody has written one.
 
     Raises:
-        RobenchError: the plan cannot be done here, or the disk refused.
+        RobenchError: the plan cannot be done here, or writing to disk failed.
         Exit: jobs failed, a certified image was broken, or `--strict` finds a row in doubt.
     """
     folder = options.folder(plan)

@@ -56,7 +56,7 @@ def interruptible(
         threads: CPU threads of this process; None leaves that to torch.
         stop: how work in other processes is asked to stop; None where it is done in this one.
         leave: done after a stop that let the units in work finish, such as writing what is there.
-        log: who is told numbers as they come.
+        log: gets numbers as they come.
     """
     from robench.cli.reporters import reporter_for
 

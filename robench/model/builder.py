@@ -81,7 +81,7 @@ class Builder(Protocol):
         """Write weights (safetensors, atomically) and return the SHA-256 of the file.
 
         Raises:
-            StorageError: the disk refused; an older file is intact.
+            StorageError: writing to disk failed; an older file is intact.
         """
         ...
 

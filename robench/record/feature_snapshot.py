@@ -131,7 +131,7 @@ def write_snapshot(path: Path, geometry: FeatureSnapshot) -> None:
     """Write a geometry as safetensors, atomically.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     import numpy as np
     from safetensors.numpy import save

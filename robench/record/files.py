@@ -57,7 +57,7 @@ def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
     """Write a file like `write_atomic`, one piece after another.
 
     Raises:
-        StorageError: the disk refused; an older file is intact.
+        StorageError: writing to disk failed; an older file is intact.
     """
     with _written(path, pieces) as temporary:
         os.replace(temporary, path)
@@ -70,7 +70,7 @@ def write_new(path: Path, content: str | bytes) -> bool:
     name is taken. On a file system without links the last writer wins.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     with _written(path, content) as temporary:
         try:
@@ -271,7 +271,7 @@ def sync_folder(folder: Path) -> None:
     """Make renames in a folder durable, if the system can open folders.
 
     Raises:
-        OSError: the disk refused.
+        OSError: writing to disk failed.
     """
     if os.name != "posix":  # Windows cannot open a folder, and its rename is durable
         return

@@ -86,7 +86,7 @@ class RunFolder:
             Its new path.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         name = str(path.relative_to(self.root)).replace(os.sep, "-")
         aside = self.root / "damaged" / f"{name[:150]}.{secrets.token_hex(4)}"
@@ -139,7 +139,7 @@ class RunFolder:
         """Write a file of the run itself, such as `config.yaml`.
 
         Raises:
-            StorageError: the disk refused; the older file is intact.
+            StorageError: writing to disk failed; the older file is intact.
         """
         write_atomic(self.root / name, text)
 
@@ -147,7 +147,7 @@ class RunFolder:
         """Write a file of the run itself as JSON, such as `run.json`.
 
         Raises:
-            StorageError: the disk refused; the older file is intact.
+            StorageError: writing to disk failed; the older file is intact.
         """
         self.write_text(name, json.dumps(data, indent=1, allow_nan=False) + "\n")
 

@@ -93,7 +93,7 @@ def write_index(path: Path, pieces: Iterable[bytes]) -> None:
     """Write an index, and replace an older one.
 
     Raises:
-        StorageError: the disk refused; the older file is intact.
+        StorageError: writing to disk failed; the older file is intact.
     """
     write_pieces(path, _with_table(pieces))
 

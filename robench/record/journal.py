@@ -50,7 +50,7 @@ def write_journal(root: Path, plan: str, keys: Iterable[str]) -> None:
     """Write a complete journal.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     write_atomic(root / JOURNAL, "".join(f"{line}\n" for line in (plan, *keys)))
 
@@ -59,7 +59,7 @@ def append_key(root: Path, key: str) -> None:
     """Append a complete line to a journal, safe with other writers; a line lost in a power cut is recovered.
 
     Raises:
-        StorageError: there is no journal, or the disk refused.
+        StorageError: there is no journal, or writing to disk failed.
     """
     path = root / JOURNAL
     try:

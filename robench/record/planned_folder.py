@@ -47,7 +47,7 @@ class PlannedFolder(RunFolder):
             config_text: the user's configuration, kept verbatim.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         digest = content_hash(plan)
         facts, journal, keys = self.facts()[0], "", list[str]()
@@ -79,7 +79,7 @@ class PlannedFolder(RunFolder):
         """Add a finished unit to the journal.
 
         Raises:
-            StorageError: the disk refused, or `begin` was never called here.
+            StorageError: writing to disk failed, or `begin` was never called here.
         """
         if key not in self._noted:
             append_key(self.root, key)

@@ -137,7 +137,7 @@ class Store(PlannedFolder):
             replace: replace an existing record.
 
         Raises:
-            StorageError: the disk refused; every other record is intact.
+            StorageError: writing to disk failed; every other record is intact.
         """
         path, text = self.unit(record.key), sealed_text(record.to_json()) + "\n"
         self._recent.forget(record.key)
@@ -156,7 +156,7 @@ class Store(PlannedFolder):
         """Write why a unit failed.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         path = self.error(key)
         if path.is_dir():

@@ -69,7 +69,7 @@ def write_submission(run: Path, out: Path) -> int:
 
     Raises:
         ConfigError: the run has no finished unit.
-        StorageError: a record or a file of images is damaged or missing, or the disk refused.
+        StorageError: a record or a file of images is damaged or missing, or writing to disk failed.
     """
     store = Store(run)
     records, faults = store.readable()

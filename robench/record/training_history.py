@@ -46,7 +46,7 @@ def write_history(path: Path, rows: Sequence[Row]) -> None:
     """Write a history atomically: a reader sees the complete old or the complete new one.
 
     Raises:
-        StorageError: the disk refused; the older file is intact.
+        StorageError: writing to disk failed; the older file is intact.
     """
     others = dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)
     stream = io.StringIO()

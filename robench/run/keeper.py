@@ -136,7 +136,7 @@ class FolderKeeper:
         """Write a record, unless a valid one with as many fresh draws exists and `force` is off.
 
         Raises:
-            StorageError: the disk refused; every other record is intact.
+            StorageError: writing to disk failed; every other record is intact.
         """
         before = self._record(record.key)
         has_other_draws = before is not None and before.draws != record.draws  # see evaluate._usable_record
@@ -191,7 +191,7 @@ class FolderKeeper:
         """Write crafted images and the attack's ledger.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         tensors: dict[str, torch.Tensor] = {name: getattr(crafted.ledger, name) for name in _COLUMNS}
         tensors["x_adv"] = crafted.x_adv
@@ -211,7 +211,7 @@ class FolderKeeper:
             data: images of the shard (N, C, H, W).
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         path = self.store.images(digest)
         try:
@@ -242,7 +242,7 @@ class FolderKeeper:
         """Write the geometry of a model's feature space, and forget an earlier failure.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         path = self.store.geometry(key)
         if path.is_dir():
@@ -259,7 +259,7 @@ class FolderKeeper:
         other error contains its traceback.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         self.failures += 1
         if model:

@@ -195,7 +195,7 @@ class Leases:
         """Return the time by the clock of the disk, which all processes share.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         probe = self._path(self._me)
         with contextlib.suppress(FileNotFoundError):  # another process may have considered it abandoned
@@ -236,7 +236,7 @@ def _named(temporary: Path, path: Path, text: str) -> None:
 
     Raises:
         FileExistsError: the name is taken.
-        OSError: the disk refused.
+        OSError: writing to disk failed.
     """
     try:
         os.link(temporary, path)

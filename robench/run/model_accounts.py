@@ -17,7 +17,7 @@ def keep_tracebacks(store: Store, failures: Mapping[str, str], tracebacks: Mappi
     """Write the tracebacks of failed models; `settle_accounts` keeps or deletes them later.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     for name, text in tracebacks.items():
         account = {**_account(name, failures[name]), "traceback": text}
@@ -33,7 +33,7 @@ def settle_accounts(store: Store, names: Iterable[str], failures: Mapping[str, s
         failures: why models could not be made, by name.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     for name in names:
         key = account_key(name)

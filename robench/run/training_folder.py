@@ -40,7 +40,7 @@ def begin(folder: Path, identity: dict[str, Any]) -> None:
     """Make the folder of a training and write its identity.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     write_atomic(folder / IDENTITY, json.dumps(identity, indent=1, sort_keys=True) + "\n")
     sweep(folder)
