@@ -59,7 +59,7 @@ def load_data(
 
     Raises:
         PluginError: no data set has that name.
-        InputError: files missing or unreadable, or a limit that is no whole number.
+        InputError: files missing or unreadable, or a limit that is not an integer.
         ConfigError: an option that the data set does not have.
     """
     if "data_root" in options:

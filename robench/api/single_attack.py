@@ -61,7 +61,7 @@ class _Everything(Memory):
     def failed(
         self, key: str, title: str, text: str, *, model: str = "", error: BaseException | None = None
     ) -> None:
-        """Keep what was raised, so that whoever called sees where."""
+        """Store the error, so that the caller sees where it happened."""
         self.failures[key] = f"{title}: {text}"
         self.failed_jobs.setdefault(model, []).append(title)
         if error is not None:

@@ -41,10 +41,10 @@ from robench.run.settings import Environment
 from robench.run.work import Work
 
 UNITS = "units"
-"""Name of the check that every unit of the plan is finished; told only where some are not."""
+"""Name of the check that every unit of the plan is finished; reported only if some are not."""
 
 MODELS = "models"
-"""Name of the check that every model of the plan could be made; told only where some could not."""
+"""Name of the check that every model of the plan could be made; reported only if some could not."""
 
 LATER_TABLE_COLUMNS = frozenset({"missing", "median_own"})
 """Columns that tables of earlier versions do not have."""
@@ -233,7 +233,7 @@ def verify(
         reporter: shows progress.
 
     Raises:
-        ConfigError: no plan is in the folder, or nobody allowed to run a file of code that it names.
+        ConfigError: the folder has no plan, or a file of code in the plan may not be run.
         StorageError: weights that the run trained are gone.
     """
     reason = ""

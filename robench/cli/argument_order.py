@@ -11,7 +11,7 @@ def check_order(command: str, config: str, model: str) -> None:
     """Refuse a model named before its configuration.
 
     Raises:
-        ConfigError: the first word is no configuration, and the second is one.
+        ConfigError: the first word is not a configuration, but the second is one.
     """
     from robench.plan.config import suites
 

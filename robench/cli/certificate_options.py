@@ -115,7 +115,7 @@ def radii_of(text: str) -> list[float]:
     """Return the radii of an option such as `0,0.25`.
 
     Raises:
-        ConfigError: one is no finite number of at least 0.
+        ConfigError: one is not a finite number of at least 0.
     """
     try:
         radii = [float(part) for part in text.split(",")]

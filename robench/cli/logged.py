@@ -62,7 +62,7 @@ class Logged(Reporter):
         self._reporter.stage(text)
 
     def model(self, name: str) -> None:
-        """Note whose training is told of from now."""
+        """Note the model whose training is reported from now on."""
         self._model = name
         self._reporter.model(name)
 

@@ -1,4 +1,4 @@
-"""Work done for a command: interrupted without loss, with progress, and told of in its last lines."""
+"""The work of a command: with progress, interruption without loss, and a summary in its last lines."""
 
 from __future__ import annotations
 

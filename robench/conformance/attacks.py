@@ -99,7 +99,7 @@ def zero(trial: AttackTrial) -> str:
     _confined(trial)
     for name in trial.norms:
         run = trial.play(trial.toy(), Rules(norm=name, eps=0.0))
-        # As much as the judge allows for, and a NaN is no small difference.
+        # The same tolerance as the judge's; a NaN is not a small difference.
         worst = float((run.last - run.start).abs().max())
         require(worst <= run.oracle.threat.tolerance, f"{name}: a pixel moved by {worst:.3g}")
     return ""

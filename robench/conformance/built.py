@@ -61,7 +61,7 @@ class ModelTrial(ABC):
         """Return what the plugin makes, with the global generators in a given state.
 
         Raises:
-            BrokenLawError: it is no model.
+            BrokenLawError: it is not a model.
         """
         with lent_generators(global_seed) as self.moved:
             model = make()

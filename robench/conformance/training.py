@@ -207,7 +207,7 @@ def network(trial: TrainingTrial) -> str:
 
 
 def progress(trial: TrainingTrial) -> str:
-    """Progress is told after every epoch, with that epoch's row of the history."""
+    """Progress is reported after every epoch, with that epoch's row of the history."""
     training = trial.plain
     untold = [number for number, row in enumerate(training.history, start=1) if row not in training.rows]
     require(not untold, f"{len(training.rows)} calls, none with row {untold[:1]} of {len(training.history)}")
