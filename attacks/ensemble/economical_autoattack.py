@@ -30,7 +30,7 @@ SHARES = (0.05, 0.01)
 """Share of an image covered by the first windows of a search from worst points: first round, later rounds."""
 
 INSIDE = 1.0
-"""Largest linearised distance, in radii, of a close call after the first round: it is inside the ball."""
+"""Largest linearised distance, in radii, of a close call after round one: its boundary is in the ball."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

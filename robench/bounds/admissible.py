@@ -43,7 +43,7 @@ def diameter(threat: ThreatModel, shape: Sequence[int]) -> float:
 
 
 def capped(threat: ThreatModel, shape: Sequence[int]) -> ThreatModel:
-    """Return a threat model with its radius reduced to the diameter of the box.
+    """Return a threat model whose radius is at most the diameter of the box.
 
     Raises:
         ConfigError: the radius or the box is not finite, or the norm is none of Linf, L2 and L1.
