@@ -22,25 +22,26 @@ if TYPE_CHECKING:
 class Distillation(TrainingOptions):
     """Stage 1 trains a teacher at a temperature, stage 2 the network on the teacher's softened outputs.
 
-    Papernot et al. 2016 (arXiv:1511.04508), sections III and IV: both of one architecture, both trained with
-    logits divided by the temperature (20), used at temperature 1 afterwards: confident outputs and gradients
-    that vanish, which Carlini & Wagner 2017 (arXiv:1608.04644) showed to be no robustness. Each stage has
-    `epochs` epochs; the teacher is the network with other first weights, and is thrown away. The defaults are
-    those for CIFAR-10 (Carlini & Wagner, Table II): 50 epochs at learning rate 0.01, halved every 10; MNIST:
-    `learning_rate: 0.1, schedule: constant`. The other options are those of
-    `defenses.training.options.TrainingOptions`; checkpoints are chosen by natural accuracy.
+    Papernot et al. 2016 (arXiv:1511.04508), sections III and IV: both have one architecture, both are
+    trained with logits divided by the temperature (20), and used at temperature 1 afterwards. This gives
+    confident outputs and vanishing gradients, which is not robustness (Carlini & Wagner 2017,
+    arXiv:1608.04644). Each stage has `epochs` epochs; the teacher is the network with other initial weights,
+    and is discarded. The defaults are those for CIFAR-10 (Carlini & Wagner, Table II): 50 epochs at learning
+    rate 0.01, halved every 10; MNIST: `learning_rate: 0.1, schedule: constant`. The other options are those
+    of `defenses.training.options.TrainingOptions`; checkpoints are chosen by natural accuracy.
 
-    Dividing logits by T makes first gradients T times shorter, and short trainings stay at chance. The paper
-    leaves the loss as it is; here it is multiplied by T, which gives first gradients the length of natural
-    training's. (Hinton et al. 2015, arXiv:1503.02531, section 2, multiply the loss on soft targets by T^2;
-    with labels as targets first gradients are then T times longer than natural training's.)
+    Dividing logits by T makes the first gradients T times shorter, and short trainings stay at chance level.
+    The paper does not rescale the loss; here it is multiplied by T, so that the first gradients are as long
+    as in natural training. (Hinton et al. 2015, arXiv:1503.02531, section 2, multiply the loss on soft
+    targets by T^2; with labels as targets the first gradients are then T times as long as in natural
+    training.)
 
     Attributes:
-        temperature: what logits are divided by while training; above 0.
-        scale: what the loss is multiplied by: `none`: 1, `temperature`: T, `squared`: T^2.
+        temperature: logits are divided by it during training; above 0.
+        scale: factor of the loss: `none`: 1, `temperature`: T, `squared`: T^2.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -66,7 +67,7 @@ class Distillation(TrainingOptions):
 
     @property
     def factor(self) -> float:
-        """What the loss is multiplied by."""
+        """The factor of the loss."""
         return {"none": 1.0, "temperature": self.temperature, "squared": self.temperature**2}[self.scale]
 
     def __call__(

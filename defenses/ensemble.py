@@ -28,22 +28,22 @@ class Ensemble(TrainingOptions):
     Tramer et al. 2018 (arXiv:1705.07204), section 3.4 and 4.1. The defaults are those for MNIST (eps 0.3; the
     paper has no CIFAR-10): three static networks trained for 6 epochs, then 12 epochs, Adam at 0.001 in
     batches of 64. The source of a batch is drawn from the static networks and the one in training. The static
-    networks have other architectures in the paper; here they have the network's own with other first weights,
-    and are trained naturally in stages of their own before. The paper stores their adversarial images; they
-    are made when needed here, which gives the same images. The checkpoint is chosen by the threat of the
-    paper, black-box transfer: accuracy under the FGSM images of every static network on the held-out part,
-    `validation_own_accuracy` in the history; the robust accuracy there is that under white-box PGD at
-    `monitor_eps`, by default `eps`. The other options are those of
+    networks have other architectures in the paper; here they have the network's own with other initial
+    weights, and are trained naturally in stages of their own before. The paper stores their adversarial
+    images; they are made when needed here, which gives the same images. The checkpoint is chosen by the
+    threat of the paper, black-box transfer: accuracy under the FGSM images of every static network on the
+    held-out part, `validation_own_accuracy` in the history; the robust accuracy there is that under
+    white-box PGD at `monitor_eps`, by default `eps`. The other options are those of
     `defenses.training.options.TrainingOptions`.
 
     Attributes:
         eps: radius of the ball, in input units; above 0, under Linf at most 1.
         norm: `Linf` or `L2`.
         others: number of static networks, at least 1.
-        other_epochs: epochs that each of them is trained, at least 1.
+        other_epochs: epochs of training of each of them, at least 1.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -134,7 +134,7 @@ class _EnsembleLoss:
         return standing
 
     def attacked(self, source: nn.Module, x: Images, y: Labels) -> Images:
-        """Return the FGSM images of a network in evaluation mode (section 4.1)."""
+        """Return FGSM images (B, C, H, W) in [0, 1] of a network in evaluation mode (section 4.1)."""
         from robench.attack.losses import cross_entropy
 
         eps = self.options.eps

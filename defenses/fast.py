@@ -36,7 +36,7 @@ class Fast(AttackOptions):
         step_size: length of the one step of the training attack; by default 1.25 times the current radius.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -78,7 +78,7 @@ class _FastLoss:
         return self.inner.survives(x, y, rng, self.options.eps)
 
     def attacked(self, x: Images, y: Labels, batch: BatchContext) -> Images:
-        """Return the images after one step from a random start."""
+        """Return the images (B, C, H, W) in [0, 1] after one step from a random start."""
         from robench.attack.losses import cross_entropy
 
         eps = self.options.radius(batch.epochs_passed)

@@ -28,7 +28,7 @@ class FeynmanKac(PGDTraining):
     `defenses.pgd_training.PGDTraining`.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 class Free(TrainingOptions):
     """Every batch is learned `replays` times in a row; each backward pass also moves the perturbation.
 
-    Shafahi et al. 2019 (arXiv:1904.12843), Algorithm 1. The perturbation is not started anew for a batch: it
-    goes on from the one before. An epoch here is a pass over the batches, `replays` steps each. The defaults
-    are those of the authors for CIFAR-10 (eps 8/255): m = 8, 80,000 steps at batch 128, which are 26 passes;
-    learning rate 0.1, divided by 10 after a half and three quarters, weight decay 0.0002. The checkpoint is
-    chosen by accuracy under PGD on the held-out part. The other options are those of
+    Shafahi et al. 2019 (arXiv:1904.12843), Algorithm 1. The perturbation is not reset for a new batch: it
+    continues from the previous one. An epoch here is a pass over the batches, `replays` steps each. The
+    defaults are those of the authors for CIFAR-10 (eps 8/255): m = 8, 80,000 steps at batch 128, which are
+    26 passes; learning rate 0.1, divided by 10 after a half and three quarters, weight decay 0.0002. The
+    checkpoint is chosen by accuracy under PGD on the held-out part. The other options are those of
     `defenses.training.options.TrainingOptions`.
 
     Attributes:
@@ -41,7 +41,7 @@ class Free(TrainingOptions):
         steps: of PGD on the held-out part, at least 1.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -86,7 +86,7 @@ class Free(TrainingOptions):
 
 @dataclass(slots=True)
 class _FreeLoss:
-    """Carries the perturbation; the gradient of a step's backward pass is taken in when the next begins."""
+    """Keeps the perturbation; a step's gradient is applied to it when the next step begins."""
 
     adversarial: ClassVar[bool] = True
     inner: InnerAttack
@@ -112,16 +112,16 @@ class _FreeLoss:
         return self.inner.survives(x, y, rng, self.options.eps)
 
     def state(self) -> dict[str, Tensor]:
-        """Return the perturbation, the last backward pass included."""
+        """Return the perturbation (B, C, H, W), if any, including the step of the last backward pass."""
         self._move()
         return {} if self.delta is None else {"delta": self.delta}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from a perturbation."""
+        """Continue from a perturbation (B, C, H, W)."""
         self.delta, self._leaf = state.get("delta"), None
 
     def _move(self) -> None:
-        """Climb by the gradient that the last backward pass left, and stay in the ball."""
+        """Move the perturbation along the last gradient, and project it to the ball."""
         if self._leaf is None or self._leaf.grad is None or self.delta is None:
             return
         options, norm = self.options, self.inner.threat(self.options.eps).norm

@@ -29,12 +29,12 @@ class GraphTraining(GraphOptions):
     clip_norm: float | None = 5.0
 
     def linear_objective(self, network: nn.Module, classes: int) -> Objective:
-        """Return what the stage through the linear branch minimises; `self` are the options of that stage."""
+        """Return the objective of the stage through the linear branch; `self` are the stage's options."""
         del classes
         return CleanLoss(network)
 
     def graph_objective(self, layer: GraphLayer) -> Objective:
-        """Return what the stage through the graph minimises; `self` are the options of that stage."""
+        """Return the objective of the stage through the graph; `self` are the stage's options."""
         from defenses.graph.layer import GraphLoss
 
         return GraphLoss(layer)
@@ -44,7 +44,7 @@ class GraphTraining(GraphOptions):
 
         Args:
             data: the training split or a subset of it.
-            seed: that of the training.
+            seed: seed of the training.
 
         Raises:
             InputError: a class has no labelled image or only one, or a graph has fewer template images than
@@ -90,7 +90,7 @@ class GraphTraining(GraphOptions):
         """Train a network, images (B, C, H, W) to logits (B, K), in place; see `robench.model.Defense`.
 
         Raises:
-            InputError: see `check`; or the network has no linear layer last.
+            InputError: see `check`; or the last layer is not linear.
         """
         from defenses.graph.layer import GraphLayer
         from defenses.training.loop import train_stages
@@ -124,16 +124,16 @@ class GraphTraining(GraphOptions):
 class GraphNatural(GraphTraining):
     """The loss at the output of a graph head, differentiated exactly through graph and features.
 
-    Brown et al. 2024 (arXiv:2412.08016): labelled base points stand beside each mini-batch in one graph, and
+    Brown et al. 2024 (arXiv:2412.08016): labelled base points join each mini-batch in one graph, and
     dL/du goes through the adjoint of the head's equation, its weights and scales into the features of both.
-    Ours: base points are drawn anew at every step (the authors' code draws them anew every few epochs), they
+    Ours: base points are drawn at every step (the authors' code draws new ones every few epochs), they
     are not augmented, and none is an image of the mini-batch; the gradient of all parameters is clipped.
-    The linear branch learns along from features held fixed; it changes nothing else. Checkpoints are chosen
+    The linear branch is trained too, on detached features; it changes nothing else. Checkpoints are chosen
     by the head, each held-out image alone with `template` training images. The other options are those of
     `defenses.training.options.TrainingOptions` and `defenses.graph.options.GraphOptions`.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphPGD(GraphTraining, PGDTraining):
-    """As `graph_natural`, each mini-batch first attacked in the graph that it is learned in.
+    """Like `graph_natural`, but each mini-batch is first attacked in the graph of its training step.
 
-    Madry et al. 2018 (arXiv:1706.06083), equation 2.1, with the output of the head in place of the logits:
-    the mini-batch is attacked as one joint batch through `source`, the template stays clean. Where u is a
-    corner of the simplex, as it soon is, `exact` is zero and the attack only its random start: what is
-    learned so withstands little, and `straight_through` is the default. The weights are learned by the exact
-    adjoint either way. Checkpoints are chosen by accuracy under the same attack through `straight_through` on
+    Madry et al. 2018 (arXiv:1706.06083), equation 2.1, with the output of the head instead of the logits:
+    the mini-batch is attacked as one joint batch through `source`, the template stays clean. Soon most u are
+    corners of the simplex; there `exact` is zero and the attack is only its random start, which gives little
+    robustness, so `straight_through` is the default. The weights are always trained by the exact adjoint.
+    Checkpoints are chosen by accuracy under the same attack through `straight_through` on
     the held-out part, each image alone with `template` training images. The radius grows in the first stage
     only. The other options are those of `defenses.graph.options.GraphOptions` and
     `defenses.pgd_training.PGDTraining`.
 
     Attributes:
-        source: what the inner attack differentiates while training.
+        source: gradient source of the inner attack during training.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -80,6 +80,7 @@ class _AttackedGraphLoss:
 
     def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
         def craft(model: Model, x: Images, y: Labels, rng: Randomness) -> Images:
+            """Return the attacked images (B, C, H, W) of a graph with its template."""
             inner = self._inner(model, self.options.source)
             return inner.craft(x, y, rng, self.options.radius(batch.epochs_passed))
 

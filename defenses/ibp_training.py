@@ -41,7 +41,7 @@ class IBPTraining(TrainingOptions):
         beta_end: weight of the margins carried back at the end, for `crown_ibp`; 0 to 1.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -66,7 +66,7 @@ class IBPTraining(TrainingOptions):
     MILESTONES: ClassVar[tuple[float, ...]] = (15 / 60, 25 / 60)
 
     def __post_init__(self) -> None:
-        """Fill in the paper's schedule; refuse what would only fail, or silently do nothing, much later."""
+        """Fill in the paper's schedule; refuse values that would fail, or silently do nothing, much later."""
         TrainingOptions.__post_init__(self)
         for name, fraction in (("natural_epochs", 2 / 60), ("ramp_epochs", 10 / 60)):
             if getattr(self, name) is None:
@@ -84,7 +84,7 @@ class IBPTraining(TrainingOptions):
                 self.precision)  # fmt: skip
 
     def progress(self, epochs_passed: float) -> float:
-        """Return how far the ramp is after so many epochs, from 0 to 1."""
+        """Return the progress of the ramp after so many epochs, from 0 to 1."""
         past = epochs_passed - (self.natural_epochs or 0.0)
         return min(max(past / self.ramp_epochs, 0.0), 1.0) if self.ramp_epochs else float(past >= 0)
 
@@ -105,7 +105,7 @@ class IBPTraining(TrainingOptions):
 
 @dataclass(frozen=True, slots=True)
 class BoundLoss:
-    """The objective: cross-entropy on the images and at the worst that bounds allow around them."""
+    """The objective: cross-entropy on the images, and on the worst case of the bounds around them."""
 
     adversarial: ClassVar[bool] = False
     network: nn.Module
@@ -113,7 +113,7 @@ class BoundLoss:
     _bounds: dict[bool, Any] = field(default_factory=dict)
 
     def check(self, data: ImageSet) -> None:
-        """Follow two images, so that a network without bounds is refused before the first epoch."""
+        """Bound two images, so that a network without bounds is refused before the first epoch."""
         import torch
 
         from defenses.training.trained_bounds import refusal
@@ -139,12 +139,12 @@ class BoundLoss:
             x: images (B, C, H, W) in [0, 1].
             y: labels (B,).
             eps: radius.
-            beta: weight of margins that are carried back; by default that of the end, or 0 for `ibp`.
+            beta: weight of margins propagated back; by default the final weight, or 0 for `ibp`.
         """
         from defenses.training.trained_bounds import TrainedBounds, margin_bounds
 
         mode = self.network.training
-        if mode not in self._bounds:  # a forward pass may ask in which mode it is
+        if mode not in self._bounds:  # a forward pass may depend on the mode
             self._bounds[mode] = TrainedBounds(self.network)
         steps = self._bounds[mode].steps(x, (x - eps).clamp_min(0), (x + eps).clamp_max(1))
         is_crown = self.options.bound == "crown_ibp"

@@ -26,8 +26,8 @@ class ManifoldMixup(TrainingOptions):
 
     Verma et al. 2018 (arXiv:1806.05236), section 2: l from Beta(alpha, alpha), alpha 2, one l per batch, x' a
     permutation of the batch. The paper draws among the input and the first hidden blocks; a network offers
-    its input and its `features` (the layer under the linear branch, after the buffer) here, and one that does
-    not offer `features` is refused, so that nothing is called manifold mixup which is not. The defaults are
+    its input and its `features` (the layer under the linear branch, after the buffer) here, and a network
+    without `features` is refused, because mixing only inputs would not be manifold mixup. The defaults are
     the authors' for CIFAR-10: 1,200 epochs at learning rate 0.1, divided by 10 at 400 and 800, weight decay
     0.0001, batches of 100. The checkpoint is chosen by natural accuracy. The other options are those of
     `defenses.training.options.TrainingOptions`.
@@ -37,7 +37,7 @@ class ManifoldMixup(TrainingOptions):
         layers: where to mix; one of them is drawn for each batch. `features` must be among them.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

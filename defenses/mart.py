@@ -32,7 +32,7 @@ class MART(KLPenaltyOptions):
         weight: the paper's lambda, at least 0.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

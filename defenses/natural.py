@@ -26,7 +26,7 @@ class Natural(TrainingOptions):
     `defenses.training.options.TrainingOptions`; the checkpoint is chosen by natural accuracy.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

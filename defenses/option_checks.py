@@ -1,4 +1,4 @@
-"""What the options of every defense must satisfy; each check names the option it refuses. No torch here."""
+"""Checks of the options of all defenses; each error names the refused option. No torch here."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ def require(ok: bool, option: str, expected: str, got: object, do: str = "") -> 
     """Refuse an option's value.
 
     Args:
-        ok: whether the value will do.
+        ok: whether the value is valid.
         option: its name.
-        expected: what would do, in words.
+        expected: the valid values, in words.
         got: the value.
         do: what to do instead.
 
@@ -25,7 +25,7 @@ def require(ok: bool, option: str, expected: str, got: object, do: str = "") -> 
 
 
 def one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuse a word that is none of the choices.
+    """Refuse a word that is not one of the choices.
 
     Raises:
         ConfigError: the value is none of `choices`.
@@ -54,11 +54,11 @@ def positive(**options: float | None) -> None:
 
 
 def within_box(norm: str, *, noun: str = "radius", **options: float | None) -> None:
-    """Refuse an Linf length that is wider than all pixel values together, as one meant in 255ths is.
+    """Refuse an Linf length above 1, such as one meant in units of 1/255.
 
     Args:
-        norm: of the lengths; only `Linf` is looked at, for under others the widest depends on the images.
-        noun: what they are.
+        norm: of the lengths; only `Linf` is checked, because under others the limit depends on the images.
+        noun: name of the lengths in the message.
         options: names and values; None stands for a default.
 
     Raises:

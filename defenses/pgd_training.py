@@ -1,4 +1,4 @@
-"""PGD adversarial training: every mini-batch is attacked before it is learned. No torch at import."""
+"""PGD adversarial training: every mini-batch is attacked before the training step. No torch at import."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class PGDTraining(AttackOptions):
 
     Attributes:
         random_start: whether the inner attack starts at a random point of the ball.
-        inner: an attack to use in place of PGD with the options above; it gets the same radius.
+        inner: an attack to use instead of PGD with the options above; it gets the same radius.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -67,7 +67,7 @@ class PGDTraining(AttackOptions):
 
 @dataclass(frozen=True, slots=True)
 class AttackedLoss:
-    """The objective of adversarial training: cross-entropy where the attack ends."""
+    """The objective of adversarial training: cross-entropy at the end point of the attack."""
 
     adversarial: ClassVar[bool] = True
     inner: InnerAttack

@@ -25,9 +25,9 @@ class SVM(Natural):
     """A hinge loss on the scores of the linear layer, in place of cross-entropy.
 
     Tang 2013 (arXiv:1306.0239); Wang & Osher 2019, Table 3. The L2 penalty of an SVM is `weight_decay`, here
-    on the whole network. Wang & Osher do not say which hinge; the default is Crammer and Singer's. Tang's
+    on the whole network. Wang & Osher do not specify the hinge; the default is Crammer and Singer's. Tang's
     DLSVM (equation 5, section 2.2) is `form: one_vs_rest, squared: true`. The network's outputs are scores,
-    their order is the prediction, and their softmax is no probability. The other options are those of
+    their order gives the prediction, and their softmax is not a probability. The other options are those of
     `defenses.natural.Natural`, with the same defaults, as in Wang & Osher's comparison; Tang trains a
     perceptron on MNIST for 400 epochs in batches of 200, the rate falling linearly from 0.1 to 0. The
     checkpoint is chosen by natural accuracy.
@@ -40,7 +40,7 @@ class SVM(Natural):
         squared: whether each max is squared (L2-SVM in Tang's words).
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

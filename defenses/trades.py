@@ -1,4 +1,4 @@
-"""TRADES: a natural loss, and a penalty on what an attack can change. No torch at import."""
+"""TRADES: a natural loss, and a penalty on the change by an attack. No torch at import."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TRADES(KLPenaltyOptions):
         beta: weight of the divergence, 1/lambda in the paper; above 0.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -76,6 +76,7 @@ class _TradesLoss(KLPenaltyLoss):
             clean: Outputs = self.inner.model.net(x)
 
         def distance(outputs: Outputs, _y: Labels, _kind: OutputKind) -> PerSample:
+            """Return the divergence (B,) of outputs (B, K) from those on the clean images."""
             return kl_divergence(clean, outputs)
 
         start = self.inner.threat(eps).project(x, x + START * batch.rng.normal(x))

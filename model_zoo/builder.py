@@ -110,7 +110,7 @@ class ZooBuilder:
         """Write weights, hash and card, and return the SHA-256 of the weights; see `checkpoints.saving`.
 
         Raises:
-            StorageError: the disk refused; an older file is intact.
+            StorageError: writing to disk failed; an older file is intact.
         """
         from model_zoo.checkpoints.saving import save
 

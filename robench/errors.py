@@ -1,4 +1,4 @@
-"""The exception family: what was expected, what came, what to do. No torch here."""
+"""The exception family: what was expected, what came instead, what to do. No torch here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PACKAGES = ("robench", "attacks", "defenses", "model_zoo", "reports")
 """The packages whose files a notebook does not show."""
 
 LONGEST = 3000
-"""Most characters of what came that a message repeats."""
+"""Most characters of the input that a message repeats."""
 
 
 class RobenchError(Exception):
@@ -31,14 +31,14 @@ class RobenchError(Exception):
         self.expected, self.got, self.do, self.where = expected, got, do, where
         head = f"{where}: " if where else ""
         tail = f" {do}" if do.endswith("?") else f" {do.rstrip('.')}." if do else ""
-        # What came is the input's own text, of any length.
+        # `got` may be a long text from the user.
         excerpt = got if len(got) <= LONGEST else f"{got[:LONGEST]}... ({len(got)} characters)"
         super().__init__(f"{head}expected {expected}, got {excerpt}.{tail}")
 
     def _render_traceback_(self) -> list[str]:
-        """Return what a notebook shows: the caller's own lines and the message, none of our files.
+        """Return the lines that a notebook shows: the caller's own code and the message, none of our files.
 
-        IPython asks for it (`InteractiveShell.showtraceback`); everywhere else the traceback is whole.
+        IPython calls this (`InteractiveShell.showtraceback`); everywhere else the traceback is complete.
         """
         frames = extract_tb(self.__traceback__)
         ours = {name for name in sys.modules if name.partition(".")[0] in PACKAGES}
@@ -104,7 +104,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _slips(word: str, other_word: str) -> int:
-    """Return how many slips lead from word to word: a sign too many, too few, another, or two swapped."""
+    """Return the edit distance: insertions, deletions, substitutions, and swaps of neighbouring letters."""
     before, row = list[int](), list(range(len(other_word) + 1))
     for i, sign in enumerate(word, 1):
         older, before, row = before, row, [i]

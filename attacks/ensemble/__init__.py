@@ -1,1 +1,1 @@
-"""Cascades of several attacks, each on the images that the ones before did not break."""
+"""Cascades of several attacks, each on the images that earlier attacks did not break."""

@@ -26,14 +26,14 @@ VERSIONS = {
     "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
     "plus": ("apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"),
 }
-"""Which attacks play, in this order (Croce & Hein 2020, section 6; the authors' released code)."""
+"""The attacks, in this order (Croce & Hein 2020, section 6; the authors' released code)."""
 
 STEPS, QUERIES, CLASSES, RESTARTS = 100, 5000, 9, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoAttack:
-    """APGD, targeted APGD, targeted FAB and Square, each on what the ones before could not break.
+    """APGD, targeted APGD, targeted FAB and Square, each on the images that earlier ones did not break.
 
     Croce & Hein 2020 (arXiv:2003.01690), section 6; under L1 Croce & Hein 2021 (arXiv:2103.01208). An image
     is broken if any of them breaks it. Each attack runs to its end, and an image it broke keeps its point,
@@ -62,7 +62,7 @@ class AutoAttack:
     branch_and_bound: float | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         positive(scale=self.scale, branch_and_bound=self.branch_and_bound)
         if self.version not in VERSIONS:
             raise ConfigError(where="version", expected="`standard` or `plus`", got=repr(self.version))
@@ -71,7 +71,7 @@ class AutoAttack:
             raise ConfigError(where="attacks", expected=f"some of {', '.join(names)}", got=str(self.attacks))
 
     def parts(self, norm: str) -> dict[str, Attack]:
-        """Return the attacks that play under a norm, with the published settings, in order."""
+        """Return the attacks for a norm, with the published settings, in order."""
         steps, queries = self._scaled(STEPS), self._scaled(QUERIES)
         plus, sparse = self.version == "plus", norm == "L1"
         restarts = RESTARTS if plus or sparse else 1
@@ -91,7 +91,7 @@ class AutoAttack:
         return parts
 
     def check_model(self, model: Model, threat: ThreatModel, shape: tuple[int, ...]) -> None:
-        """Refuse a model that `branch_and_bound`, where it is wanted, cannot bound.
+        """Refuse a model that `branch_and_bound`, if it is used, cannot bound.
 
         Raises:
             ConfigError: names the layer.
@@ -112,7 +112,7 @@ class AutoAttack:
 
         x, threat = oracle.x, oracle.threat
         finite_radius(threat.eps, "AutoAttack")
-        # Images of a joint batch may each have fallen in another batch, and only one batch is proposed.
+        # Images of a joint batch may be broken in different batches, but only one batch is proposed.
         whole = oracle.model.coupling is Coupling.JOINT
         proposals = x
         for name, attack in self.parts(threat.norm.name).items():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BranchAndBoundAttack:
-    """Split the ball by the signs of ReLUs, worst part first, and attack from where its bound is reached.
+    """Split the ball by the signs of ReLUs, worst part first, and attack from the minimiser of its bound.
 
     BaB-Attack (Zhang et al. 2022, arXiv:2206.06589), on the bounds of beta-CROWN (Wang et al. 2021,
     arXiv:2103.06624). First gradients from many random points; then parts of the ball in the order of their
@@ -32,12 +32,12 @@ class BranchAndBoundAttack:
     and rectifiers, and refuses others by the name of the layer. It runs on the CPU, an image at a time.
 
     Attributes:
-        seconds: most of them for an image; None for no such limit. What is reached in a time depends on the
+        seconds: most seconds per image; None for no such limit. Results within a time limit depend on the
             machine.
         domains: most parts of the ball bounded for an image; None for no such limit. With `seconds: null` a
             run is the same each time.
         restarts: random starts beside each batch of parts; eight times as many at the beginning.
-        minimisers: starts in each batch where bounds are reached.
+        minimisers: starts in each batch at minimisers of bounds.
         polish: after how many batches the best point is improved by integer programming, under Linf; None
             for never.
     """
@@ -59,7 +59,7 @@ class BranchAndBoundAttack:
     polish: int | None = 16
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         positive(seconds=self.seconds)
         if self.seconds is None and self.domains is None:
             expected, do = "a limit for an image: seconds or domains", "Write {seconds: 60}"
@@ -73,12 +73,12 @@ class BranchAndBoundAttack:
         """Refuse a model whose network cannot be bounded, before any work.
 
         Args:
-            model: what would be attacked.
+            model: the model.
             threat: norm and radius.
             shape: (C, H, W) of its images.
 
         Raises:
-            ConfigError: names the layer, or what of the threat has no bounds.
+            ConfigError: names the layer, or the part of the threat without bounds.
         """
         from robench.bounds import Certifier
 
@@ -88,7 +88,7 @@ class BranchAndBoundAttack:
         Certifier(model, threat, shape)
 
     def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
-        """Return each image's adversarial point, or the one of the smallest margin that gradients met.
+        """Return each image's adversarial point, or the point with the smallest margin that gradients found.
 
         Raises:
             ConfigError: the network cannot be bounded, or the radius is infinite, or there is a budget.
@@ -111,7 +111,7 @@ class BranchAndBoundAttack:
             attacked=self.minimisers,
             polish=self.polish,
         )
-        # What is drawn for an image depends on the image and this seed alone.
+        # Random numbers for an image depend on the image and this seed alone.
         outcomes = outcomes_of(
             certifier, images, labels, budget, seed=seed_from(rng.seed, *rng.stream, "branch and bound")
         )

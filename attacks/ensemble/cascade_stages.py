@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from robench.types import Images, LabelsOrPairs, Mask
 
 SHORT = 0.3
-"""First step of an ascent from the end of a search, in radii: its point is good already."""
+"""First step of an ascent from the end of a search, in radii; short, because its point is good already."""
 
 
 class CascadeStages:
-    """What is known about one batch while it is attacked, and the stages that add to it.
+    """The state of the attack on one batch, and the stages that improve it.
 
     Under a targeted goal there is one class to aim at, and one boundary: that of the target against the best
     other class.
 
     Args:
-        oracle: the road to the model, under a finite radius.
+        oracle: access to the model, under a finite radius.
     """
 
     def __init__(self, oracle: Oracle) -> None:
@@ -48,7 +48,7 @@ class CascadeStages:
 
     @property
     def standing(self) -> Mask:
-        """Which images (B,) are still to be broken: of a joint batch, those that the worst batch leaves."""
+        """Images (B,) that are not broken yet; for a joint batch, those that survive the worst batch."""
         if self._oracle.model.coupling is Coupling.JOINT:
             return ~(self.worst.value > 0)
         return ~self._oracle.broken
@@ -77,7 +77,7 @@ class CascadeStages:
             self.worst.replace(self._climbed(labels, steps))
 
     def narrow(self, classes: int, near: float) -> None:
-        """Measure anew, from the worst points so far, the boundaries of close calls; the others are out."""
+        """Measure the boundaries of close calls again, from the worst points so far; drop other images."""
         with self._oracle.only(self._close(near)):
             self._measure(classes)
 
@@ -139,7 +139,7 @@ class CascadeStages:
         return any_of(self._oracle, (self._distances <= near * self._threat.eps).any(dim=0))
 
     def _polished(self, start: Images, steps: int) -> Images:
-        """Return where a margin ascent of short steps ends."""
+        """Return the end points (B, C, H, W) of a margin ascent with short steps."""
         if self._threat.norm.name == "L1":
             return climb_sparsely(self._oracle, start, score_margin, steps=steps)
         how = Climb(steps=steps, first=SHORT * self._threat.eps)
@@ -147,11 +147,11 @@ class CascadeStages:
 
     @property
     def _loss(self) -> Loss:
-        """What an ascent towards one class raises: positive exactly where the attacker is there."""
+        """The loss of an ascent towards one class: positive exactly if the attacker has reached it."""
         return score_margin if self._targeted else targeted_dlr
 
     def _climbed(self, labels: LabelsOrPairs | None, steps: int) -> Images:
-        """Return where an ascent from the worst points ends; under L1, where balls shrink, unwatched."""
+        """Return the end points of an ascent from the worst points; under L1 without the stopping rule."""
         if self._threat.norm.name == "L1":
             return climb_sparsely(self._oracle, self.worst.points, self._loss, steps=steps, labels=labels)
         rule = ascending(self._oracle, steps)
@@ -163,7 +163,7 @@ class CascadeStages:
         return towards(self._oracle, score_margin if self._targeted else targeted_margin, labels)
 
     def _measure(self, classes: int) -> None:
-        """Note how far the boundaries of the first classes look from the worst points, (T, B)."""
+        """Store the distances (T, B) of the first classes' boundaries, linearised at the worst points."""
         self._distances = torch.stack(
             [
                 linearised_distance(self._x, self.worst.points, self._boundary(labels), self._threat)

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 SHARES = (0.05, 0.01)
-"""Share of an image that the first windows of a search from worst points cover: first round, later rounds."""
+"""Share of an image covered by the first windows of a search from worst points: first round, later rounds."""
 
 INSIDE = 1.0
-"""Most linearised distance, in radii, of a close call after the first round: its boundary enters the ball."""
+"""Largest linearised distance, in radii, of a close call after round one: its boundary is in the ball."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ class EconomicalAutoAttack:
     branch_and_bound: float | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, first_steps=self.first_steps, steps=self.steps, classes=self.classes)
         at_least(1, fab_steps=self.fab_steps, fab_classes=self.fab_classes, near_steps=self.near_steps)
         at_least(1, near_tries=self.near_tries, rounds=self.rounds, end_steps=self.end_steps)
@@ -163,7 +163,7 @@ class EconomicalAutoAttack:
         return cascade.worst.points
 
     def check_model(self, model: Model, threat: ThreatModel, shape: tuple[int, ...]) -> None:
-        """Refuse a model that `branch_and_bound`, where it is wanted, cannot bound.
+        """Refuse a model that `branch_and_bound`, if it is used, cannot bound.
 
         Raises:
             ConfigError: names the layer.
@@ -172,7 +172,7 @@ class EconomicalAutoAttack:
             BranchAndBoundAttack().check_model(model, threat, shape)
 
     def _round(self, cascade: CascadeStages, rng: Randomness, number: int) -> list[Callable[[], None]]:
-        """Return the stages of one round, with chances of their own."""
+        """Return the stages of one round, with their own random numbers."""
         near = self.near if number == 0 else min(self.near, INSIDE)
         share = SHARES[min(number, len(SHARES) - 1)]
         return [

@@ -1,8 +1,8 @@
-"""Whether an attack can still break an image: the rules by which an economical cascade spends its passes.
+"""Rules of an economical cascade that predict whether an attack can still break an image.
 
-A rule looks at one image and at nothing else, so that no decision depends on its batch. Each is a guess: it
-takes a linear model of the scores, or the last progress of an attack, for what is still to come. A joint
-batch is one problem and is asked whole: it goes on as long as one of its images may.
+A rule depends on one image alone, so that no decision depends on the batch. Each is a guess: it extrapolates
+a linear model of the scores, or the last progress of an attack. A joint batch is one problem: it goes on as a
+whole as long as one of its images may break.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from robench.types import Images, Mask, PerSample
 
 OPTIMISM = 2.0
-"""How many times its last progress an attack is believed capable of; 1 would be the straight line.
+"""Assumed progress of an attack, as a multiple of its last progress; 1 is linear extrapolation.
 
-Progress of ascent, of FAB and of random search slows down as they go on, so a straight line already promises
-more than comes. The factor is for the image whose last block was an unlucky one.
+Progress of ascent, FAB and random search slows down, so linear extrapolation is already optimistic. The
+factor allows for an image with an unlucky last block.
 """
 
 REACHED = 1e-3  # share of a distance within which a hyperplane counts as reached: rounding in float32
-FAB_BLOCK = 10  # steps of FAB between two looks: its points swing around the boundary from step to step
+FAB_BLOCK = 10  # steps of FAB between two checks, because its points oscillate around the boundary
 
 
 def linearised_distance(x: Images, point: Images, linearise: Linearise, threat: ThreatModel) -> PerSample:
-    """Return how far from the clean image the boundary lies that is linearised at `point`, (B,).
+    """Return the distance (B,) of the clean image from the boundary linearised at `point`.
 
     One forward and one backward pass. It is the size of the smallest step inside the box to the hyperplane,
     which is FAB's step from the clean image (Croce & Hein 2020, arXiv:1907.02044, section 3.2), and exact for
@@ -43,9 +43,9 @@ def linearised_distance(x: Images, point: Images, linearise: Linearise, threat: 
 
     Args:
         x: clean images (B, C, H, W).
-        point: where to linearise, (B, C, H, W).
-        linearise: gives how far the attacker is ahead, (B,), and its gradient (B, C, H, W).
-        threat: norm and box; the radius plays no part.
+        point: points of linearisation, (B, C, H, W).
+        linearise: returns the attacker's lead, (B,), and its gradient (B, C, H, W).
+        threat: norm and box; the radius is not used.
     """
     lead, slope = linearise(point)
     rise = (slope * (point - x)).flatten(1).sum(dim=1) - lead
@@ -116,10 +116,10 @@ def searching(oracle: Oracle, *, least: int, rival: PerSample, close: Mask) -> W
     gradients found: that is what masked gradients look like, and then nothing else will break it.
 
     Args:
-        oracle: the road to the model.
+        oracle: access to the model.
         least: queries that every image gets, at least 2.
-        rival: loss (B,) of the best point met by other means.
-        close: images (B,) that go on, however far the search has come.
+        rival: loss (B,) of the best point found by other methods.
+        close: images (B,) that go on independently of the search's progress.
     """
     looks = 0
     going = torch.ones_like(oracle.broken)

@@ -71,7 +71,7 @@ class APGD:
     momentum: float = 0.25
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps, restarts=self.restarts)
         share(rho=self.rho, momentum=self.momentum)
         if self.loss not in ("cross_entropy", "dlr", "margin"):
@@ -126,7 +126,7 @@ class APGDTargeted:
     momentum: float = 0.25
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps, classes=self.classes, restarts=self.restarts)
         share(rho=self.rho, momentum=self.momentum)
 

@@ -37,9 +37,9 @@ class Climb:
         rho: share of steps between two checkpoints that must raise the loss; unused under L1.
         momentum: weight of the last move in the next one; unused under L1.
         first: length of the first step in input units; 2 eps by default; unused under L1.
-        hold: leave an image where it is as long as the model's own answer is what the attacker wants, and
-            return that point of it. In a joint batch each image then also chooses its steps alone, as if the
-            others did not move, and the batch returned has not been asked as one. Unused under L1.
+        hold: do not move an image while the model's own output reaches the attacker's goal, and return that
+            point of it. In a joint batch each image then also chooses its steps alone, as if the others did
+            not move, and the returned batch has not been evaluated together. Unused under L1.
     """
 
     steps: int
@@ -50,13 +50,13 @@ class Climb:
 
 
 def checkpoints(steps: int) -> list[int]:
-    """Return after which steps the step size is looked at, ascending, without the last step.
+    """Return after which steps the step size is checked, ascending, without the last step.
 
     Croce & Hein 2020 (arXiv:2003.01690), section 3.2: p_0 = 0, p_1 = 0.22, and the gaps shrink by 0.03 down
     to 0.06; w_j = ceil(p_j steps).
     """
     moments: list[int] = []
-    share, gap = 22, 22  # in per cent, for sums of decimals are not what they seem
+    share, gap = 22, 22  # in per cent, because sums of decimals are not exact
     while (step := math.ceil(share * steps / 100)) < steps:
         if step > (moments[-1] if moments else 0):
             moments.append(step)
@@ -76,9 +76,9 @@ def _answers(
 ) -> tuple[PerSample, Images]:
     """Return the loss (B,) at a point (B, C, H, W) and its gradient (B, C, H, W).
 
-    A loss that is no number is -inf, so that nothing is taken for an improvement. A joint batch is one
-    problem: each of its images has the mean loss, so that all halve and go back at the same moment, and
-    points of different steps are never mixed; unless `apart`, where each image has its own loss even there.
+    A NaN loss becomes -inf, so that it never counts as an improvement. A joint batch is one problem: each of
+    its images gets the mean loss, so that all halve their step and go back at the same moment, and points of
+    different steps are never mixed. With `apart`, each image has its own loss even there.
     """
     value, gradient = oracle.value_and_gradient(loss, point, labels, source=source)
     value = value.where(~value.isnan(), -torch.inf)
@@ -105,14 +105,14 @@ def climb(
     the last one raised its loss, or if neither its step nor its best loss has changed since then.
 
     Args:
-        oracle: the road to the model; its threat says norm, radius and box.
-        start: where to start, (B, C, H, W).
-        loss: what to raise.
+        oracle: access to the model; its threat has norm, radius and box.
+        start: starting points, (B, C, H, W).
+        loss: the loss to maximise.
         how: number of steps, and how they are chosen.
-        labels: for a loss that wants other labels than the oracle's.
-        source: what to differentiate in place of the oracle's own source.
-        watch: asked at every checkpoint which images go on, with the best loss (B,) so far and the number of
-            steps; all do by default.
+        labels: for a loss that needs other labels than the oracle's.
+        source: gradient source to use instead of the oracle's own.
+        watch: called at every checkpoint with the best loss (B,) so far and the number of steps; returns
+            which images go on; all do by default.
     """
     with oracle.ascent():
         return _climb(oracle, start, loss, how, labels, source, watch)
@@ -179,14 +179,14 @@ def climb_sparsely(
 
     Croce & Hein 2021 (arXiv:2103.01208), Algorithm 1 and section 4.3: the first 30 % of the steps play in the
     ball of three times the radius, the next 30 % in that of twice, the rest in the right one, each from the
-    projection of where the one before ended. Each radius costs one pass more than it has steps.
+    projection of the previous end point. Each radius costs one pass more than it has steps.
 
     Args:
-        oracle: the road to the model; it takes no point outside its own ball for a success.
-        start: where to start, (B, C, H, W), in any ball.
-        loss: what to raise.
-        steps: how many steps in all.
-        labels: for a loss that wants other labels than the oracle's.
+        oracle: access to the model; it does not count points outside its own ball as successes.
+        start: starting points, (B, C, H, W), in any ball.
+        loss: the loss to maximise.
+        steps: total number of steps.
+        labels: for a loss that needs other labels than the oracle's.
     """
     counts = [math.ceil(share * steps) for _, share in RADII[:-1]]
     counts.append(max(steps - sum(counts), 1))
@@ -200,9 +200,9 @@ def climb_sparsely(
 def _climb_in_one_ball(
     oracle: Oracle, start: Images, threat: ThreatModel, loss: Loss, steps: int, labels: LabelsOrPairs | None
 ) -> Images:
-    """Climb in the ball of `threat`; the start says how many pixels the first step has.
+    """Climb in the ball of `threat`; the start decides how many pixels the first step has.
 
-    A pixel whose gradient points out of the box is not chosen, for the step would be lost on it.
+    A pixel whose gradient points out of the box is not chosen, because the step would have no effect on it.
     """
     x, point = oracle.x, start
     every = max(int(0.04 * steps), 1)

@@ -28,12 +28,12 @@ def diverse_gradient(
     T x = R x C' for two small matrices per image, and the chain rule is R' g C.
 
     Args:
-        oracle: the road to the model; it is asked at T x_adv, which hardly ever lies in the ball, and is no
-            find then.
-        loss: what to differentiate.
-        x_adv: where, (B, C, H, W).
-        rng: a coin, a size and a place for each image.
-        probability: with which an image is rescaled at all.
+        oracle: access to the model; it evaluates T x_adv, which is rarely in the ball, and then does not
+            count as a success.
+        loss: the loss to differentiate.
+        x_adv: points (B, C, H, W).
+        rng: draws a coin, a size and a place for each image.
+        probability: probability that an image is rescaled.
         smallest: least size of the shrunk image as a share of the side, above 0 and at most 1.
     """
     rows, columns = rescaling(x_adv, rng, probability=probability, smallest=smallest)
@@ -46,8 +46,8 @@ def rescaling(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw the matrices R (B, 1, H, H) and C (B, 1, W, W) of a random rescaling of each image.
 
-    The new height is uniform among the whole numbers from smallest * H up to H - 1, the width keeps the
-    proportion, the place is uniform; an image whose coin falls the other way has two identities.
+    The new height is uniform among the integers from smallest * H up to H - 1, the width keeps the
+    proportion, the place is uniform; an image that is not rescaled has two identity matrices.
     """
     height, width = x.shape[-2:]
     coin, size, down, right = rng.uniform(x.new_empty(len(x), 4)).unbind(dim=1)
@@ -85,14 +85,14 @@ class DIFGSM:
     """MI-FGSM with gradients taken, with some probability, at a randomly shrunk and zero-padded image.
 
     Xie et al. 2019 (arXiv:1803.06978), Algorithm of section 3.4: M-DI2-FGSM; decay 0 is DI2-FGSM. The paper
-    pads to a larger canvas; here an image keeps its size, for networks that take no other. Each image has its
-    own coin, size and place, drawn anew each step.
+    pads to a larger canvas; here an image keeps its size, for networks that accept no other. Each image has
+    its own coin, size and place, drawn in each step.
 
     Attributes:
         steps: number of steps.
         step_size: length of a step in input units; by default eps / steps.
         decay: share of the past kept in each step, see MI-FGSM.
-        probability: with which an image is rescaled in a step; the paper uses 0.5.
+        probability: probability that an image is rescaled in a step; the paper uses 0.5.
         smallest: least side of the shrunk image, as a share of the side; the paper uses 299 / 330.
     """
 
@@ -111,7 +111,7 @@ class DIFGSM:
     smallest: float = 0.9
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps)
         positive(step_size=self.step_size, smallest=self.smallest)
         not_negative(decay=self.decay)

@@ -25,20 +25,20 @@ def ascend(oracle: Oracle, start: Images, *, loss: Loss, steps: int, step_size: 
     under L2 the normalised gradient (Madry et al. 2018, section 2.1).
 
     Args:
-        oracle: the road to the model; after each step the point is projected on its ball and box.
-        start: where to start, (B, C, H, W).
-        loss: what to raise.
-        steps: how many steps.
+        oracle: access to the model; after each step the point is projected to its ball and box.
+        start: starting points, (B, C, H, W).
+        loss: the loss to maximise.
+        steps: number of steps.
         step_size: their length in input units, measured in the threat model's norm.
 
     Returns:
-        The last iterate, which the model has not been asked about.
+        The last iterate (B, C, H, W), which the model has not evaluated.
     """
     return climb(oracle, start, loss=loss, lengths=[step_size] * steps)
 
 
 def climb(oracle: Oracle, start: Images, *, loss: Loss, lengths: Sequence[float]) -> Images:
-    """Like `ascend`, with a length of its own for each step."""
+    """Like `ascend`, with a separate length for each step."""
     x_adv, threat = start, oracle.threat
     with oracle.ascent():
         for length in lengths:
@@ -71,7 +71,7 @@ class IFGSM:
     step_size: float = 0.01
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps)
         positive(step_size=self.step_size)
 

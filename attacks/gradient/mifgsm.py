@@ -31,13 +31,13 @@ def ascend_with_momentum(
 
     Args:
         gradient: gives the loss's gradient at a point, both (B, C, H, W).
-        oracle: gives clean images and threat, and tells when nothing is left to attack.
-        steps: how many steps.
+        oracle: gives clean images and threat, and shows when no image is left to attack.
+        steps: number of steps.
         step_size: their length in input units; by default eps / steps, so that they just reach the sphere.
-        decay: how much of g is kept each step; 0 is IFGSM, 1 forgets nothing.
+        decay: share of g that is kept in each step; 0 is IFGSM, 1 keeps everything.
 
     Returns:
-        The last iterate, which the model has not been asked about.
+        The last iterate (B, C, H, W), which the model has not evaluated.
     """
     import torch
 
@@ -84,7 +84,7 @@ class MIFGSM:
     decay: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps)
         positive(step_size=self.step_size)
         not_negative(decay=self.decay)

@@ -64,7 +64,7 @@ class PGD:
     long_steps: int = field(default=0, metadata=LATER)
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps, restarts=self.restarts)
         at_least(0, long_steps=self.long_steps)
         positive(step_size=self.step_size)

@@ -66,10 +66,10 @@ class TIFGSM:
         steps: number of steps.
         step_size: length of a step in input units; by default eps / steps.
         decay: share of the past kept in each step, see MI-FGSM.
-        probability: with which an image is rescaled in a step, see DI-FGSM; the paper uses 0.7.
+        probability: probability that an image is rescaled in a step, see DI-FGSM; the paper uses 0.7.
         smallest: least side of the shrunk image, as a share of the side, see DI-FGSM.
         kernel: `gaussian`, `linear` or `uniform`.
-        kernel_size: its side in pixels, odd; the paper finds 15 best on ImageNet, small images want less.
+        kernel_size: its side in pixels, odd; the paper finds 15 best on ImageNet, small images need less.
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -89,7 +89,7 @@ class TIFGSM:
     kernel_size: int = 7
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps, kernel_size=self.kernel_size)
         positive(step_size=self.step_size, smallest=self.smallest)
         not_negative(decay=self.decay)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Universal:
-    """One perturbation for the whole batch, summed up from the DeepFool steps of its images in turn.
+    """One perturbation for the whole batch, the sum of DeepFool steps of its images in turn.
 
     Moosavi-Dezfooli et al. 2017 (arXiv:1610.08401), Algorithm 1, with the DeepFool step of the threat's norm.
 
@@ -26,7 +26,7 @@ class Universal:
     another perturbation, and what it breaks are the images it was made on, not new ones. Every image is
     proposed with the same final perturbation, clipped to the box; none keeps an earlier one that suited it
     better, and none leaves the batch. The order of the images' turns is drawn from their own randomness, so
-    their order in the batch plays no part.
+    their order in the batch does not matter.
 
     Attributes:
         sweeps: most times that every image gets its turn.
@@ -52,7 +52,7 @@ class Universal:
     overshoot: float = 0.02
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, sweeps=self.sweeps, steps=self.steps, rivals=self.rivals)
         not_negative(overshoot=self.overshoot)
         share(fooled=self.fooled)
@@ -81,7 +81,7 @@ class Universal:
         return threat.clip(x + best)
 
     def _sweep(self, oracle: Oracle, perturbation: Images, rng: Randomness) -> Images:
-        """Give every image its turn to push the shared perturbation (1, C, H, W); return what comes out."""
+        """Let every image in turn change the shared perturbation (1, C, H, W); return the result."""
         import torch
 
         x, threat = oracle.x, oracle.threat

@@ -1,8 +1,8 @@
-"""Attacks of libraries: what a row of their table says becomes an attack behind our contract.
+"""Attacks of libraries: makes an attack with our interface from a row of their table.
 
-A library is given the labels, a plain module around any head and gradient source, and what the threat says.
-What it says of success is ignored. Its restarts are run by us: libraries have none, or keep one by another
-rule.
+A library gets the labels, a plain module around any head and gradient source, and the values of the threat.
+Its own result on success is ignored. Restarts are run by us: libraries have none, or choose among them by
+another rule.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 def in_parts(
     oracle: Oracle, attack: Callable[[Images, Labels], Images], *, most: int | None = None
 ) -> Images:
-    """Return what an attack makes of the oracle's images and labels, at most a pass of them at a time.
+    """Return an attack's images for the oracle's images and labels, at most one pass of them at a time.
 
     Args:
-        oracle: whose images and labels.
-        attack: makes images (b, C, H, W) of images and labels.
-        most: most images at a time where that is less than a pass; a joint batch stays whole all the same.
+        oracle: gives images and labels.
+        attack: makes images (b, C, H, W) from images and labels.
+        most: most images at a time, if that is less than a pass; a joint batch is never split.
     """
     import torch
 
@@ -46,7 +46,7 @@ def in_parts(
 
 
 def accepted(kind: Callable[..., Any], arguments: Arguments) -> Arguments:
-    """Return those of these arguments that a class or function of a library has a parameter for."""
+    """Return the arguments for which a class or function of a library has parameters."""
     import inspect
 
     parameters = inspect.signature(kind).parameters
@@ -54,7 +54,7 @@ def accepted(kind: Callable[..., Any], arguments: Arguments) -> Arguments:
 
 
 def refuse_other_boxes(oracle: Oracle, library: str) -> None:
-    """Refuse pixels outside [0, 1] to a library that knows no others.
+    """Refuse a box other than [0, 1] for a library that supports only this.
 
     Raises:
         ConfigError: the box is another one.
@@ -79,7 +79,7 @@ def attack_class(library: Library, row: Row) -> type[Attack]:
     names = [option.name for option in row.options]
 
     def refuse_options(self: Any) -> None:
-        """Refuse options that mean nothing, and to exist without the library."""
+        """Refuse invalid options, and to exist without the library."""
         library.check_installed(row)
         if row.ours is not None:
             row.ours(**{name: getattr(self, name) for name in names})

@@ -1,4 +1,4 @@
-"""How an attack of the Adversarial Robustness Toolbox (ART) is made and run on images of an oracle.
+"""Makes an attack of the Adversarial Robustness Toolbox (ART) and runs it on images of an oracle.
 
 ART is given the labels always (it would attack its own predictions otherwise), the whole batch, and a
 `PyTorchClassifier` around any head and gradient source. What it says of success is ignored.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 NORMS = {"Linf": "inf", "L2": 2, "L1": 1}
-"""What ART calls the norms."""
+"""ART's names of the norms."""
 
 
 def evade(name: str, oracle: Oracle, rng: Randomness, options: Arguments) -> Images:
@@ -65,10 +65,10 @@ def generate(
 
     Args:
         name: class name in `art.attacks.evasion`.
-        oracle: whose model is attacked.
+        oracle: gives the model.
         rng: seeds the global generators.
-        arguments: what the class is made with beside the estimator, the size of a batch and silence.
-        in_ball: whether it keeps to the ball by itself.
+        arguments: arguments of the class, without estimator, batch size and verbosity.
+        in_ball: whether the attack itself stays in the ball.
         form: see `lent`.
         ascends: see `lent`.
         most: most images at a time.
@@ -104,12 +104,12 @@ def generate(
                 for start in range(0, max(len(x), 1), size)
             ]
     x_adv = torch.as_tensor(np.concatenate(parts)).to(x)
-    # An attack that knows no radius looks for the smallest perturbation and may have found a larger one.
+    # An attack without a radius searches the smallest perturbation and may have found a larger one.
     return x_adv if in_ball else threat.project(x, x_adv)
 
 
 _WRITES = ("GeoDA",)
-"""Attacks that keep a file in the folder they are run in."""
+"""Attacks that write a file into the current folder."""
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""Every attack of a library as an attack of ours, made from its table when it is asked for. No torch here.
+"""Every attack of a library as an attack of ours, made from its table on use. No torch here.
 
-An attack keeps the name, the options and the defaults that the library gives it. What the threat decides is
-no option: radius, norm, goal, and how many images are attacked at once.
+An attack keeps the library's name, options and defaults. Radius, norm, goal, and the number of images at once
+are not options, because the threat and the settings decide them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class LibraryCatalogue:
 
     Args:
         library: how its attacks are run.
-        prefix: what stands before their names, and the name of the table.
-        norm_values: by option of the library, what it calls each norm.
+        prefix: prefix of their names, and the name of the table.
+        norm_values: by option of the library, its value for each norm.
         steps: gives options whose value depends on the radius, of an attack, what was set and the radius.
     """
 
@@ -57,7 +57,7 @@ class LibraryCatalogue:
 
     @property
     def left_out(self) -> Mapping[str, str]:
-        """What of the library is no attack here, each with the reason."""
+        """Names in the library that are not attacks here, each with the reason."""
         return self.table.left_out
 
     def names(self) -> Iterable[str]:
@@ -76,7 +76,7 @@ class LibraryCatalogue:
         return sentence_of(self.prefix, entry), entry.cite
 
     def facts(self, name: str) -> AttackFacts:
-        """Return what `robench list` tells of an attack."""
+        """Return the facts about an attack for `robench list`."""
         entry = self.table.attacks[name]
         return AttackFacts(norms=entry.norms, knowledge=entry.sees, smallest=entry.kind == "smallest")
 

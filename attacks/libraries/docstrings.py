@@ -1,4 +1,4 @@
-"""What a library's own docstrings say of its attacks' options, read from its files; none is imported."""
+"""Descriptions of options from a library's own docstrings, read from its files without an import."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from robench.option_docs import options_in
 
 FOLDERS = {"art": "attacks", "foolbox": "attacks", "adv_lib": "attacks"}
-"""Where in a library its attacks are; all of it where nothing stands here."""
+"""Folders of the attacks in libraries; the whole library if it is not listed here."""
 _DEPTH = 6
 """Classes that are looked through, one beneath the other."""
 

@@ -65,7 +65,7 @@ class CW:
     speed_up: float = 1.05
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps, binary_search_steps=self.binary_search_steps)
         positive(c=self.c, learning_rate=self.learning_rate)
         not_negative(kappa=self.kappa)

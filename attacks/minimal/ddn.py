@@ -55,7 +55,7 @@ class DDN:
     step_size: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps)
         positive(gamma=self.gamma, radius=self.radius, step_size=self.step_size)
         if self.gamma >= 1:

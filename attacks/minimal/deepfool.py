@@ -132,7 +132,7 @@ class DeepFool:
     overshoot: float = 0.02
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps, rivals=self.rivals)
         not_negative(overshoot=self.overshoot)
 

@@ -45,7 +45,7 @@ class Walk:
     beta: float = 0.9
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps)
         share(alpha_max=self.alpha_max, beta=self.beta)
         if not 1 <= self.eta <= 2:
@@ -209,7 +209,7 @@ class FAB:
     beta: float = 0.9
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, restarts=self.restarts)
         _walk_of(self)
 
@@ -259,7 +259,7 @@ class FABTargeted:
     beta: float = 0.9
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, classes=self.classes, restarts=self.restarts)
         _walk_of(self)
 

@@ -53,7 +53,7 @@ class FMN:
     last_step_size: float = 1e-3
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps)
         positive(
             gamma=self.gamma,

@@ -62,7 +62,7 @@ class PDPGD:
     ratio: float = 0.01
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps, restarts=self.restarts)
         positive(step_size=self.step_size, price_step=self.price_step, ratio=self.ratio)
 

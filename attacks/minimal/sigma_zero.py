@@ -78,7 +78,7 @@ class SigmaZero:
     removals: int = 100
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps, restarts=self.restarts)
         at_least(0, removals=self.removals)
         positive(step_size=self.step_size, sigma=self.sigma)

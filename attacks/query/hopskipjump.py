@@ -128,7 +128,7 @@ class HopSkipJump:
     trials: int = 100
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps, trials=self.trials)
         at_least(2, samples=self.samples, most_samples=self.most_samples)
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def corner(x: Images, threat: ThreatModel, rng: Randomness) -> Images:
     """Return a random extreme point around each image, clipped to the box, (B, C, H, W).
 
-    The steepest step for a random normal gradient, as long as the radius: uniform among the corners of the
-    cube under Linf and those of the cross-polytope under L1, and on the sphere under L2. Under L0 as many
-    values as the radius says are at random ends of the box.
+    The steepest step for a random normal gradient, with the radius as its length: uniform among the corners
+    of the cube under Linf and of the cross-polytope under L1, and on the sphere under L2. Under L0 the radius
+    is the number of values that are set to a random bound of the box.
     """
     import torch
 
@@ -36,11 +36,11 @@ def corner(x: Images, threat: ThreatModel, rng: Randomness) -> Images:
 
 
 def coarse_noise(x: Images, number: int, rng: Randomness, threat: ThreatModel) -> Images:
-    """Return a random image per image, (B, C, H, W), that has nothing to do with it, anywhere in the box.
+    """Return a random image for each image, (B, C, H, W), independent of it, anywhere in the box.
 
-    Uniform noise alone is one and the same class to many a network. So the noise is made of squares, whose
-    side doubles with each number until one covers the image and then starts anew; every other time round they
-    are at one of the box's ends.
+    Many networks give all uniform noise the same class. So the noise consists of squares. Their side doubles
+    with each number until one square covers the image, then a new round starts at 1; in every second round
+    all values are at the box's bounds.
     """
     height, width = x.shape[-2:]
     rounds, level = divmod(number, int(math.log2(min(height, width))) + 1)
@@ -57,7 +57,7 @@ class Noise:
     """Random points of the ball and of its corners, in turn, until one breaks the image.
 
     A control, not an attack: what noise breaks was never robust, and an attack that breaks less than noise is
-    broken itself (Carlini et al. 2019, section 4.10). Only labels are asked for.
+    broken itself (Carlini et al. 2019, section 4.10). Uses only predicted labels.
 
     Attributes:
         points: how many points are tried for each image, each one forward pass.
@@ -79,7 +79,7 @@ class Noise:
     corners: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, points=self.points)
 
     def __call__(self, oracle: Oracle, rng: Randomness) -> Images:

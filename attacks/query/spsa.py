@@ -26,13 +26,13 @@ def estimate(
     """Return an estimate of the gradient of `value` at `point`, (B, C, H, W).
 
     Spall 1992; Uesato et al. 2018, Algorithm 1: the mean of (f(p + d v) - f(p - d v)) / 2d v over random
-    signs v. Its expectation is the gradient, exactly where f is quadratic, up to O(d^2) elsewhere. A
-    difference that is no number counts as 0.
+    signs v. Its expectation is the gradient, exactly where f is quadratic, up to O(d^2) elsewhere. A NaN
+    difference counts as 0.
 
     Args:
-        value: gives f per image, (B, C, H, W) to (B,); asked 2 * samples times.
-        point: where.
-        rng: the signs.
+        value: gives f per image, (B, C, H, W) to (B,); called 2 * samples times.
+        point: images (B, C, H, W).
+        rng: draws the signs.
         samples: how many pairs.
         delta: length d of the step in each pixel, in input units.
     """
@@ -79,7 +79,7 @@ class SPSA:
     learning_rate: float = 0.01
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps, samples=self.samples)
         positive(delta=self.delta, learning_rate=self.learning_rate)
 

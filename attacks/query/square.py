@@ -58,7 +58,7 @@ class Square:
     rescale: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, queries=self.queries, restarts=self.restarts)
         positive(first_share=self.first_share)
         share(first_share=self.first_share)

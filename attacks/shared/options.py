@@ -30,7 +30,7 @@ def positive(**options: float | None) -> None:
 
 
 def not_negative(**options: float) -> None:
-    """Refuse a number that is negative, infinite or no number.
+    """Refuse a number that is negative, infinite or NaN.
 
     Raises:
         ConfigError: names the first option that is wrong.

@@ -20,7 +20,7 @@ def likeliest(oracle: Oracle, x: Images, count: int) -> list[Labels]:
     import torch
 
     outputs = oracle.outputs(x)
-    # Rows of images that got no answer are no numbers; any order does for them.
+    # Rows of images without an answer are NaN; their order does not matter.
     others = outputs.nan_to_num(0.0).scatter(1, oracle.y[:, None], -torch.inf)
     order = others.argsort(dim=1, descending=True, stable=True)
     classes = min(count, outputs.shape[1] - 1)

@@ -66,7 +66,7 @@ class GMSA:
     merge: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, rounds=self.rounds, steps=self.steps, groups=self.groups)
         at_least(0, merge=self.merge)
         positive(step_size=self.step_size)

@@ -89,7 +89,7 @@ class GraphAdaptive:
     merge: int = field(default=0, metadata=LATER)
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps, restarts=self.restarts)
         at_least(0, guides=self.guides, merge=self.merge)
         positive(step_size=self.step_size)

@@ -59,7 +59,7 @@ class KNNGuides:
     gap: float = 0.05
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps, restarts=self.restarts, classes=self.classes)
         if self.guides is not None:
             at_least(1, guides=self.guides)

@@ -50,7 +50,7 @@ class WNLLPublished:
     perturb_template: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps)
         positive(step_size=self.step_size)
         if self.loss not in ("softmax_on_u", "minus_log_u"):
@@ -103,7 +103,7 @@ class WNLLPublishedTraining:
     step_size: float = 0.01
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps)
         positive(step_size=self.step_size)
 

@@ -70,7 +70,7 @@ class WNLLPublishedCW:
     noise_scale: float = 0.01
 
     def __post_init__(self) -> None:
-        """Refuse options that mean nothing."""
+        """Refuse invalid options."""
         at_least(1, steps=self.steps)
         positive(c=self.c, learning_rate=self.learning_rate)
         not_negative(kappa=self.kappa, noise_scale=self.noise_scale)

@@ -1,8 +1,8 @@
-"""One step through a graph head: a template drawn anew, one graph with the mini-batch, gradients to both.
+"""One step through a graph head: a new template, one graph with the mini-batch, gradients to both.
 
 The features of template and mini-batch come from one pass through the network in training mode, and the
-gradient of the loss goes to both, as in Brown et al. 2024 (arXiv:2412.08016), where labelled base points
-stand beside the mini-batch.
+gradient of the loss goes to both, as in Brown et al. 2024 (arXiv:2412.08016), who add labelled base points to
+the mini-batch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from robench.randomness import Randomness, seed_from
 from robench.types import Images, Labels, Outputs
 
 Craft = Callable[[Model, Images, Labels, Randomness], Images]
-"""Model, images (B, C, H, W), labels (B,) and their randomness to the images that are learned from."""
+"""Model, images (B, C, H, W), labels (B,) and their randomness to the training images (B, C, H, W)."""
 
 FLOOR = 1e-8
 """Added to u_y before its logarithm, as in the authors' code: the slope of the loss stays finite."""
@@ -32,14 +32,14 @@ FLOOR = 1e-8
 
 @dataclass(slots=True)
 class GraphLayer:
-    """Puts a graph head on the network as it is at a step.
+    """Puts a graph head on the network with its present weights.
 
     Attributes:
         network: images to logits, with features.
-        training_set: the rows learned from, on the CPU.
-        options: those of the stage.
+        training_set: the training rows, on the CPU.
+        options: options of the stage.
         context: seed and device.
-        validator: the model that classifies the held-out part, as `validation_model` built it last.
+        validator: the last result of `validation_model`, the model that classifies the held-out part.
     """
 
     network: nn.Module
@@ -49,9 +49,9 @@ class GraphLayer:
     validator: Model | None = field(default=None, init=False)
 
     def template(self, rng: Randomness) -> ImageSet:
-        """Return the template of a step: random training images, as many of each class, in order of class.
+        """Return the template of a step: random training images, equally many of each class, in class order.
 
-        Images of the mini-batch are taken only where a class has too few others, and never all of a class.
+        Images of the mini-batch are used only if a class has too few others, and never all of a class.
 
         Args:
             rng: randomness of the mini-batch, whose `images` are the indices of its rows.
@@ -68,7 +68,7 @@ class GraphLayer:
         return self.training_set.subset(torch.cat(parts))
 
     def queries(self, template: ImageSet, rng: Randomness) -> Tensor:
-        """Return which rows of the mini-batch are no template images, as row numbers."""
+        """Return the rows (n,) of the mini-batch that are not template images, as int64 row numbers."""
         rows = (~torch.isin(rng.images.cpu(), template.indices)).nonzero().squeeze(1)
         return rows.to(rng.images.device)
 
@@ -79,11 +79,11 @@ class GraphLayer:
     def loss(self, model: Model, x: Images, y: Labels) -> tuple[Tensor, Outputs]:
         """Return the mean loss of images (B, C, H, W) in one graph with the template, and rows (B, K).
 
-        The value is that of the graph; a trained linear branch learns along from features that are held
-        fixed, so that it stays a good surrogate.
+        The value is that of the graph; a trained linear branch is trained too, on detached features, so that
+        it stays a good surrogate.
 
         Args:
-            model: what `joint_model` returned.
+            model: the result of `joint_model`.
             x: images of the mini-batch.
             y: their labels.
         """
@@ -92,7 +92,7 @@ class GraphLayer:
         images = around.memory().images.to(x)
         z = around.features(torch.cat([images, x]))
         points, queries = z[: len(images)], z[len(images) :]
-        if not bool(torch.isfinite(z).all()):  # the loop says at which step it was
+        if not bool(torch.isfinite(z).all()):  # the loop reports the step
             return z.sum() * torch.nan, z.new_zeros(len(x), model.classes)
         u = around.classify(queries, points)
         if model.output is OutputKind.SIMPLEX:
@@ -107,9 +107,9 @@ class GraphLayer:
     def step(
         self, x: Images, y: Labels, rng: Randomness, craft: Craft | None = None
     ) -> tuple[Tensor, Outputs]:
-        """Return the mean loss of a mini-batch with a template of its own, and rows (B, K).
+        """Return the mean loss of a mini-batch with its own template, and rows (B, K).
 
-        Images that serve as template are not learned from: their rows are zeros, a tie, which no answer is.
+        Template images are not trained on: their rows are zeros, a tie, which counts as no class.
 
         Args:
             x: images (B, C, H, W).
@@ -119,7 +119,7 @@ class GraphLayer:
         """
         classes = len(self.training_set.classes)
         weights = [p for p in self.network.parameters() if p.requires_grad]
-        if not all(bool(torch.isfinite(p).all()) for p in weights):  # the loop says at which step it was
+        if not all(bool(torch.isfinite(p).all()) for p in weights):  # the loop reports the step
             return weights[0].sum() * torch.nan, x.new_zeros(len(x), classes)
         template = self.template(rng)
         rows = self.queries(template, rng)

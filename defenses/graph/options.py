@@ -1,4 +1,4 @@
-"""The options that trainings through a graph head share, and what they are in each stage. No torch here."""
+"""The shared options of trainings through a graph head, and their values in each stage. No torch here."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ OWN_CHOICE = ("protocol", "template", "balanced", "unlabelled")
 
 
 class GraphRecipe(Protocol):
-    """A head that puts a batch and its template into one graph, as far as a training has to know it."""
+    """A head that puts a batch and its template into one graph; the methods that a training needs."""
 
     def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
-        """Refuse training data that no graph can be built from."""
+        """Refuse training data from which no graph can be built."""
         ...
 
     def __call__(self, network: Any, **given: Any) -> Any:
@@ -34,16 +34,16 @@ class GraphRecipe(Protocol):
 
 @dataclass(frozen=True, kw_only=True)  # no slots: it is mixed into classes that have some
 class GraphOptions(TrainingOptions):
-    """Which head is trained through, and what joins a mini-batch in its graph.
+    """The head to train through, and the images that join a mini-batch in its graph.
 
     Attributes:
         head: name of a graph head that has the protocol `joint` and the gradient source `exact`.
-        head_options: its options, such as `{m: 15, n: 8}`; what is drawn into the graph is for the training
-            to say.
+        head_options: its options, such as `{m: 15, n: 8}`; the training itself decides which images join the
+            graph.
         per_class: template images of each class at every step (the paper's base points), at most half of
-            those there are.
+            the class.
         linear_epochs: epochs through the linear branch before, at the same learning rate; at least 0.
-        template: training images that the held-out part is classified with, each image alone with them.
+        template: number of template images to classify the held-out part, each image alone with the template.
     """
 
     head: str = "gll"
@@ -69,10 +69,10 @@ class GraphOptions(TrainingOptions):
     def recipe(self, *, protocol: str, template: int | None) -> GraphRecipe:
         """Return the head with a protocol and a number of template images.
 
-        A head that amounts to another one where an image is alone is that other one there.
+        For a single image, a head with a simpler equivalent (`same_alone`) is replaced by that one.
 
         Raises:
-            ConfigError: there is no such head, no graph is behind it, or its options mean nothing.
+            ConfigError: there is no such head, it has no graph, or its options are invalid.
         """
         from robench import plugins
         from robench.recipe import build, describe
@@ -97,9 +97,9 @@ class GraphOptions(TrainingOptions):
 
 
 def stages_of(options: Options) -> tuple[Options | None, Options]:
-    """Return the options of the stage through the linear branch, None without one, and through the graph.
+    """Return the options of the linear stage, None if there is none, and of the graph stage.
 
-    The radius of an attack grows in the first stage there is.
+    The radius of an attack grows only in the first existing stage.
     """
     if not options.linear_epochs:
         return None, options

@@ -27,7 +27,7 @@ class BitDepth:
         bits: per channel, 1 to 8.
 
     Raises:
-        ConfigError: an option means nothing.
+        ConfigError: an option value is invalid.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -40,7 +40,7 @@ class BitDepth:
     bits: int = 3
 
     def __post_init__(self) -> None:
-        """Refuse a depth no image has."""
+        """Refuse a depth that no image has."""
         require(1 <= self.bits <= 8, "bits", "1 to 8", self.bits)
 
     def offers(self, beneath: Sequence[str]) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """A transform of images in front of a model, and its attack by BPDA.
 
 Backward pass differentiable approximation (Athalye, Carlini & Wagner 2018, arXiv:1802.00420, section 4.1):
-the forward pass goes through the transform, the backward pass as if it were the identity. That is sound
-where the transform keeps an image about as it is, which every transform here does.
+the forward pass goes through the transform, the backward pass as if it were the identity. That is a good
+approximation if the transform changes an image only little, as every transform here does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from robench.types import Images, Outputs
 
 
 class TransformedNetwork(nn.Module):
-    """A network that sees transformed images.
+    """A network that gets transformed images.
 
     Args:
         transform: applied first, without gradient.
@@ -31,7 +31,7 @@ class TransformedNetwork(nn.Module):
     def __init__(self, transform: Transform, base: nn.Module) -> None:
         super().__init__()
         self.transform, self.base = transform, base
-        self.training = base.training  # only the flag: the shared network keeps its own
+        self.training = base.training  # only this flag: the mode of the shared network does not change
 
     def forward(self, x: Images, shared: Any = None) -> Outputs:
         """Map images (B, C, H, W) in [0, 1] to the base network's outputs."""
@@ -53,19 +53,26 @@ class _Identity(torch.autograd.Function):
 
 
 def straight_through(x: Images, transform: Transform, shared: Any = None) -> Images:
-    """Return transformed images whose gradient is handed to `x` unchanged."""
+    """Return transformed images (B, C, H, W) in [0, 1]; their gradient goes to `x` unchanged.
+
+    Args:
+        x: images (B, C, H, W) in [0, 1].
+        transform: the transform.
+        shared: the result of `transform.shared` for these images.
+    """
     with torch.no_grad():
         images = transform(x, shared)
     return cast("Images", _Identity.apply(x, images))
 
 
 def bpda_source(source: GradientSource, transform: Transform, name: str) -> GradientSource:
-    """Return a gradient source of the base model, taken through a transform that is not random.
+    """Return a gradient source of the base model through a transform that is not random.
 
     The base's own outputs at the transformed image are the defended model's own outputs at the image.
     """
 
     def surrogate(x: Images) -> tuple[Outputs, Outputs]:
+        """Map images (B, C, H, W) to the surrogate's and the model's outputs, both (B, K)."""
         return source.surrogate(straight_through(x, transform))
 
     return replace(source, name=name, surrogate=surrogate)

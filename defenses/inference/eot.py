@@ -1,9 +1,9 @@
 """Expectation over transformation: attacking a model that draws noise.
 
 Athalye et al. 2018 (arXiv:1707.07397; arXiv:1802.00420, section 4.2): the attacker follows the gradient of
-the expected output, not of one draw. Here the output distributions of several draws are averaged and the loss
-is taken of the mean, which is also the attack on smoothed classifiers of Salman et al. 2019
-(arXiv:1906.04584). The draws are never the one the model classifies with.
+the expected output, not of one draw. Here the output distributions of several draws are averaged, and the
+loss is computed on the mean, as in the attack on smoothed classifiers of Salman et al. 2019
+(arXiv:1906.04584). The draws never include the draw with which the model classifies.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ from robench.types import Images, Outputs
 
 
 def log_mean(distributions: Sequence[Outputs]) -> Outputs:
-    """Return the logarithm of the mean of distributions, each given as log-probabilities (B, K)."""
+    """Return the logarithm (B, K) of the mean of distributions, each given as log-probabilities (B, K)."""
     return torch.stack(list(distributions)).logsumexp(dim=0) - math.log(len(distributions))
 
 
 def own_outputs(answer: Callable[[Images], Outputs], x: Images, surrogate: Outputs) -> Tensor:
-    """Return what the model itself answers, by a pass without gradient.
+    """Return the model's own outputs (B, K) for images (B, C, H, W) in [0, 1], without gradient.
 
-    Inside another expectation nobody reads it: the surrogate's outputs stand in, and the pass is spared.
+    Inside another expectation they are not used: the surrogate's outputs (B, K) are returned instead, which
+    saves the pass.
     """
     if current_draw():
         return surrogate.detach()
@@ -54,15 +55,16 @@ def eot_source(
 
     Args:
         source: of the base model.
-        versions: given images, returns a function that gives one differentiable noisy version of them, under
-            the draw that is current when it is called.
-        answer: what the defended model itself answers.
+        versions: maps images (B, C, H, W) in [0, 1] to a function that returns one differentiable noisy
+            version of them, under the draw that is current at its call.
+        answer: maps images (B, C, H, W) to the defended model's own outputs (B, K).
         count: draws to average over.
         name: of the source.
-        answer_forwards: passes of the network that the defended model's own answer takes.
+        answer_forwards: passes of the network per output of the defended model.
     """
 
     def surrogate(x: Images) -> tuple[Outputs, Outputs]:
+        """Map images (B, C, H, W) to mean log-probabilities and the model's outputs, both (B, K)."""
         version, distributions = versions(x), []
         for number in draws(count):
             with draw(number):
@@ -83,16 +85,17 @@ def eot_source(
 
 
 def undefended_source(model: Model, net: nn.Module, answer_forwards: int) -> GradientSource:
-    """Return the source that ignores the defense: the base model's first, with the defended model's answers.
+    """Return the source that ignores the defense: the base model's first, with the defended model's outputs.
 
     Args:
         model: the model without the defense.
         net: the defended network.
-        answer_forwards: passes of the network that one of its answers takes.
+        answer_forwards: passes of the network per output of the defended model.
     """
     beneath = model.sources.get(UNDEFENDED) or next(iter(model.sources.values()))
 
     def surrogate(x: Images) -> tuple[Outputs, Outputs]:
+        """Map images (B, C, H, W) to the undefended and the defended model's outputs, both (B, K)."""
         outputs, _ = beneath.surrogate(x)
         return outputs, own_outputs(net, x, outputs)
 
@@ -116,12 +119,13 @@ def transformed_model(
         transform: applied to every image first; moved to the model's device.
         recipe: the defense, for the details.
         count: draws an attacker averages over; 0 for a transform that is not random.
-        facts: what else identifies the transform.
+        facts: other facts that identify the transform.
     """
     transform = transform.to(model.device).eval()
     net = TransformedNetwork(transform, model.net)
 
     def versions(x: Images) -> Callable[[], Images]:
+        """Return a function that makes transformed images (B, C, H, W) under the current draw."""
         setup = transform.shared(x.detach())
         return lambda: straight_through(x, transform, setup)
 
@@ -134,7 +138,7 @@ def transformed_model(
     sources.append(undefended_source(model, net, model.forwards))
     around = model.neighbourhood
     if around is not None:
-        # Of a random transform no single draw stands for the model: its neighbourhood is not offered.
+        # No single draw of a random transform represents the model: its neighbourhood is not offered.
         around_features = around.features
         around = (
             None

@@ -1,4 +1,4 @@
-"""Total-variation minimisation of a batch of images, some pixels of which are not looked at.
+"""Total-variation minimisation of a batch of images, in which some pixels are ignored.
 
 The problem, min_z 1/2 sum_kept (z - x)^2 + weight TV(z), is solved by the primal-dual algorithm of Chambolle
 & Pock 2011 (Algorithm 1, theta = 1). Every step is elementwise: an image's result does not depend on its
@@ -36,7 +36,7 @@ class Inpainter(Transform):
         self.weight, self.dropout, self.iterations, self.seed = weight, dropout, iterations, seed
 
     def forward(self, x: Images, shared: Any = None) -> Images:
-        """Return the smooth images; see `Transform`."""
+        """Return the smooth images (B, C, H, W); see `Transform`."""
         del shared
         mask = torch.ones_like(x)
         if self.dropout:
@@ -51,13 +51,13 @@ def minimise(x: Images, mask: Tensor, *, weight: float, iterations: int) -> Imag
     Args:
         x: images (B, C, H, W).
         mask: 1 where a pixel counts, 0 where it was dropped, (B, C, H, W).
-        weight: of the total variation; with 0 the kept pixels are returned as they are.
+        weight: of the total variation; with 0 the kept pixels are returned unchanged.
         iterations: of the algorithm.
     """
     z = _start(x, mask)
     if weight == 0:
         return z
-    # The heavier the weight, the farther the dual variables have to go; tried on MNIST for 0.03 and 0.3.
+    # The larger the weight, the longer the way of the dual variables; tested on MNIST for 0.03 and 0.3.
     primal = min(max((0.03 / weight) ** 0.5, 0.1), 3.0)
     dual = 1 / (_BOUND * primal)
     pull, shrink = primal * mask * x, 1 / (1 + primal * mask)
@@ -82,14 +82,14 @@ def objective(z: Images, x: Images, mask: Tensor, *, weight: float) -> PerSample
 
 
 def _start(x: Images, mask: Tensor) -> Images:
-    """Return the image with every dropped pixel at the mean of the kept ones around it, else mid-grey."""
+    """Return images (B, C, H, W); a dropped pixel becomes the mean of kept neighbours, or 0.5 without any."""
     near, count = _around(x * mask), _around(mask)
     guess = torch.where(count > 0, near / count.clamp_min(1), 0.5)
     return torch.where(mask > 0, x, guess)
 
 
 def _around(x: Tensor) -> Tensor:
-    """Return sums over 3 x 3 windows, zero beyond the border."""
+    """Return sums (B, C, H, W) over 3 x 3 windows, with zeros beyond the border."""
     height, width = x.shape[-2:]
     canvas = F.pad(x, (1, 1, 1, 1))
     total = torch.zeros_like(x)
@@ -100,7 +100,7 @@ def _around(x: Tensor) -> Tensor:
 
 
 def _differences(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Return forward differences down the rows and along the columns; zero at the last."""
+    """Return forward differences (B, C, H, W) along rows and along columns; zero at the last."""
     return (
         F.pad(z[..., 1:, :] - z[..., :-1, :], (0, 0, 0, 1)),
         F.pad(z[..., :, 1:] - z[..., :, :-1], (0, 1)),
@@ -108,5 +108,5 @@ def _differences(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _divergence(down: Tensor, right: Tensor) -> Tensor:
-    """Return the negative adjoint of `_differences`, for a last row and column of zeros."""
+    """Return the negative adjoint of `_differences`, (B, C, H, W); last row and column must be zero."""
     return down - F.pad(down[..., :-1, :], (0, 0, 1, 0)) + right - F.pad(right[..., :, :-1], (1, 0))

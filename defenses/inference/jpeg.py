@@ -1,4 +1,4 @@
-"""JPEG compression: what the eye does not see is thrown away, small changes with it. No torch at import."""
+"""JPEG compression: removes details that the eye does not see, and small changes. No torch at import."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class JPEG:
         quality: of the compression, 1 to 95, as Pillow counts it.
 
     Raises:
-        ConfigError: an option means nothing.
+        ConfigError: an option value is invalid.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -1,6 +1,6 @@
 """Image quilting of a batch: search a database of patches, draw among the nearest, sew them together.
 
-Pixels are whole numbers from 0 to 255 here, so distances between patches are exact, ties fall the same way
+Pixels are integers from 0 to 255 here, so distances between patches are exact, ties have the same result
 everywhere, and an image's quilt does not depend on its batch.
 """
 
@@ -19,10 +19,10 @@ from robench.randomness import seed_from
 from robench.types import Images
 
 _DISTANCES = 2_000_000
-"""Most distances held at once."""
+"""Most distances in memory at once."""
 
 _EXACT = 2**24
-"""Whole numbers up to here are exact in float32."""
+"""Integers up to here are exact in float32."""
 
 
 def draw_patches(data: ImageSet, *, side: int, count: int, least: int, seed: int) -> Tensor:
@@ -32,8 +32,8 @@ def draw_patches(data: ImageSet, *, side: int, count: int, least: int, seed: int
         data: the training split.
         side: of a patch.
         count: patches to draw; equal ones are kept once.
-        least: the fewest different patches that will do.
-        seed: the only source of chance.
+        least: least number of different patches.
+        seed: the only source of randomness.
 
     Raises:
         InputError: the images are smaller than a patch, or too few patches differ.
@@ -81,7 +81,7 @@ class Quilter(Transform):
         self.register_buffer("patches", patches)
 
     def shared(self, x: Images) -> Tensor:
-        """Return the nearest patches of each place of each image, (B, places, neighbours), nearest first."""
+        """Return the nearest patches for each place in each image, (B, places, neighbours), nearest first."""
         rows, columns = self._starts(x.shape[2]), self._starts(x.shape[3])
         windows = _levels(x).unfold(2, self.side, 1).unfold(3, self.side, 1)
         places = windows[:, :, rows][:, :, :, columns].permute(0, 2, 3, 1, 4, 5)
@@ -90,7 +90,7 @@ class Quilter(Transform):
         return indices.view(len(x), len(rows) * len(columns), self.neighbours)
 
     def forward(self, x: Images, shared: Any = None) -> Images:
-        """Return the quilts; see `Transform`."""
+        """Return the quilts (B, C, H, W); see `Transform`."""
         near = self.shared(x) if shared is None else shared
         choice = near[:, :, 0]
         if self.neighbours > 1:
@@ -101,7 +101,7 @@ class Quilter(Transform):
         return (self._sewn(choice, x.shape) / 255).to(x.dtype)
 
     def _starts(self, length: int) -> list[int]:
-        """Return where patches begin along an axis; the last one ends at the border."""
+        """Return the start positions of patches along an axis; the last patch ends at the border."""
         starts = list(range(0, length - self.side + 1, self.side - self.overlap))
         return starts if starts[-1] == length - self.side else [*starts, length - self.side]
 
@@ -130,7 +130,7 @@ class Quilter(Transform):
 
 
 def nearest(queries: Tensor, database: Tensor, count: int) -> Tensor:
-    """Return the indices (N, count) of the nearest rows of a database, nearest first, the earlier at a tie.
+    """Return the indices (N, count) of the nearest rows of a database, nearest first, by index at a tie.
 
     Args:
         queries: (N, P) whole numbers from 0 to 255.
@@ -143,14 +143,14 @@ def nearest(queries: Tensor, database: Tensor, count: int) -> Tensor:
     order = torch.arange(len(points), device=points.device)
     indices = []
     for part in torch.split(queries.to(points.dtype), max(1, _DISTANCES // len(points))):
-        # |a - b|^2 without |a|^2, which is the same for all b; whole numbers, so that ties are ties.
+        # |a - b|^2 without |a|^2, which is the same for all b; integers, so that ties are exact.
         distance = torch.addmm(squares, part, points.T, alpha=-2)
         indices.append((distance.double() * len(points) + order).topk(count, largest=False).indices)
     return torch.cat(indices)
 
 
 def cut(differences: Tensor) -> Tensor:
-    """Return the seam of least total difference, (B, length): where the new patch begins on each line.
+    """Return the seam of least total difference, (B, length): the start of the new patch on each line.
 
     Efros & Freeman 2001, section 2.1: dynamic programming; from line to line the seam moves by at most one.
 
@@ -172,5 +172,5 @@ def cut(differences: Tensor) -> Tensor:
 
 
 def _levels(x: Images) -> Images:
-    """Return pixels as whole numbers from 0 to 255, float32; one that is no number becomes 0."""
+    """Return pixels (B, C, H, W) as integers from 0 to 255, float32; NaN becomes 0."""
     return (x.float().nan_to_num(nan=0.0, posinf=1.0, neginf=0.0).clamp(0, 1) * 255).round()

@@ -1,4 +1,4 @@
-"""Image quilting: the image is sewn together again from patches of clean images. No torch at import."""
+"""Image quilting: the image is put together again from patches of clean images. No torch at import."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quilting:
-    """Replaces every patch of the image by one like it from clean training images.
+    """Replaces every patch of the image by a similar patch from clean training images.
 
     Guo et al. 2018 (arXiv:1711.00117, section 3.3), after Efros & Freeman 2001: patches on a grid that
     overlaps; each becomes one of its `neighbours` nearest in a database, drawn at random; where two overlap
@@ -30,13 +30,13 @@ class Quilting:
     Attributes:
         patch: side of a patch in pixels, at least 2.
         overlap: of neighbouring patches, in pixels; at least 1 and less than `patch`.
-        neighbours: nearest patches of the database to draw from, at least 1, which takes the nearest.
+        neighbours: nearest patches of the database to draw from, at least 1; 1 takes the nearest.
         patches: in the database, at least `neighbours`, drawn from the training images; equal ones are kept
             once.
         draws: quilts an attacker averages over, at least 1.
 
     Raises:
-        ConfigError: an option means nothing.
+        ConfigError: an option value is invalid.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -1,4 +1,4 @@
-"""Randomised smoothing: the class most noisy copies of the image get. No torch at import."""
+"""Randomised smoothing: a vote over noisy copies of the image. No torch at import."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Smoothing:
-    """Classifies many copies of the image with Gaussian noise and answers with the share of votes per class.
+    """Classifies many copies of the image with Gaussian noise and returns the share of votes per class.
 
     Cohen, Rosenfeld & Kolter 2019 (arXiv:1902.02918): sigma 0.12, 0.25, 0.5 or 1.0 on a network trained with
     that noise; here 0.25. The noise depends on the image and the seed (`robench.model.noise`). There is no
-    abstention here: `robench certify` certifies an L2 radius and may abstain. One answer costs `votes` passes
-    of the network, one gradient `samples` more, though both are booked as one pass of the model.
+    abstention here: `robench certify` certifies an L2 radius and may abstain. One prediction costs `votes`
+    passes of the network, one gradient `samples` more, although each counts as one pass of the model.
 
     Attributes:
         sigma: standard deviation of the noise, in units of pixels in [0, 1]; above 0.
-        votes: noisy copies per answer, at least 1.
+        votes: noisy copies per prediction, at least 1.
         samples: noisy copies an attacker averages over, at least 1.
 
     Raises:
-        ConfigError: an option means nothing.
+        ConfigError: an option value is invalid.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -51,7 +51,7 @@ class Smoothing:
     samples: int = 8
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
+        """Refuse invalid values."""
         positive(sigma=self.sigma)
         at_least_one(votes=self.votes, samples=self.samples)
 
@@ -63,7 +63,7 @@ class Smoothing:
         """Return the defended model, for images (B, C, H, W); see `robench.model.InferenceDefense`.
 
         Raises:
-            ConfigError: the model rejects images, and a vote for no class means nothing.
+            ConfigError: the model rejects images, so that copies may vote for no class.
         """
         from defenses.inference.bpda import details_of
         from defenses.inference.eot import eot_source, undefended_source
@@ -90,6 +90,7 @@ class Smoothing:
         forwards = self.votes * model.forwards
 
         def versions(x: Images) -> Callable[[], Images]:
+            """Return a function that makes noisy images (B, C, H, W) under the current draw."""
             return lambda: x + self.sigma * noise_of(x, seed=seed, use="attack").normal(x)
 
         sources = [

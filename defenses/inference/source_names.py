@@ -1,4 +1,4 @@
-"""What the gradient sources of a defended model are called. No torch here."""
+"""Names of the gradient sources of a defended model. No torch here."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from typing import Literal
 
 UNDEFENDED = "undefended"
-"""The source that ignores the defense: a weak transform is often beaten by simply not looking at it."""
+"""The source that ignores the defense: ignoring it is often enough to beat a weak transform."""
 
 Way = Literal["bpda", "eot", "adaptive"]
 WAYS: tuple[Way, ...] = ("bpda", "eot", "adaptive")
-"""How a source gets through a defense, each including those before it: past a transform without a useful
-gradient, in expectation over its randomness, past several versions of the image at once."""
+"""How a source bypasses a defense, each including the previous ones: through a transform without a useful
+gradient, in expectation over its randomness, for several versions of the image at once."""
 
 
 def defended_names(beneath: Sequence[str], way: Way) -> dict[str, str]:
-    """Return the name each gradient source of a model gets behind a defense: `bpda/exact`, `eot/linear`, ...
+    """Return the new names of a model's gradient sources behind a defense: `bpda/exact`, `eot/linear`, ...
 
     A second defense in front of the first does not make names longer. The source that ignores a defense has
     no name here.
 
     Args:
-        beneath: names of the sources of the model the defense is put before.
+        beneath: names of the sources of the undefended model.
         way: how the defense is attacked.
 
     Example:

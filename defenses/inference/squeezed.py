@@ -1,4 +1,4 @@
-"""A network that rejects images whose answer changes when they are squeezed."""
+"""A network that rejects images whose outputs change when they are squeezed."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _BATCH = 250
 
 
 class SqueezedNetwork(nn.Module):
-    """Images to log-probabilities of the classes and of rejection, (B, K + 1).
+    """Maps images to log-probabilities of the classes and of rejection, (B, K + 1).
 
     The odds of rejection against the likeliest class are score / threshold, so that rejection is predicted
-    exactly where the score exceeds the threshold, and an attacker without gradients sees how far it is.
+    exactly if the score exceeds the threshold, and an attacker without gradients sees the distance to it.
 
     Args:
         base: images to outputs of kind `output`; shared, not copied.
         squeezers: each gives one squeezed version of the images.
-        output: what the base network's outputs are.
+        output: kind of the base network's outputs.
     """
 
     threshold: Tensor
@@ -41,10 +41,10 @@ class SqueezedNetwork(nn.Module):
         self.base, self.output = base, output
         self.squeezers = nn.ModuleList(squeezers)
         self.register_buffer("threshold", torch.zeros((), dtype=torch.float64))
-        self.training = base.training  # only the flag: the shared network keeps its own
+        self.training = base.training  # only this flag: the mode of the shared network does not change
 
     def versions(self, x: Images) -> list[Images]:
-        """Return the images and their squeezed versions; the gradient goes through all of them unchanged."""
+        """Return images and squeezed versions, each (B, C, H, W) in [0, 1]; gradients pass unchanged."""
         variants = [straight_through(x, s) for s in self.squeezers if isinstance(s, Transform)]
         return [x, *variants]
 
@@ -70,6 +70,7 @@ def adaptive_source(source: GradientSource, net: SqueezedNetwork, name: str) -> 
     """Return the source that fools an image and its squeezed versions at once (He et al. 2017)."""
 
     def surrogate(x: Images) -> tuple[Outputs, Outputs]:
+        """Map images (B, C, H, W) to mean log-probabilities (B, K) and decisions (B, K + 1)."""
         passes = [source.surrogate(version) for version in net.versions(x)]
         mean = log_mean([log_probabilities(outputs, source.output) for outputs, _ in passes])
         return mean, net.decide([own for _, own in passes])
@@ -90,13 +91,13 @@ def adaptive_source(source: GradientSource, net: SqueezedNetwork, name: str) -> 
 def calibrated_threshold(
     net: SqueezedNetwork, data: ImageSet, *, false_positives: float, calibration: int, seed: int
 ) -> float:
-    """Return the smallest score, 0 to 2, that at most a share `false_positives` of training images exceed.
+    """Return the smallest score, 0 to 2, that at most a share `false_positives` of training images exceeds.
 
     Args:
-        net: its scores are taken.
+        net: computes the scores.
         data: the training split.
         false_positives: the share, from 0 and below 1.
-        calibration: how many of the images are used, at most; a seeded choice.
+        calibration: most images to use; a seeded choice.
         seed: of the choice.
 
     Raises:
@@ -107,6 +108,7 @@ def calibrated_threshold(
     x, _ = data.batch(rows)
 
     def scores_of(size: int) -> list[PerSample]:
+        """Return the scores, each (b,) with b at most `size`, of all calibration images."""
         return [
             net.score([net.base(version) for version in net.versions(part.to(net.threshold.device))])
             for part in torch.split(x, size)

@@ -1,4 +1,4 @@
-"""Feature squeezing: reject an image whose answer changes when it is squeezed. No torch at import."""
+"""Feature squeezing: reject an image whose outputs change when it is squeezed. No torch at import."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSqueezing:
-    """Rejects an image if softmax changes too much between it and a version with less in it.
+    """Rejects an image if softmax changes too much between the image and a version with less detail.
 
     Xu, Evans & Qi 2018 (arXiv:1704.01155, section V): the score is the largest L1 distance between the output
     distribution of the image and those of its squeezed versions, rounded to `bits` bits and median-filtered.
@@ -34,7 +34,7 @@ class FeatureSqueezing:
         calibration: most training images to choose the threshold on, at least 1.
 
     Raises:
-        ConfigError: an option means nothing.
+        ConfigError: an option value is invalid.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -54,7 +54,7 @@ class FeatureSqueezing:
     calibration: int = 1000
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
+        """Refuse invalid values."""
         require(self.bits is None or 1 <= self.bits <= 8, "bits", "1 to 8", self.bits)
         require(self.median is None or self.median >= 2, "median", "at least 2", self.median)
         require(self.bits is not None or self.median is not None, "median", "a squeezer left", self.median)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TotalVariation:
-    """Drops pixels at random and replaces the image by a smooth one that agrees with the pixels kept.
+    """Drops pixels at random and replaces the image by a smooth one that agrees with the kept pixels.
 
     z minimises 1/2 sum_kept (z - x)^2 + weight * sum |grad z|, per channel, with isotropic total variation
     and forward differences. Guo et al. 2018 (arXiv:1711.00117, section 3.2): dropout 0.5, weight 0.03. The
@@ -33,7 +33,7 @@ class TotalVariation:
         draws: dropouts an attacker averages over, at least 1.
 
     Raises:
-        ConfigError: an option means nothing.
+        ConfigError: an option value is invalid.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(
@@ -51,7 +51,7 @@ class TotalVariation:
     draws: int = 8
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
+        """Refuse invalid values."""
         require(0 <= self.weight < float("inf"), "weight", "a number from 0", self.weight)
         require(0 <= self.dropout < 1, "dropout", "a probability below 1", self.dropout)
         at_least_one(iterations=self.iterations, draws=self.draws)

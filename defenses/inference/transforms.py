@@ -1,4 +1,4 @@
-"""Transforms of images: what all of them are, and those without noise (rounding, JPEG, the median filter)."""
+"""Transforms of images: the base class, and those without noise (rounding, JPEG, the median filter)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Transform(nn.Module):
     """Images to images of the same shape, in [0, 1]; noise, if any, is that of `robench.model.noise`."""
 
     def shared(self, x: Images) -> Any:
-        """Return what every draw of the noise on the same images can use; None if there is nothing."""
+        """Return data that all draws of noise on images (B, C, H, W) share; None if there is nothing."""
         del x
 
     def forward(self, x: Images, shared: Any = None) -> Images:
-        """Transform images (B, C, H, W); `shared` is what the method of that name returned for them."""
+        """Transform images (B, C, H, W) in [0, 1]; `shared` is the result of the method `shared` for them."""
         raise NotImplementedError
 
 
@@ -37,7 +37,7 @@ class Quantizer(Transform):
         self.levels = 2**bits - 1
 
     def forward(self, x: Images, shared: Any = None) -> Images:
-        """Return rounded images; see `Transform`."""
+        """Return rounded images (B, C, H, W); see `Transform`."""
         del shared
         images: Images = (x.clamp(0, 1) * self.levels).round() / self.levels
         return images
@@ -55,7 +55,7 @@ class Compressor(Transform):
         self.quality = quality
 
     def forward(self, x: Images, shared: Any = None) -> Images:
-        """Return what is left of the images; one that is not finite stays so. See `Transform`."""
+        """Return compressed images (B, C, H, W); an image that is not finite stays so. See `Transform`."""
         del shared
         finite = torch.isfinite(x.flatten(1)).all(dim=1)
         clean = x.where(finite[:, None, None, None], 0.0)
@@ -92,7 +92,7 @@ class MedianFilter(Transform):
         self.side = side
 
     def forward(self, x: Images, shared: Any = None) -> Images:
-        """Return filtered images; see `Transform`."""
+        """Return filtered images (B, C, H, W); see `Transform`."""
         del shared
         rows = self._mirrored(x.shape[2], x.device)
         columns = self._mirrored(x.shape[3], x.device)
@@ -101,7 +101,7 @@ class MedianFilter(Transform):
         return windows.sort(dim=-1).values[..., self.side**2 // 2]
 
     def _mirrored(self, length: int, device: torch.device) -> Tensor:
-        """Return the places (length + side - 1,) of an axis with mirrored ends, the border pixel twice."""
+        """Return the indices (length + side - 1,) of an axis with mirrored ends, the border pixel twice."""
         places = torch.arange(-(self.side // 2), length + (self.side - 1) // 2, device=device)
         period = places.remainder(2 * length)
         return torch.minimum(period, 2 * length - 1 - period)

@@ -1,4 +1,4 @@
-"""Weight averaging: the weights that are judged and kept are a mean over those that training went through."""
+"""Weight averaging: the judged and stored weights are a mean over the weights during training."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Average:
 
     `ema`: after every step a <- d a + (1 - d) w with d = min(decay, (1 + t) / (10 + t)), batch-norm
     statistics included (Polyak & Juditsky 1992; the ramp is TensorFlow's). `swa`: the plain mean over the
-    ends of epochs from `average_start` on, batch-norm statistics taken anew on the training rows (Izmailov et
-    al. 2018, arXiv:1803.05407, section 3.2).
+    ends of epochs from `average_start` on, with batch-norm statistics measured on the training rows
+    (Izmailov et al. 2018, arXiv:1803.05407, section 3.2).
 
     Attributes:
         options: the kind, its decay or its start.
@@ -38,19 +38,19 @@ class Average:
     count: int = 0
 
     def after_step(self, network: nn.Module) -> None:
-        """Take the weights in, if every step counts."""
+        """Add the weights to the mean, if every step counts."""
         if self.options.average == "ema":
             ramp = (1 + self.count) / (10 + self.count)
             self._take(network, 1 - min(self.options.average_decay, ramp))
 
     def after_epoch(self, network: nn.Module, epoch: int) -> None:
-        """Take the weights in, if ends of epochs count and this one (counted from 0) is late enough."""
+        """Add the weights, if ends of epochs count and this one (counted from 0) is late enough."""
         if self.options.average == "swa" and epoch >= self.options.average_start * self.options.epochs:
             self._take(network, 1 / (self.count + 1))
 
     @contextmanager
     def applied(self, network: nn.Module, rows: ImageSet, layout: torch.memory_format) -> Iterator[None]:
-        """Inside the block the network has the mean weights, where there are any; afterwards its own."""
+        """Inside the block the network has the mean weights, if there are any; afterwards its own."""
         if not self.count:
             yield
             return
@@ -79,7 +79,7 @@ class Average:
 
 @torch.no_grad()
 def _measure(network: nn.Module, rows: ImageSet, layout: torch.memory_format) -> None:
-    """Set the running statistics of batch-norm to the means over the rows; all else is as in evaluation."""
+    """Set the running statistics of batch-norm to the means over the rows; other layers evaluate."""
     norms = [part for part in network.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
     if not norms:
         return

@@ -1,7 +1,7 @@
-"""Several devices: one process each, started by torchrun, kept in step by torch's DistributedDataParallel.
+"""Several devices: one process each, started by torchrun, synchronised by DistributedDataParallel.
 
-Every process holds the network and the data. Each learns from its share of every mini-batch; the gradients
-are averaged as they are computed, so all processes take the same step. Process 0 alone writes and speaks.
+Every process has the network and the data. Each computes its share of every mini-batch; the gradients are
+averaged, so all processes take the same step. Only process 0 writes files and prints.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Loss = Callable[[Images, Labels, BatchContext], tuple[Tensor, Outputs]]
 
 
 class DivergenceError(JobError):
-    """The loss stopped being a number, which every process learns at the same step."""
+    """The loss is NaN or infinite, which every process learns at the same step."""
 
 
 def check_batch_sizes(group: ProcessGroup, stages: Sequence[Stage]) -> None:
@@ -51,7 +51,7 @@ def check_batch_sizes(group: ProcessGroup, stages: Sequence[Stage]) -> None:
 
 
 class _LossModule(nn.Module):
-    """A stage's objective as a module, so that the stock engine sees one forward and one backward pass.
+    """A stage's objective as a module, so that PyTorch's engine sees one forward and one backward pass.
 
     An objective may call the network many times, and its inner attack differentiates with all parameters
     frozen: neither reaches the hooks, which wait for the one backward pass of the loss.
@@ -60,7 +60,7 @@ class _LossModule(nn.Module):
     def __init__(self, network: nn.Module, objective: Objective) -> None:
         super().__init__()
         self.network = network
-        self._objective = (objective,)  # not registered, should it be a module
+        self._objective = (objective,)  # in a tuple, so that a module is not registered
 
     def forward(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
         loss, logits = self._objective[0].loss(x, y, batch)
@@ -69,11 +69,11 @@ class _LossModule(nn.Module):
 
 @contextmanager
 def synchronised_loss(group: ProcessGroup, stage: Stage) -> Iterator[Loss]:
-    """Yield the loss of a stage; its backward pass leaves the mean gradient of all processes.
+    """Yield the loss of a stage; its backward pass gives the mean gradient of all processes.
 
-    Parameters that a loss does not reach are allowed, as they are alone (`find_unused_parameters`; torch
-    warns once where all are reached). Batch-norm sees the share of a process, and starts every step with the
-    running statistics of the first.
+    Parameters that a loss does not use are allowed, as in a single process (`find_unused_parameters`; PyTorch
+    warns once if all are used). Batch-norm sees only the share of its process, and starts every step with the
+    running statistics of the first process.
     """
     if group.size == 1:
         yield stage.objective.loss
@@ -82,6 +82,7 @@ def synchronised_loss(group: ProcessGroup, stage: Stage) -> Iterator[Loss]:
     replicas = [DistributedDataParallel(module, find_unused_parameters=True)]
 
     def loss(x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+        """Return the mean loss and the outputs (B, K) for this process's images (B, C, H, W)."""
         result: tuple[Tensor, Outputs] = replicas[0](x, y, batch)
         return result
 
@@ -89,15 +90,15 @@ def synchronised_loss(group: ProcessGroup, stage: Stage) -> Iterator[Loss]:
         yield loss
     finally:
         replicas.clear()
-        gc.collect()  # the hooks go with it: the next stage puts its own on the same parameters
+        gc.collect()  # removes the hooks, because the next stage puts new ones on the same parameters
 
 
 @contextmanager
 def fail_together(group: ProcessGroup) -> Iterator[None]:
-    """Make a failure of one process one of all: it says why and ends, and torchrun ends the others.
+    """Let all processes fail if one fails: it prints the reason and ends, and torchrun ends the others.
 
     Raises:
-        RobenchError: one that ends the command anyway, or that every process meets at the same moment.
+        RobenchError: an error that ends the command anyway, or that all processes have at the same time.
         SystemExit: any other failure, after it was written to the error stream.
     """
     try:
@@ -116,7 +117,7 @@ def fail_together(group: ProcessGroup) -> Iterator[None]:
 
 
 def _own_rows(group: ProcessGroup, count: int) -> Tensor:
-    """Return the rows of the chunks that a process judges."""
+    """Return the rows (n,), int64, of the chunks that a process judges."""
     chunks = torch.split(torch.arange(count), EVALUATION_BATCH)[group.rank :: group.size]
     return torch.cat(chunks) if chunks else torch.arange(0)
 
@@ -126,7 +127,7 @@ def validate_together(
 ) -> ValidationAccuracy:
     """Judge a stage's network on the held-out part, in chunks; see `defenses.training.validation.validate`.
 
-    A chunk has the images it has alone, so that the verdict is the same.
+    Chunks have the same images as in a single process, so that the verdict is the same.
     """
     if group.size == 1:
         return validate(stage, data, seed=seed, layout=layout)

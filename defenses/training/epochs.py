@@ -1,4 +1,4 @@
-"""One stage under way: its epochs of descent."""
+"""A running stage: its epochs of gradient descent."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from robench.model.interface import predictions
 from robench.randomness import Randomness, borrowed_global_randomness, seed_from
 
 CHUNK = 10
-"""Steps between two looks at the losses: asking at every step would make a GPU wait."""
+"""Steps between two checks of the losses: a check at every step would make a GPU wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
-    """What the stages of one training share.
+    """Settings that the stages of one training share.
 
     Attributes:
-        network: all that any stage trains or needs the weights of; one module, saved whole.
+        network: one module with all weights that any stage trains or needs; saved completely.
         validation_set: the held-out part, on the device; None for none.
         context: seed, device, files and progress.
         layout: memory format of the images (B, C, H, W).
@@ -43,15 +43,15 @@ class TrainingSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRun:
-    """One stage under way.
+    """A running stage.
 
     Attributes:
-        stage: what is trained and how.
-        first_epoch: epochs of the stages before it.
-        settings: those of the whole training.
+        stage: the stage.
+        first_epoch: number of epochs of the earlier stages.
+        settings: settings of the whole training.
         optimizer: over the stage's parameters.
         average: of the stage's weights.
-        loss: of a batch, by the stage's objective.
+        loss: computes the loss of a batch, by the stage's objective.
     """
 
     stage: Stage
@@ -69,7 +69,7 @@ class StageRun:
             epoch: counted from 0 over all stages.
 
         Raises:
-            DivergenceError: the loss stopped being a number.
+            DivergenceError: the loss is NaN or infinite.
         """
         options, group = self.stage.options, self.settings.group
         self.stage.network.train(self.stage.parameters is None)
@@ -83,7 +83,7 @@ class StageRun:
         right = torch.zeros((), dtype=torch.int64, device=data.labels.device)
         for start in range(0, steps, CHUNK):
             chunk = range(start, min(start + CHUNK, steps))
-            # Dropout draws from the global generator; a chunk's draws depend on nothing before it.
+            # Dropout draws from the global generator; a chunk's draws do not depend on earlier chunks.
             with borrowed_global_randomness(seed_from(seed, "dropout", epoch, start, *group.random_label)):
                 results = [self._step(data, batches[step], epoch, step, steps) for step in chunk]
             sums = group.sum(torch.stack([loss for loss, _ in results]))
@@ -109,7 +109,7 @@ class StageRun:
         }
 
     def _step(self, data: ImageSet, rows: Tensor, epoch: int, step: int, steps: int) -> tuple[Tensor, Tensor]:
-        """Descend once and return, still on the device, the loss and how many images were right."""
+        """Take one step on rows (B,) of the data; return loss and number of right images, both scalars."""
         options, settings = self.stage.options, self.settings
         own_epoch, own_rows = epoch - self.first_epoch, settings.group.share(rows)
         rate = learning_rate(options, own_epoch * steps + step, options.epochs * steps)
@@ -134,7 +134,7 @@ class StageRun:
 
 
 def _check_finite(loss: float, epoch: int, step: int, images: Tensor) -> None:
-    """Refuse to go on from a loss that is infinite or no number.
+    """Refuse to go on from a loss that is infinite or NaN.
 
     Raises:
         DivergenceError: names epoch, step and images.

@@ -1,6 +1,6 @@
-"""Attacks on a network in training: their options, frozen parameters, and nothing left behind.
+"""Attacks on a network in training: their options, frozen parameters, and restored state.
 
-No torch at import: the options of every defense that attacks its own mini-batches are read from here.
+No torch at import, because the options of all adversarial trainings are read from here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttackOptions(TrainingOptions):
-    """What the inner attack may do, beside the options of `defenses.training.options.TrainingOptions`.
+    """Options of the inner attack, beside those of `defenses.training.options.TrainingOptions`.
 
     Attributes:
         eps: radius of the ball, in units of pixels in [0, 1]; above 0, under Linf at most 1.
@@ -41,11 +41,11 @@ class AttackOptions(TrainingOptions):
             at `eps`.
         attack_mode: `eval`: the attacker sees dropout and batch-norm as at test time, and leaves the
             running statistics alone; `train`: as in training, so its passes move the running statistics too.
-        attack_precision: `float32`, or `bfloat16` for the passes of the inner attack only; everything
-            learned from, and the accuracies, stay in float32.
+        attack_precision: `float32`, or `bfloat16` for the passes of the inner attack only; training passes
+            and accuracies stay in float32.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     eps: float
@@ -94,11 +94,11 @@ class InnerAttack:
     """Attacks one model around images (B, C, H, W) in [0, 1] of a mini-batch, with labels (B,).
 
     Attributes:
-        model: as the attacker sees it.
+        model: the model that the attacker sees.
         norm: `Linf` or `L2`.
-        attack: what crafts, and what judges the held-out part; `ascend` does without.
-        mode: `eval` or `train`, for the attacker's passes while training.
-        source: what it differentiates; the model's first gradient source by default.
+        attack: crafts images, also on the held-out part; `ascend` does not use it.
+        mode: `eval` or `train`, for the attacker's passes during training.
+        source: its gradient source; the model's first one by default.
     """
 
     model: Model
@@ -115,7 +115,7 @@ class InnerAttack:
         return ThreatModel(norm=norm_named(self.norm), eps=eps)
 
     def craft(self, x: Images, y: Labels, rng: Randomness, eps: float) -> Images:
-        """Return what `attack` makes of every image of a mini-batch, (B, C, H, W)."""
+        """Return the result of `attack` for every image of a mini-batch, (B, C, H, W) in [0, 1]."""
         assert self.attack is not None  # the defense that asks gave one
         from robench.attack.protocol import run_attack
 
@@ -126,13 +126,13 @@ class InnerAttack:
     def ascend(
         self, x: Images, start: Images, y: Labels, loss: Loss, *, eps: float, steps: int, step_size: float
     ) -> Images:
-        """Return where projected steepest-ascent steps on a loss end, (B, C, H, W).
+        """Return the end points of projected steepest-ascent steps on a loss, (B, C, H, W) in [0, 1].
 
         Args:
             x: clean images (B, C, H, W) in [0, 1], the centres of the balls.
-            start: where to begin, (B, C, H, W).
+            start: the starting points, (B, C, H, W).
             y: labels (B,).
-            loss: what to raise, (B,) for each image.
+            loss: the loss to maximise, (B,).
             eps: radius of the balls.
             steps: how many steps.
             step_size: their length, in the norm of the threat.
@@ -146,7 +146,7 @@ class InnerAttack:
         return point.detach()
 
     def survives(self, x: Images, y: Labels, rng: Randomness, eps: float) -> Mask:
-        """Tell which images `attack` finds no adversarial point for, (B,), in evaluation mode."""
+        """Tell for which images (B,) `attack` finds no adversarial point, in evaluation mode."""
         assert self.attack is not None  # the defense that asks gave one
         from robench.attack.protocol import run_attack
 
@@ -157,7 +157,7 @@ class InnerAttack:
         return ~oracle.broken
 
     def _oracle(self, x: Images, y: Labels, threat: ThreatModel, *, until_broken: bool = False) -> Oracle:
-        """Return the road to the model; `until_broken` drops images that are broken, and remembers them."""
+        """Return the oracle of the attack; `until_broken` drops broken images, and remembers them."""
         from robench.attack.oracle import Oracle
 
         return Oracle(
@@ -188,6 +188,7 @@ def model_of(network: nn.Module, classes: int, precision: str = "float32") -> Mo
         return Model(name="in training", net=network, classes=classes)
 
     def surrogate(x: Images) -> tuple[Outputs, Outputs]:
+        """Map images (B, C, H, W) to logits (B, K) computed in bfloat16, twice."""
         with torch.autocast(x.device.type, dtype=torch.bfloat16):
             outputs = network(x)
         # The softmax stays in float32: in bfloat16 a confident one rounds to 1 and its gradient to zero.

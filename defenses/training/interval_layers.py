@@ -1,7 +1,7 @@
-"""What each layer and function does to intervals, in terms that autograd can differentiate.
+"""Rules of layers and functions for intervals, in operations that autograd can differentiate.
 
-An affine step is known by its function and by its spread: what |W| makes of a radius. A monotone step maps
-the ends of an interval to the ends of the result.
+An affine step has its function and its spread, the product of |W| and a radius. A monotone step maps the
+ends of an interval to the ends of the result.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Function = Callable[..., Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a step does to its inputs.
+    """The rule of a step for intervals.
 
     Attributes:
         value: the step itself, a function of its inputs.
@@ -51,7 +51,7 @@ POSITIVE_METHODS = (
 
 
 def rule_of_layer(layer: nn.Module, clean: Tensor) -> Rule | None:
-    """Return what a layer does, None where it is not known.
+    """Return the rule of a layer, None if there is none.
 
     Args:
         layer: in training or evaluation mode.
@@ -78,6 +78,7 @@ def rule_of_layer(layer: nn.Module, clean: Tensor) -> Rule | None:
 
 
 def _batch_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d, clean: Tensor) -> Rule | None:
+    """Return the affine rule of a batch norm, with the statistics of `clean` (B, C, ...) in training."""
     mean, variance = layer.running_mean, layer.running_var
     if layer.training or mean is None or variance is None:
         axes = [axis for axis in range(clean.ndim) if axis != 1]
@@ -94,7 +95,7 @@ def _batch_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d, clean: Tensor) -> Rule |
 
 
 def rule_of_function(target: Any, known: list[bool], args: tuple[Any, ...]) -> Rule | None:
-    """Return what a function does, None where it is not known; its inputs are those of `args` that are known.
+    """Return the rule of a function, None if there is none; its inputs are the intervals among `args`.
 
     Args:
         target: the function, or the name of a method.

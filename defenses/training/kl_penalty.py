@@ -1,4 +1,4 @@
-"""What TRADES and MART share: a loss that penalises KL(p(x) || p(x_adv)). No torch at import."""
+"""The base of TRADES and MART: a loss that penalises KL(p(x) || p(x_adv)). No torch at import."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class KLPenaltyOptions(AttackOptions, ABC):
 
     @abstractmethod
     def objective(self, inner: InnerAttack) -> KLPenaltyLoss:
-        """Return what is minimised; `inner` crafts by PGD and judges the held-out part."""
+        """Return the objective; `inner` crafts by PGD and judges the held-out part."""
 
     def __call__(
         self, network: nn.Module, data: ImageSet, *, context: TrainingContext
@@ -43,7 +43,7 @@ class KLPenaltyOptions(AttackOptions, ABC):
 
 @dataclass(frozen=True, slots=True)
 class KLPenaltyLoss(ABC):
-    """Attacks the batch, and hands the network's outputs on clean and attacked images to a formula."""
+    """Attacks the batch, and applies a formula to the outputs on clean and attacked images."""
 
     adversarial: ClassVar[bool] = True
     inner: InnerAttack

@@ -48,7 +48,7 @@ def train(
     Args:
         network: images in [0, 1] to logits (B, K).
         data: the training split or a subset of it; part of it is held out.
-        objective: what to minimise; it may hold `network`.
+        objective: the objective to minimise; it may contain `network`.
         options: the recipe; all its options are part of the state's identity.
         context: seed, device, state file, progress.
         replays: steps in a row on each batch.
@@ -76,15 +76,15 @@ def train_stages(
     options: TrainingOptions,
     context: TrainingContext,
 ) -> list[dict[str, float]]:
-    """Train stage after stage, each from the weights the one before chose, and return the history.
+    """Train stage after stage, each from the chosen weights of the previous one; return the history.
 
     The columns of a row are those of `robench.record.training_history`. The network comes back on
     `context.device`, each of its parts in the mode it had, with the weights that `keep` asks for;
     `context.last` is given those of the last epoch.
 
     Args:
-        stages: what to do in turn.
-        network: all that any stage trains or needs the weights of; one module, saved whole.
+        stages: the stages, in order.
+        network: one module with all weights that any stage trains or needs; saved completely.
         data: the training split or a subset of it, for the state's identity.
         validation_set: the held-out part, to choose checkpoints by.
         options: the recipe; all its options are part of the state's identity.
@@ -94,7 +94,7 @@ def train_stages(
         JobError: the loss stopped being a number.
         ConfigError: the state belongs to another training, or a stage has nothing to train.
         CheckpointError: the state file is damaged.
-        DeviceError: the device does not compute in the precision asked for.
+        DeviceError: the device does not support the requested precision.
         StorageError: the state could not be written.
     """
     device = torch.device(context.device)
@@ -138,17 +138,17 @@ def _train_stage(
     state: TrainingState,
     columns: dict[str, float],
 ) -> Weights:
-    """Run the epochs of a stage that are still to come, put its chosen weights into its network.
+    """Run the remaining epochs of a stage, and put its chosen weights into its network.
 
     Args:
-        stage: what to train.
-        first_epoch: epochs of the stages before it.
-        settings: those of the whole training.
-        state: brought up to date after every epoch.
-        columns: what else stands in each of its rows of the history.
+        stage: the stage.
+        first_epoch: number of epochs of the earlier stages.
+        settings: settings of the whole training.
+        state: updated after every epoch.
+        columns: additional columns of its rows of the history.
 
     Returns:
-        The weights of its last epoch.
+        The weights (name to tensor) of its last epoch.
     """
     context, group, objective = settings.context, settings.group, stage.objective
     with frozen_except(stage.network, stage.trained), synchronised_loss(group, stage) as loss:
@@ -194,7 +194,7 @@ def _train_stage(
 
 
 def _validation_row(stage: Stage, settings: TrainingSettings, state: TrainingState) -> dict[str, float]:
-    """Judge the weights of an epoch, keep them in the state if they are the best, and return the columns."""
+    """Judge the weights of an epoch, store them if they are the best, and return the columns."""
     if not settings.validation_set:
         return {}
     accuracy = validate_together(

@@ -1,4 +1,4 @@
-"""Put a network into the state that a training needs, and put it back; copies with other first weights."""
+"""Prepares a network for a training, and restores its state; copies with other initial weights."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def training_layout(network: nn.Module, device: torch.device) -> Iterator[torch.
 
 
 def fresh_copy(network: nn.Module, seed: int, *label: object) -> nn.Module:
-    """Return a copy whose layers drew their weights anew, by their own `reset_parameters`.
+    """Return a copy whose layers have drawn new weights, by their own `reset_parameters`.
 
-    A weight that no layer can draw anew, such as a lone parameter of a foreign module, is copied; and layers
-    draw torch's default, whatever an architecture replaced it with.
+    A weight that no layer can draw, such as a parameter of a foreign module, is copied; and layers use
+    PyTorch's default initialisation, even if the architecture uses another.
 
     Args:
-        network: stays as it is.
+        network: not changed.
         seed: the only source of randomness.
         label: separates uses of the same seed.
     """

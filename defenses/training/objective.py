@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BatchContext:
-    """What an objective is told of a mini-batch beside its images and labels.
+    """Data of a mini-batch for an objective, beside its images and labels.
 
     Attributes:
         epochs_passed: epochs of the stage before this batch, with the fraction of the current one.
@@ -33,7 +33,7 @@ class BatchContext:
 
 
 class Objective(Protocol):
-    """What is minimised, and by which accuracy checkpoints are chosen.
+    """The objective to minimise, and the accuracy that chooses checkpoints.
 
     Attributes:
         adversarial: whether the outputs that `loss` returns are those of attacked images.
@@ -42,17 +42,23 @@ class Objective(Protocol):
     adversarial: ClassVar[bool]
 
     def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
-        """Return the mean loss of a batch, ready for `backward`, and the outputs (B, K) it was taken at.
+        """Return the mean loss of a batch, ready for `backward`, and the outputs (B, K) it was computed from.
 
         Args:
             x: images (B, C, H, W) in [0, 1].
             y: labels (B,).
-            batch: how far the stage is, and the randomness of these images.
+            batch: the progress of the stage, and the randomness of these images.
         """
         ...
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask | None:
-        """Tell which correctly classified images withstand the attack, (B,); None if it knows of none."""
+        """Tell which correctly classified images withstand the attack, (B,); None if there is no attack.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,).
+            rng: randomness of these images.
+        """
         ...
 
 
@@ -69,29 +75,29 @@ class CleanObjective:
 
 @runtime_checkable
 class Stateful(Protocol):
-    """An objective that carries something from step to step; it is saved and restored with the weights."""
+    """An objective with state between steps, which is saved and restored with the weights."""
 
     def state(self) -> dict[str, Tensor]:
-        """Return what must be kept, on any device."""
+        """Return the state: tensors of any shape, on any device."""
         ...
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` returned, which is on the CPU."""
+        """Continue from a result of `state`, with all tensors on the CPU."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One part of a training: what is learned, from which rows, by which objective.
+    """One part of a training: a network, training rows and an objective.
 
     Attributes:
-        network: what is trained; the best weights of the stage are put into it when the stage ends.
-        objective: what to minimise.
+        network: the network in training; at the end of the stage it gets the stage's best weights.
+        objective: the objective to minimise.
         options: length, rates and checkpoint choice of this stage.
-        training_set: the rows it learns from.
+        training_set: the training rows.
         replays: steps in a row on each batch.
-        parameters: what is descended on; everything else of the network stays frozen and in eval mode. None:
-            all that the network lets be trained.
+        parameters: the parameters in training; everything else of the network stays frozen and in eval mode.
+            None: all trainable parameters.
         classifier: called before the held-out part is judged; returns the model that classifies it, by
             default the network.
     """
@@ -106,5 +112,5 @@ class Stage:
 
     @property
     def trained(self) -> Sequence[nn.Parameter]:
-        """The parameters that this stage descends on."""
+        """The parameters that this stage trains."""
         return list(self.network.parameters()) if self.parameters is None else self.parameters

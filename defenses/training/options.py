@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOptions:
-    """How long and how fast to train, on what part of the data, and which weights to keep.
+    """Length and rates of a training, the held-out part of the data, and the choice of weights.
 
     Attributes:
         epochs: passes over the training rows, at least 1.
@@ -44,23 +44,23 @@ class TrainingOptions:
             earliest of equals), or `last`.
         clip_norm: largest L2 norm of the gradient of all parameters together, above 0; None for no clipping.
         augmentation: `none`, or `crop_flip`: pad by 4, crop at random, mirror at random (CIFAR).
-        average: which weights are judged and kept: `none`: those of the last step; `ema`: their exponential
-            moving average over steps; `swa`: their mean over the last epochs (Izmailov et al. 2018,
-            arXiv:1803.05407), best with schedule `constant`.
-        average_decay: share of the old mean that `ema` keeps at each step, at most.
+        average: the weights that are judged and stored: `none`: those of the last step; `ema`: their
+            exponential moving average over steps; `swa`: their mean over the last epochs (Izmailov et al.
+            2018, arXiv:1803.05407), best with schedule `constant`.
+        average_decay: largest share of the old mean that `ema` keeps at each step.
         average_start: fraction of the epochs, from 0 and below 1, after which `swa` begins.
         monitor_eps: radius of a PGD attack on the held-out part after every epoch, for the history. None: the
-            defense's own attack; a defense that knows of none has no robust accuracy then. It only watches:
-            checkpoints are chosen as `keep` says.
+            defense's own attack; a defense without an attack has no robust accuracy then. It does not choose
+            checkpoints: `keep` does.
         monitor_norm: norm of that radius; under Linf it is at most 1.
         monitor_steps: steps of that attack.
-        precision: of the passes through networks while learning, those of the inner attack included:
-            `float32`, or `bfloat16` where autocast allows it. Weights, optimiser, losses and the looks at the
-            held-out part stay in float32. float16 is not offered: its range is so small that gradients
-            vanish without a loss scaler, whose state and skipped steps a training would carry along.
+        precision: of passes through networks in training steps, including those of the inner attack:
+            `float32`, or `bfloat16` where autocast allows it. Weights, optimiser, losses and the evaluation
+            of the held-out part stay in float32. float16 is not offered: its range is so small that gradients
+            vanish without a loss scaler, which would add state and skipped steps to a training.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     epochs: int
@@ -145,14 +145,14 @@ def scaled_milestones(fractions: tuple[float, ...], epochs: int) -> tuple[int, .
 
 
 def milestones_and_gamma(options: TrainingOptions) -> tuple[tuple[int, ...], float]:
-    """Return the milestones and the factor of `multistep`, those of the paper where none were given."""
+    """Return the milestones and the factor of `multistep`; the paper's values if none were given."""
     assert options.milestones is not None  # filled in when the options were made
     assert options.gamma is not None
     return options.milestones, options.gamma
 
 
 def optimizer_of(parameters: Iterable[nn.Parameter], options: TrainingOptions) -> torch.optim.Optimizer:
-    """Return the optimiser over those parameters that may be trained.
+    """Return the optimiser over the trainable parameters.
 
     Raises:
         ConfigError: there are none.

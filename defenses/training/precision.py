@@ -17,11 +17,11 @@ from robench.errors import DeviceError
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Refuse a precision that the device does not compute in.
+    """Refuse a precision that the device does not support.
 
     Raises:
-        DeviceError: bfloat16 on a GPU that has none (before compute capability 8), or on a device that torch
-            offers no autocast for.
+        DeviceError: bfloat16 on a GPU without it (before compute capability 8), or on a device for which
+            PyTorch has no autocast.
     """
     if precision == "float32":
         return
@@ -41,20 +41,20 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 @contextmanager
 def autocast_to(precision: str, device: torch.device) -> Iterator[None]:
-    """Inside the block networks compute in a precision, and give features and outputs in float32.
+    """Inside the block networks compute in a precision, but return features and outputs in float32.
 
-    Every module's two-dimensional result, features (B, D) or logits (B, K), is turned into float32 on its way
-    out: a loss taken of it, whatever functions it uses, is one in float32. No cast weight is remembered from
-    one pass to the next, for one made without gradient would serve a pass that needs one.
+    Every module's two-dimensional result, features (B, D) or logits (B, K), is converted to float32, so that
+    any loss on it is computed in float32. Cast weights are not cached between passes, because a weight cast
+    without gradient could be reused in a pass that needs one.
 
     Args:
         precision: `float32` changes nothing.
-        device: where the networks are.
+        device: device of the networks.
     """
     if precision == "float32":
         yield
         return
-    # Its type says that a hook returns nothing, its documentation that it may return another result.
+    # By its type a hook returns nothing; by its documentation it may return another result.
     handle = nn.modules.module.register_module_forward_hook(cast("Callable[..., None]", _widened))
     try:
         with torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False):
@@ -64,7 +64,7 @@ def autocast_to(precision: str, device: torch.device) -> Iterator[None]:
 
 
 def _widened(_module: nn.Module, _inputs: Any, output: Any) -> Tensor | None:
-    """Return the result in float32 where there is something to change."""
+    """Return a result (B, D) in float32 if it has another floating type, else None."""
     if isinstance(output, Tensor) and output.ndim == 2 and output.dtype is torch.bfloat16:
         return output.float()
     return None

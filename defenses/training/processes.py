@@ -1,4 +1,4 @@
-"""The processes that train one network together: what each of them knows, and what they tell each other."""
+"""The processes that train one network together, and their communication."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ class ProcessGroup:
 
     @property
     def random_label(self) -> tuple[object, ...]:
-        """What separates the randomness of this process from that of the first."""
+        """A label that separates the randomness of this process from that of the first."""
         return ("rank", self.rank) if self.rank else ()
 
     def context(self, context: TrainingContext) -> TrainingContext:
-        """Return the context of this process: only the first has files and somebody to tell."""
+        """Return the context of this process: only the first writes files and reports progress."""
         if not self.rank:
             return context
         return replace(context, state=None, history=None, last=None, progress=lambda row: None)
 
     def share(self, rows: Tensor) -> Tensor:
-        """Return the part of a mini-batch's rows (B,) that this process learns from."""
+        """Return this process's part of a mini-batch's rows (B,)."""
         return rows if self.size == 1 else rows.tensor_split(self.size)[self.rank]
 
     def weighted_loss(self, loss: Tensor, own: int, whole: int) -> Tensor:
-        """Return the mean loss of `own` images such that its mean over processes is that of the `whole`."""
+        """Scale the mean loss, a scalar, of `own` images so that its mean over processes is that of all."""
         return loss if self.size == 1 else loss * (own * self.size / whole)
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum over processes, entry by entry."""
+        """Return the sum of a tensor of any shape over processes, entry by entry."""
         if self.size > 1:
             dist.all_reduce(values)
         return values
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """Return what the first process makes.
+        """Return the object that the first process makes.
 
         Raises:
             SystemExit: it failed there, where its error is raised; the others end quietly.
@@ -83,20 +83,20 @@ class ProcessGroup:
         return values
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Overwrite tensors by those of the first process."""
+        """Overwrite tensors of any shapes with those of the first process."""
         if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, src=0)
 
     def gather_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return what the objectives of all processes carry, under one name each."""
+        """Return the state of the objectives of all processes, tensors of any shape by unique names."""
         if self.size == 1:
             return state
         parts = self.gather({name: tensor.cpu() for name, tensor in state.items()})
         return {f"{rank}/{name}": part[name] for rank, part in enumerate(parts) for name in part}
 
     def own_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return this process's part of what `gather_state` returned."""
+        """Return this process's part of the result of `gather_state`."""
         if self.size == 1:
             return state
         prefix = f"{self.rank}/"
@@ -104,9 +104,9 @@ class ProcessGroup:
 
 
 def join_processes(device: torch.device) -> ProcessGroup:
-    """Meet the other processes that torchrun started; alone where there are none.
+    """Join the other processes that torchrun started; return a group of one if there are none.
 
-    On CUDA devices gradients travel by NCCL, everything else by gloo.
+    On CUDA devices gradients are sent by NCCL, everything else by gloo.
     """
     if launched_rank().count == 1:
         return ProcessGroup()

@@ -1,4 +1,4 @@
-"""Parts of the training data: rows held out to choose the checkpoint by, and the halves of a WNLL stage."""
+"""Splits training data: rows held out to choose the checkpoint, and the halves of a WNLL stage."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from robench.randomness import seed_from
 
 
 def split(data: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet | None]:
-    """Return disjoint parts of the data to learn from and to choose the checkpoint by.
+    """Return disjoint parts of the data, for training and for choosing the checkpoint.
 
-    Only images with a label are held out; those without one are all left in the first part.
+    Only images with a label are held out; all images without one stay in the first part.
 
     Args:
-        data: rows to share out.
-        fraction: of the labelled images to hold out, from 0 and below 1; 0 holds none out.
+        data: rows to split.
+        fraction: of the labelled images to hold out, from 0 and below 1; 0 holds out none.
         seed: the only source of randomness.
 
     Raises:
-        InputError: nothing would be left to learn from.
+        InputError: nothing would be left for training.
     """
     if not fraction:
         return data, None
@@ -40,12 +40,12 @@ def split(data: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSe
 def halves(data: ImageSet, seed: int, *label: object) -> tuple[ImageSet, ImageSet]:
     """Return the data in two disjoint random halves (Wang & Osher 2019, Algorithm 1, line 7).
 
-    The second half, the template, holds every class there is; the first every class with more than one image.
-    Where chance alone does not see to it, which happens in small sets only, each class is halved on its own.
+    The second half, the template, has every class; the first half has every class with more than one image.
+    If the random split does not fulfil this, as in small sets, each class is split separately.
 
     Args:
-        data: labelled rows to share out; the second half gets the odd one.
-        seed: the only source of chance.
+        data: labelled rows to split; the second half gets the odd one.
+        seed: the only source of randomness.
         label: separates uses of the same seed.
 
     Raises:
@@ -78,7 +78,7 @@ def joined(one: ImageSet, other: ImageSet) -> ImageSet:
 
 
 def _covered(first: Tensor, second: Tensor) -> bool:
-    """Tell whether the second labels show every class, and the first every class that is there twice."""
+    """Tell whether the second labels (M,) have every class, and the first (N,) those with two images."""
     if not len(first):
         return False
     size = int(torch.cat([first, second]).max()) + 1

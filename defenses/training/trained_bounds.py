@@ -1,8 +1,8 @@
-"""Bounds of a network in training: intervals around every value, and linear bounds carried back from margins.
+"""Bounds of a network in training: intervals of every value, and linear bounds propagated from margins.
 
-Interval bounds: Gowal et al. 2018 (arXiv:1810.12715, section 3). Carried back through intervals: CROWN-IBP,
-Zhang et al. 2020 (arXiv:1906.06316, section 3). They are what a loss is made of and are differentiable;
-certificates, with rounding taken off, come from `robench.bounds`.
+Interval bounds: Gowal et al. 2018 (arXiv:1810.12715, section 3). Linear bounds through intervals: CROWN-IBP,
+Zhang et al. 2020 (arXiv:1906.06316, section 3). They are differentiable and used in losses; certificates,
+with rounding errors subtracted, come from `robench.bounds`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from robench.types import Images, Labels, Outputs
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Enclosed:
-    """The values of a step on the images, and an interval that holds them on every point of the region.
+    """The values of a step on the images, and an interval of its values on the whole region.
 
     Attributes:
         number: of the step.
@@ -45,7 +45,7 @@ class Enclosed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One step of a network: what it does, and to what; the images have no rule."""
+    """One step of a network: its rule and its inputs; the images have no rule."""
 
     rule: Rule | None
     inputs: tuple[Enclosed, ...]
@@ -67,12 +67,12 @@ class TrainedBounds:
         try:
             self._symbols = fx.symbolic_trace(network)
         except Exception as error:
-            # A user's forward meets symbols here and may raise whatever it likes: it is quoted.
+            # A user's forward gets symbolic values here and may raise any error: the message quotes it.
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise refusal("network", f"a forward pass that cannot be followed: {lines[0][:160]}") from error
 
     def steps(self, x: Images, low: Images, high: Images) -> list[Step]:
-        """Return what the network does around images x (B, C, H, W), between `low` and `high`; outputs last.
+        """Return the steps around images x (B, C, H, W), between `low` and `high`; the last is the output.
 
         Raises:
             ConfigError: a layer has no bound here; it is named.
@@ -93,7 +93,7 @@ class TrainedBounds:
         return steps
 
     def _step(self, node: fx.Node, values: dict[fx.Node, Any], steps: list[Step]) -> Any:
-        """Take one step; return what came out: an interval, or a plain value such as a shape."""
+        """Add one step; return its result: an interval, or a plain value such as a shape."""
         args: Any = fx.node.map_arg(node.args, lambda n: values[n])
         kwargs: Any = fx.node.map_arg(node.kwargs, lambda n: values[n])
         inputs = [one for one in args if isinstance(one, Enclosed)]
@@ -107,7 +107,7 @@ class TrainedBounds:
                 )
             if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.training:
                 with torch.no_grad():
-                    layer(inputs[0].value)  # moves the running statistics, as in any training
+                    layer(inputs[0].value)  # updates the running statistics, as in any training
             return _taken(rule, inputs, steps)
         if name in {"size", "dim"} or node.target is getattr:
             plain: Any = fx.node.map_aggregate(
@@ -138,6 +138,7 @@ class TrainedBounds:
             return None
 
         def again(x: Tensor) -> Tensor:
+            """Apply the operation of the node to a tensor (B, ...)."""
             if node.op == "call_method":
                 return getattr(x, str(node.target))(*args[1:], **kwargs)  # type: ignore[no-any-return]
             return node.target(x, *args[1:], **kwargs)  # type: ignore[operator, no-any-return]
@@ -150,7 +151,7 @@ class TrainedBounds:
 
 
 def refusal(where: str, got: str) -> ConfigError:
-    """Return the error for what has no bound in training."""
+    """Return the error for a layer or function without a bound in training."""
     return ConfigError(
         where=where,
         expected="linear and convolution layers, batch norm, ReLU, pooling and sums, which bounds know",
@@ -179,11 +180,12 @@ def _holds_intervals(args: Any) -> bool:
 
 
 def _filled(function: Any, plain: tuple[Any, ...], is_enclosed: list[bool]) -> Any:
-    """Return a function of those arguments that are intervals; the others stay as they are."""
+    """Return a function of only those arguments that are intervals; the others are fixed."""
     if all(is_enclosed):
         return function
 
     def of_known(*inputs: Tensor) -> Tensor:
+        """Apply the function to the interval arguments (B, ...) and the fixed ones."""
         values = iter(inputs)
         answer: Tensor = function(
             *(next(values) if own else one for one, own in zip(plain, is_enclosed, strict=True))
@@ -211,13 +213,13 @@ def margin_bounds(steps: Sequence[Step], y: Labels, *, carried: bool) -> Outputs
     """Return lower bounds (B, K) of the true logit minus each other one over the region; 0 for itself.
 
     Args:
-        steps: as `TrainedBounds.steps` returned them.
+        steps: the result of `TrainedBounds.steps`.
         y: labels (B,).
-        carried: carry the margins back to the images (CROWN-IBP); otherwise through the last affine steps
-            only, to the intervals before them (Gowal et al., section 3: "elision of the last layer").
+        carried: propagate the margins back to the images (CROWN-IBP); otherwise only through the last affine
+            steps, to the intervals before them (Gowal et al., section 3: "elision of the last layer").
 
     Raises:
-        ConfigError: a step between images and margins is neither affine nor a ReLU, and must be carried.
+        ConfigError: a step to propagate through is neither affine nor a ReLU.
     """
     logits = steps[-1].output.value
     eye = torch.eye(logits.shape[1], dtype=logits.dtype, device=logits.device)
@@ -261,9 +263,9 @@ def _carried(steps: Sequence[Step], function: Tensor, *, whole: bool) -> Tensor:
 
 
 def _through_rectifier(a: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a lower bound of a * relu(h) as a slope on h and a constant, for h between `low` and `high`.
+    """Return a lower bound of a * relu(h), low <= h <= high, as slopes on h and constants, all (B, ...).
 
-    Above, the line through both ends; below, the identity or zero, whichever leaves less between.
+    The upper line goes through both ends; the lower one is the identity or zero, the closer of both.
     """
     open_ = (low < 0) & (high > 0)
     width = torch.where(open_, high - low, torch.ones_like(low))

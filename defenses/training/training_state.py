@@ -1,8 +1,8 @@
 """The running state of a training: one file, replaced atomically after every epoch.
 
-All chance in a training is a function of (seed, epoch, step), so the epoch is the whole position of the
-random numbers, and a run that was killed at any moment goes on from its last finished epoch to the same
-weights, bit for bit on the same machine.
+All random numbers of a training are functions of (seed, epoch, step), so the epoch is their complete state,
+and a run that was killed at any moment resumes from its last finished epoch and gets the same weights, bit
+for bit on the same machine.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ Weights = dict[str, Tensor]
 
 @dataclass(slots=True, kw_only=True)
 class TrainingState:
-    """What is known after some epochs.
+    """The state after some epochs.
 
     Attributes:
         identity: plain JSON that names what is trained, on what, and how.
         epoch: finished epochs.
-        network: its weights then.
+        network: its weights after them.
         optimizer: the optimiser's `state_dict`.
         history: one row per finished epoch.
         best: the chosen weights so far, None if none were.
         score: their accuracy on the held-out part.
-        average: the mean weights, empty where none are kept.
-        averaged: how many entries that mean has.
-        objective: what the objective carries from step to step.
+        average: the mean weights, empty without averaging.
+        averaged: number of entries in that mean.
+        objective: the state of the objective between steps.
     """
 
     identity: Mapping[str, object]
@@ -61,10 +61,10 @@ class TrainingState:
 
 
 def save_state(path: Path, state: TrainingState) -> None:
-    """Write a state so that a reader sees the old one or the new one, whole, even after a power cut.
+    """Write a state atomically: a reader sees the complete old or new one, even after a power cut.
 
     Raises:
-        StorageError: the disk refused; the older state is intact.
+        StorageError: writing to disk failed; the older state is intact.
     """
     content = {
         "format": FORMAT,
@@ -79,11 +79,11 @@ def save_state(path: Path, state: TrainingState) -> None:
         "averaged": state.averaged,
         "objective": state.objective,
     }
-    # The ending is that of robench.record.files, whose sweep removes what a killed process left.
+    # The ending is that of robench.record.files, whose `sweep` deletes files of killed processes.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.robench-tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not into the file: of a full disk torch says no more than that a position is not what it was.
+        # Not directly into the file: for a full disk PyTorch's error would only name a wrong position.
         data = io.BytesIO()
         torch.save(content, data)
         with temporary.open("wb") as file:
@@ -91,7 +91,7 @@ def save_state(path: Path, state: TrainingState) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        with contextlib.suppress(OSError):  # not every file system can: the state itself is written
+        with contextlib.suppress(OSError):  # not supported by every file system; the state is written anyway
             sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -108,7 +108,7 @@ def load_state(path: Path, identity: Mapping[str, object]) -> TrainingState | No
     """Read the state of this very training, or None where there is no file. Runs no code from the file.
 
     Raises:
-        ConfigError: the state belongs to another training; says in what they differ.
+        ConfigError: the state belongs to another training; names the differences.
         CheckpointError: the file is not a training state, or is damaged.
     """
     if not os.path.lexists(path):
@@ -152,7 +152,7 @@ def load_state(path: Path, identity: Mapping[str, object]) -> TrainingState | No
 
 
 def _check_kinds(state: TrainingState) -> None:
-    """Refuse a state whose parts are not what they should be.
+    """Refuse a state with parts of wrong types.
 
     Raises:
         TypeError: names the part.

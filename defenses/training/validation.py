@@ -19,8 +19,8 @@ class ValidationAccuracy:
     """Accuracies on the held-out part after an epoch, each from 0 to 1.
 
     Attributes:
-        natural: on the images as they are.
-        own: under the defense's own attack, None if it knows of none.
+        natural: on the clean images.
+        own: under the defense's own attack, None if it has none.
         monitored: under PGD at `monitor_eps`, None if that is not set.
         images: how many images were held out.
     """
@@ -32,11 +32,11 @@ class ValidationAccuracy:
 
     @property
     def score(self) -> float:
-        """What checkpoints are chosen by."""
+        """The accuracy that chooses checkpoints."""
         return self.natural if self.own is None else self.own
 
     def row(self) -> dict[str, float]:
-        """Return the entries of a row of the history; what was not measured is absent."""
+        """Return the entries of a row of the history, without values that were not measured."""
         entries = {"validation_accuracy": self.natural}
         robust = self.own if self.monitored is None else self.monitored
         if robust is not None:
@@ -62,7 +62,7 @@ def validate(stage: Stage, data: ImageSet, *, seed: int, layout: torch.memory_fo
     for rows in torch.split(torch.arange(len(data), device=data.labels.device), EVALUATION_BATCH):
         x, y = data.batch(rows)
         x = x.contiguous(memory_format=layout)
-        network.eval()  # an inner attack leaves the mode that its own wrapper of the network remembers
+        network.eval()  # an inner attack restores the mode that its own wrapper has saved
         with torch.no_grad():
             correct = predictions(model.net(x)) == y
         natural += int(correct.sum())
@@ -79,7 +79,7 @@ def validate(stage: Stage, data: ImageSet, *, seed: int, layout: torch.memory_fo
                 survivors_of_monitor += int(monitor.survives(x, y, rng.split("monitor"), eps).sum())
     network.eval()
     count = len(data)
-    has_attack &= bool(natural) or stage.objective.adversarial  # with nothing right, nothing was asked
+    has_attack &= bool(natural) or stage.objective.adversarial  # with no right image the attack did not run
     return ValidationAccuracy(
         natural=natural / count,
         own=own / count if has_attack else None,
@@ -89,7 +89,7 @@ def validate(stage: Stage, data: ImageSet, *, seed: int, layout: torch.memory_fo
 
 
 def _monitor(stage: Stage, model: Model) -> InnerAttack | None:
-    """Return the attack that only watches, if the options ask for one."""
+    """Return the monitoring attack, if the options have one."""
     options = stage.options
     if options.monitor_eps is None:
         return None

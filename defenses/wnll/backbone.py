@@ -1,4 +1,4 @@
-"""Outputs of the backbone, which is frozen while a WNLL stage trains the buffer: computed once per stage."""
+"""Cached outputs of the backbone, which is frozen while a WNLL stage trains the buffer layer."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SCALE = 1e-4  # largest relative difference between two batchings of one image:
 
 
 class Tail(nn.Module):
-    """The buffer layer and the linear branch as a network of their own; its images are backbone outputs.
+    """The buffer layer and the linear branch as a separate network; its inputs are backbone outputs.
 
     Args:
-        network: has both; they are shared, not copied.
+        network: the network with both; they are shared, not copied.
     """
 
     def __init__(self, network: Any) -> None:
@@ -37,7 +37,7 @@ class Tail(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Everything of a network that lies below its buffer layer, found by noting what the buffer is given.
+    """The part of a network below its buffer layer, found by recording the inputs of the buffer layer.
 
     Args:
         network: images (B, C, H, W) to logits, through its `buffer` and `linear`; shared, not copied.
@@ -51,12 +51,12 @@ class Backbone(nn.Module):
     def forward(self, x: Images) -> Tensor:
         """Map images (B, C, H, W) to backbone outputs (B, ...), with their gradient.
 
-        A large batch goes through in pieces: what a piece needs for a moment only is freed before the next.
+        A large batch is processed in pieces, so that temporary memory of a piece is freed before the next.
         """
         return torch.cat([self.buffer_inputs(part)[0][-1] for part in torch.split(x, _BATCH)])
 
     def buffer_inputs(self, x: Images) -> tuple[list[Tensor], Outputs]:
-        """Return everything the buffer was given for images (B, C, H, W), and the network's logits (B, K)."""
+        """Return all inputs of the buffer for images (B, C, H, W), and the network's logits (B, K)."""
         inputs: list[Tensor] = []
         buffer = cast("nn.Module", self.network.buffer)
         handle = buffer.register_forward_pre_hook(lambda _, arguments: inputs.extend(arguments))
@@ -67,11 +67,11 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def has_fixed_outputs(self, probe: Images) -> bool:
-        """Tell whether an image has one backbone output for good, from which the logits follow.
+        """Tell whether an image's backbone output is fixed and determines the logits.
 
-        Not where the network is random (one of its modules says so, or it draws), where the backbone mixes
-        the images of a batch, or where something beside buffer layer and linear branch comes after it. All
-        is asked in evaluation mode, of a few images.
+        It is not if the network is random (one of its modules says so, or it draws numbers), if the backbone
+        mixes the images of a batch, or if more than buffer layer and linear branch follow it. All is tested
+        in evaluation mode, on a few images `probe` (B, C, H, W).
         """
         if any(getattr(part, "random", False) for part in self.network.modules()):
             return False
@@ -85,7 +85,7 @@ class Backbone(nn.Module):
             outputs = inputs[0]
             with borrowed_global_randomness(1):
                 again = self(probe)
-                pair = self(torch.cat([probe[:1], probe[:1]]))  # two, for batch-norm refuses one
+                pair = self(torch.cat([probe[:1], probe[:1]]))  # two, because batch-norm refuses one
             tolerance = _SCALE * float(outputs.abs().max())
             return (
                 torch.equal(outputs, again)
@@ -96,11 +96,11 @@ class Backbone(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class BackboneOutputs:
-    """Backbone outputs in place of images, on the CPU.
+    """Backbone outputs instead of images, on the CPU.
 
     Attributes:
         template: of the template half, and of the unlabelled images.
-        training_set: of the rows learned from; None where they change from step to step.
+        training_set: of the training rows; None if they change from step to step.
         order: rows of `training_set` by ascending index.
     """
 
@@ -119,13 +119,13 @@ class BackboneOutputs:
 
 @dataclass(slots=True)
 class BackboneCache:
-    """Computes the backbone outputs of one stage once, and forgets those of the stage before.
+    """Computes the backbone outputs of one stage once, and frees those of the previous stage.
 
     Valid only from the first step of a WNLL stage to its last: in between, the backbone does not change.
 
     Attributes:
         network: features, buffer and linear branch.
-        device: where the network is.
+        device: device of the network.
     """
 
     network: nn.Module
@@ -134,11 +134,11 @@ class BackboneCache:
     _outputs: BackboneOutputs | None = field(default=None, init=False)
 
     def of(self, template: ImageSet, training_set: ImageSet | None) -> BackboneOutputs | None:
-        """Return the outputs, or None where an image has none of its own; see `Backbone.has_fixed_outputs`.
+        """Return the outputs, or None if they are not fixed; see `Backbone.has_fixed_outputs`.
 
         Args:
-            template: images whose outputs never change; the stage is told by this very object.
-            training_set: rows learned from as they are; None where they are attacked or augmented first.
+            template: images whose outputs never change; this object identifies the stage.
+            training_set: training rows that are used unchanged; None if they are attacked or augmented first.
         """
         if self._template is not template:
             self._template, self._outputs = template, None
@@ -150,6 +150,7 @@ class BackboneCache:
     def _compute(
         self, backbone: Backbone, template: ImageSet, training_set: ImageSet | None
     ) -> BackboneOutputs:
+        """Return the outputs (N, ...) of template and training images; the latter if indices are unique."""
         outputs = self._all_outputs(backbone, template)
         if training_set is None or len(set(training_set.indices.tolist())) < len(training_set):
             return BackboneOutputs(outputs)
@@ -178,11 +179,11 @@ class _ThroughBackbone(nn.Module):
 def through_backbone(backbone: Backbone, model: Model) -> Model:
     """Return a model over backbone outputs as a model over images; its gradients go through the backbone.
 
-    It comes without a neighbourhood, whose nearest points would be backbone outputs and no images.
+    It has no neighbourhood, because its nearest points would be backbone outputs, not images.
 
     Args:
         backbone: images to backbone outputs.
-        model: takes backbone outputs for images.
+        model: a model whose inputs are backbone outputs.
     """
 
     def through(surrogate: Surrogate) -> Surrogate:

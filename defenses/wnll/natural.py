@@ -23,7 +23,7 @@ class WNLLNatural(WNLLTraining):
     `defenses.training.options.TrainingOptions` and `defenses.wnll.options.WNLLOptions`.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -1,4 +1,4 @@
-"""The options that all WNLL trainings share, and what they are in each stage. No torch here."""
+"""The shared options of all WNLL trainings, and their values in each stage. No torch here."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def stage_options(options: Options, number: int) -> tuple[Options, Options]:
     factor = options.later_rate**number
     later: dict[str, Any] = {}
     if number and hasattr(options, "warmup_epochs"):
-        later = {"warmup_epochs": 0.0}  # the network knows the full radius by now
+        later = {"warmup_epochs": 0.0}  # the network was already trained at the full radius
     first = replace(options, learning_rate=options.learning_rate * factor, **later)
     if hasattr(options, "warmup_epochs"):
         later = {"warmup_epochs": 0.0}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WNLLPGD(WNLLTraining, PGDTraining):
-    """As WNLL natural training, each mini-batch first attacked through the branch it is learned by.
+    """Like WNLL natural training, but each mini-batch is first attacked through the branch in training.
 
     Wang & Osher 2019 (arXiv:1907.06800), Algorithm 3: stage 1 attacks through the linear branch (Eq. 16),
     stage 2 through WNLL (Eq. 22), differentiated by Eq. 24 with the loss -log u_y; the template stays clean,
@@ -35,7 +35,7 @@ class WNLLPGD(WNLLTraining, PGDTraining):
     `defenses.pgd_training.PGDTraining` and `defenses.wnll.options.WNLLOptions`.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

@@ -13,11 +13,11 @@ from robench.papers import paper
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WNLLSemiSupervised(WNLLTraining):
-    """As WNLL natural training, with unlabelled images in the graphs of the WNLL stages.
+    """Like WNLL natural training, with unlabelled images in the graphs of the WNLL stages.
 
     Wang & Osher 2019 (arXiv:1907.06800), section 3.3, approach II: labelled template, labelled mini-batch and
     unlabelled images share a graph; the loss is that of the labelled mini-batch alone, by Eq. 13. The linear
-    stages, the template half and the held-out part know labelled images only. The paper describes approach II
+    stages, the template half and the held-out part use only labelled images. The paper describes approach II
     without numbers (its Table 11 is approach I, the option `unlabelled` of the head `wnll`); all defaults are
     those of `defenses.wnll.natural.WNLLNatural`, whose other options these are too.
 
@@ -25,7 +25,7 @@ class WNLLSemiSupervised(WNLLTraining):
         unlabelled: unlabelled images in the graph, drawn anew for every step; all of them if there are fewer.
 
     Raises:
-        ConfigError: a value means nothing, or two contradict each other.
+        ConfigError: an option value is invalid, or two contradict each other.
     """
 
     info: ClassVar[DefenseInfo] = DefenseInfo(

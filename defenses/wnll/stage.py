@@ -22,19 +22,19 @@ from robench.types import Images, Labels, Outputs
 
 @dataclass(slots=True)
 class WNLLStage:
-    """Puts the head `wnll` on the network as it is now; its templates come from one half of the data.
+    """Puts the head `wnll` on the network with its present weights; templates come from one half of the data.
 
-    The head computes a template's features once, so it is built anew whenever weights may have changed. Where
+    The head computes a template's features once, so it is built again whenever weights may have changed. If
     the outputs of the frozen backbone are known, only the buffer layer is applied to them.
 
     Attributes:
         network: features, buffer and linear branch.
         template: the template half, and the images without a label if there are some; on the CPU.
-        options: those of the stage.
+        options: options of the stage.
         context: seed and device.
-        training_set: the rows learned from.
+        training_set: the training rows.
         cache: outputs of the backbone, computed once per stage; None computes everything at every step.
-        validator: the model that classifies the held-out part, as `validation_model` built it last.
+        validator: the last result of `validation_model`, the model that classifies the held-out part.
     """
 
     network: nn.Module
@@ -58,7 +58,13 @@ class WNLLStage:
         )
 
     def clean_loss(self, x: Images, y: Labels, rng: Randomness) -> tuple[Tensor, Outputs]:
-        """Return `loss` of images that are still those of `training_set`, or of their augmented copies."""
+        """Return the mean loss and u (B, K) of clean images, or of their augmented copies; see `loss`.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1] of `training_set`.
+            y: their labels (B,).
+            rng: their randomness; `rng.images` has their indices.
+        """
         outputs = self._backbone_outputs(self.training_set if self.options.augmentation == "none" else None)
         h = outputs.batch(rng.images) if outputs else None
         if outputs is None or h is None:
@@ -74,15 +80,16 @@ class WNLLStage:
     def validation_model(self) -> Model:
         """Return the model that classifies the held-out part: each image alone with one fixed template.
 
-        The independent protocol, because only the correctly classified images of a batch are attacked, and
-        in a joint graph leaving some out would change the others' predictions. Everything is computed anew:
-        averaged weights may be in place.
+        It uses the independent protocol, because only the correctly classified images of a batch are
+        attacked, and in a joint graph leaving some out would change the others' predictions. Nothing is
+        cached, because the network may have averaged weights.
         """
         seed = seed_from(self.context.seed, "judge")
         self.validator = self._with_head(self.network, self.template, seed, protocol="independent")
         return self.validator
 
     def _backbone_outputs(self, training_set: ImageSet | None) -> BackboneOutputs | None:
+        """Return the cached backbone outputs (N, ...), None without a cache or without fixed outputs."""
         return self.cache.of(self.template, training_set) if self.cache else None
 
     def _joint(self, rng: Randomness, network: nn.Module, template: ImageSet) -> Model:
@@ -124,7 +131,7 @@ def surrogate_loss(surrogate: Outputs, u: Outputs, y: Labels, kind: str) -> Tens
     """Return the mean of -log u_y with the gradient of Eq. 13.
 
     Args:
-        surrogate: has the value u (B, K) and hands its gradient to the logits unchanged.
+        surrogate: has the value u (B, K) and passes its gradient to the logits unchanged.
         u: the WNLL output (B, K), distributions over the classes.
         y: labels (B,).
         kind: `logits` or `simplex`; see `WNLLOptions`.

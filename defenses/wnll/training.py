@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class WNLLTraining(WNLLOptions):
     """Trains in linear and WNLL stages in turn; on clean images, unless a subclass says otherwise.
 
-    Images without a label, where there are any, are never learned from: they only join the graphs of the WNLL
-    stages, as many of them per step as `unlabelled_per_step` says.
+    Images without a label are never trained on: they only join the graphs of the WNLL stages,
+    `unlabelled_per_step` of them per step.
     """
 
     epochs: int = 400
@@ -33,26 +33,26 @@ class WNLLTraining(WNLLOptions):
     GAMMA: ClassVar[float] = Natural.GAMMA
 
     def linear_objective(self, network: nn.Module, classes: int) -> Objective:
-        """Return what a linear stage minimises; `self` are the options of that stage."""
+        """Return the objective of a linear stage; `self` are the options of that stage."""
         del classes
         return CleanLoss(network)
 
     def graph_objective(self, stage: WNLLStage) -> Objective:
-        """Return what a WNLL stage minimises; `self` are the options of that stage."""
+        """Return the objective of a WNLL stage; `self` are the options of that stage."""
         from defenses.wnll.stage import InterpolatedLoss
 
         return InterpolatedLoss(stage)
 
     def check(self, data: ImageSet, *, seed: int) -> None:
-        """Refuse data that one of the stages could not be trained on, before the first of them starts.
+        """Refuse data that one of the stages cannot use, before the first stage starts.
 
         Args:
             data: the training split or a subset of it.
-            seed: that of the training.
+            seed: seed of the training.
 
         Raises:
             InputError: a class has no labelled image, a template half is smaller than m, or there is no
-                unlabelled image where some are wanted.
+                unlabelled image although the training needs some.
         """
         from defenses.training.split import halves, split
         from robench.data.images import check_coverage

@@ -1,4 +1,4 @@
-"""Which of a file's weights are a network's: every way of reading them is tried, one that fits is taken."""
+"""Finds the weights of a network in a file: tries every way of reading them, and takes one that fits."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from model_zoo.checkpoints.weight_sets import Contents, rank
 from robench.plan.weights_path import key_text
 
 _MOST_SETS = 64
-"""Of more sets the largest are tried."""
+"""If a file has more sets of weights, only the largest are tried."""
 
 
 def best_fit(contents: Contents, network: Network, *, path: Path, key: bool) -> Selection:
-    """Return the weights of a file that are a network's.
+    """Return the weights in a file that fit a network.
 
-    Of several that fit, those whose way has no name of an average, a teacher or another epoch come first,
-    then the order of `weight_sets.FIRST`, then that of the file.
+    If several sets fit, sets whose path has no name of an average, a teacher or another epoch come first,
+    then the order of `weight_sets.FIRST` decides, then the order in the file.
 
     Args:
         contents: all sets of weights in the file, or in the part that the user chose.
-        network: what takes them.
+        network: the network that gets them.
         path: the file.
         key: whether the user chose a part.
 
     Raises:
-        CheckpointError: none fits; says what is wrong with the one that comes closest.
+        CheckpointError: no set fits; says what is wrong with the closest one.
     """
     twins = network.twins()
     sets = sorted(contents.sets, key=lambda s: (s.joined, *rank(s.steps)))
@@ -62,7 +62,7 @@ def best_fit(contents: Contents, network: Network, *, path: Path, key: bool) -> 
         )
     within = {s.steps[len(best.source.steps)] for s in contents.sets if len(s.steps) > len(best.source.steps)}
     if others_than_tensors := [name for name in _left_out(best) if name not in within]:
-        notes.append(f"left out what is no tensor: {enumeration(others_than_tensors)}")
+        notes.append(f"ignored entries that are not tensors: {enumeration(others_than_tensors)}")
     fitting = {fit.source.steps for fit in good}
     strangers = [
         key_text(s.steps)
@@ -73,9 +73,9 @@ def best_fit(contents: Contents, network: Network, *, path: Path, key: bool) -> 
         and any(name.endswith("weight") for name in s.tensors)
     ]
     if strangers and not best.source.joined:
-        notes.append(f"left out the weights under {enumeration(strangers)}: they do not fit this network")
+        notes.append(f"ignored the weights under {enumeration(strangers)}: they do not fit this network")
     if best.source.is_malformed:
-        notes.append("ignored the versions of modules in the file: they are not of torch's form")
+        notes.append("ignored the versions of modules in the file: they are not in PyTorch's format")
     return Selection(
         state=best.state,
         notes=tuple(notes),
@@ -86,7 +86,7 @@ def best_fit(contents: Contents, network: Network, *, path: Path, key: bool) -> 
 
 
 def _left_out(fit: Fit) -> list[str]:
-    """Return the names of what is no tensor beside the weights, and is not handed to the network."""
+    """Return the names of entries beside the weights that are not tensors and not given to the network."""
     before = "".join(f"{name}." for name in fit.reading.prefix)
     extra = (n for n in fit.source.others if is_extra_state(n) and n.startswith(before))
     return [name for name in (*fit.source.beside, *extra) if name not in fit.taken]

@@ -33,7 +33,7 @@ def save(network: nn.Module, path: Path, *, card: Mapping[str, object] | None = 
         The SHA-256 of the file.
 
     Raises:
-        StorageError: the disk refused; an older file is intact.
+        StorageError: writing to disk failed; an older file is intact.
     """
     # A copy of each: safetensors refuses tensors that share memory, as tied weights do.
     state = {key: value.detach().cpu().clone().contiguous() for key, value in network.state_dict().items()}
@@ -62,7 +62,7 @@ class Staged:
         files: target path to contents.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
 
     def __init__(self, files: dict[Path, bytes]) -> None:
@@ -85,7 +85,7 @@ class Staged:
         """Put every file in its place, in the order given, and make the folder remember it.
 
         Raises:
-            StorageError: the disk refused; files not yet replaced are intact.
+            StorageError: writing to disk failed; files not yet replaced are intact.
         """
         try:
             for temporary, target in self._pending:

@@ -68,15 +68,16 @@ def ordered(names: Collection[str], *, where: str) -> list[str]:
 
 
 def labels_of(names: Collection[str], classes: int | Sequence[str], *, where: str) -> dict[str, int]:
-    """Return the label of each name, where it is known how many classes there are or what they are called.
+    """Return the label of each name; the number of classes, or their names, are known.
 
     Args:
-        names: the folders.
-        classes: how many, where each name is its label; or all names, in label order.
+        names: names of the folders.
+        classes: how many, if each name is its label; or all names, in label order.
         where: for the message.
 
     Raises:
-        InputError: a name is no number below `classes` or not among them, or two are the same number.
+        InputError: a name is neither a number below `classes` nor one of its names, or two names are the
+            same number.
     """
     labels: dict[str, int] = {}
     numbers = set[int]()

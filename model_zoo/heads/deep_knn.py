@@ -52,7 +52,7 @@ class DeepKNN:
     tau: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse numbers nobody can vote with."""
+        """Refuse values that make voting impossible."""
         if not 1 <= self.k <= 500:
             raise ConfigError(expected="k from 1 to 500", got=str(self.k))
         check_template(self.template, self.k, "k")
@@ -65,7 +65,7 @@ class DeepKNN:
             raise ConfigError(expected="each of the layers once", got=", ".join(self.layers))
 
     def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
-        """Refuse training data no template can be drawn from.
+        """Refuse training data from which no template can be drawn.
 
         Raises:
             InputError: as `__call__`.

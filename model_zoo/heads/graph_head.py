@@ -1,4 +1,4 @@
-"""What the recipes of the graph heads have in common. No torch at import."""
+"""Base class of the recipes of the graph heads. No torch at import."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 
 class GraphRecipe:
-    """What a recipe does whose head carries the labels of template images over a graph of features.
+    """Base of recipes whose head spreads the labels of template images over a graph of features.
 
-    The options are those of the dataclass that derives from it, in an order of its own.
+    The options are fields of the dataclass that derives from it, which chooses their order.
     """
 
     __slots__ = ()
     info: ClassVar[Info]
     name: ClassVar[str]
-    """What the model's details call the head."""
+    """Name of the head in the model's details."""
     logits: ClassVar[bool] = False
     """Whether its rows are scores, and not points of the simplex."""
     same_alone: ClassVar[str] = ""
-    """The head that it amounts to where an image is alone with the template; empty where it is one itself."""
+    """Name of the simpler head with the same result for a single image; empty if there is none."""
     protocols: ClassVar[tuple[str, ...]] = ("independent", "joint")
     offers: ClassVar[tuple[str, ...]] = ("expectation", "straight_through", "linear", "exact", "kernel")
     protocol: str
@@ -53,7 +53,7 @@ class GraphRecipe:
         return 1
 
     def check_options(self) -> None:
-        """Refuse options no graph can be built with.
+        """Refuse options with which no graph can be built.
 
         Raises:
             ConfigError: names the option.

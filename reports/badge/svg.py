@@ -1,4 +1,4 @@
-"""The plugin: records to a badge, which never says more than its row."""
+"""The plugin: makes a badge from records; the badge never claims more than its row."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from robench.record.schema import Record
 
 PADDING = 12
 NARROW, WIDE = 6.1, 11.0
-"""Widths of letters of Verdana at 11 px, near enough: the text is fitted to the box."""
+"""Approximate widths of letters of Verdana at 11 px, to fit the text into the box."""
 
 MOST_NAMES = 20
 """Names of models that an error lists; the rest is counted."""
 
 LONGEST = 40
-"""Letters of a name that a badge shows; a longer one is cut, and whole in the title."""
+"""Letters of a name on a badge; a longer name is cut, and complete in the title."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +36,10 @@ class Claim:
     """The texts of a badge.
 
     Attributes:
-        label: what the number is.
+        label: name of the number.
         text: the number with its interval, threat, data set and n; doubts first.
         sentence: the same for a screen reader, with names in full.
-        sound: whether nothing puts the number in doubt.
+        sound: whether the number is not in doubt.
     """
 
     label: str
@@ -54,7 +54,7 @@ class Badge(OneFile):
 
     Attributes:
         model: name of the row; empty if there is only one.
-        board: text in the title of its board; empty if only one can be meant.
+        board: text in the title of its board; empty if only one board is possible.
     """
 
     info: ClassVar[Info] = Info(title="badge", paper="none; SVG 2")
@@ -80,10 +80,10 @@ def one_row(boards: Sequence[Board], *, model: str, board: str) -> tuple[Board, 
         board: text in the title of its board; empty if only one board fits.
 
     Raises:
-        ConfigError: no board or several, no row or several; lists what there is.
+        ConfigError: no board or several, no row or several; lists the existing ones.
     """
     fitting = [one for one in boards if board in one.title]
-    if len(fitting) > 1 and not board:  # a board of clean accuracy says less than the one attacked board
+    if len(fitting) > 1 and not board:  # prefer the only attacked board to boards of clean accuracy
         fitting = [one for one in fitting if one.norm and one.eps != float("inf")] or fitting
     if len(fitting) != 1:
         titles = "; ".join(repr(one.title) for one in boards) or "there is none"
@@ -101,7 +101,7 @@ def one_row(boards: Sequence[Board], *, model: str, board: str) -> tuple[Board, 
 
 
 def _no_one_model(board: Board, model: str) -> ConfigError:
-    """Return an error that says which rows there are, and how to name one."""
+    """Return an error that lists the rows and explains how to name one."""
     names = [row.model for row in board.rows]
     more = [f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
     excerpt = ", ".join([*map(repr, names[:MOST_NAMES]), *more]) or "there is none"
@@ -117,10 +117,10 @@ def _no_one_model(board: Board, model: str) -> ConfigError:
 
 
 def claim(board: Board, row: Row) -> Claim:
-    """Return what a badge may say of a row.
+    """Return the texts of a badge for a row.
 
-    Under a finite radius that is the worst case; under an infinite one the median distance, for every image
-    falls sooner or later; without attack the clean accuracy.
+    Under a finite radius the number is the worst case; under an infinite radius the median distance, because
+    every image breaks at some distance; without attack the clean accuracy.
     """
     doubts = [*(["in doubt"] if row.doubted else []), *(["partial"] if row.partial else []), *row.unlifted]
     codes = [f"partial{row.lacks}" if doubt == "partial" else doubt for doubt in doubts]

@@ -1,4 +1,4 @@
-"""What kind of attack a record is of: a control, one step, one that can prove something."""
+"""Kinds of attacks: a control, a one-step attack, an attack that can prove something."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from robench.record.schema import Record
 from robench.record.status import ROBUST
 
 FEWEST_QUESTIONS = 20
-"""Questions that an attack without gradients must have asked about an image that stands, on average."""
+"""Least average number of queries of an attack without gradients on an image that stands."""
 
 SCALE_FREE_ATTACKS = frozenset(
     {
@@ -29,12 +29,12 @@ def is_control(record: Record) -> bool:
 
 
 def uses_gradients(record: Record) -> bool:
-    """Tell whether the attack may ask for gradients; unknown ones are taken for such."""
+    """Tell whether the attack may use gradients; unknown attacks count as such."""
     return record.attack.needs == "gradient"
 
 
 def is_one_step(record: Record) -> bool:
-    """Tell whether the attack asked for the gradients of one point of each image only."""
+    """Tell whether the attack used the gradients of only one point of each image."""
     gradients = record.source.gradients
     return uses_gradients(record) and (
         gradients == 1 or (gradients > 1 and record.attack.options.get("steps") == 1)
@@ -42,14 +42,14 @@ def is_one_step(record: Record) -> bool:
 
 
 def hardly_asks(record: Record) -> bool:
-    """Tell whether an attack without gradients asked about what stands so seldom that it proves nothing.
+    """Tell whether an attack without gradients made too few queries on surviving images to prove anything.
 
-    One of a user's file may return the images as they are, or noise, by design or by mistake.
+    An attack of a user's file may return unchanged images, or noise, by design or by mistake.
     """
     if record.attack.is_clean or record.source.gradients > 0 or not len(record.columns):
         return False
     if uses_gradients(record) and record.columns.total("backwards") > 0:
-        return False  # an old record, which does not say how many gradients
+        return False  # an old record without the number of gradients
     if record.columns.total("forwards") >= FEWEST_QUESTIONS * len(record.columns):
         return False  # the columns need not be read from the file
     status, forwards = record.columns.arrays("status", "forwards")

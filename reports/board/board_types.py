@@ -1,4 +1,4 @@
-"""What a leaderboard is, as frozen plain data: every share with its interval, every row with its doubts."""
+"""Leaderboards as frozen plain data: every share with its interval, every row with its doubts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robench.record.statistics import ENOUGH_TO_RANK
 from robench.record.threat_summary import ThreatSummary, listed
 
 MOST_LACKS = 3
-"""Things a partial row lacks that are told in its remarks; the rest is counted."""
+"""Most missing parts of a partial row that its remarks name; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,32 +22,32 @@ class Row:
     """One model on one board.
 
     Attributes:
-        rank: shared with the first row it cannot be told apart from; None if partial, doubted, or n small.
-        model: its name; where two share one, with the seed or the start of the fingerprint.
+        rank: shared with the first row that is not significantly better; None if partial, doubted, n small.
+        model: its name; if two models share it, with the seed or the start of the fingerprint.
         fingerprint: hash of its weights and details.
-        head: its head, if the record tells.
+        head: its head, if known.
         clean: accuracy on the clean images.
         attacks: white-box robust accuracy by attack, image by image worst over the gradient sources.
-        worst_case: robust against everything tried, transferred images included, image by image.
-        white_box: robust against everything crafted on this very model, image by image.
+        worst_case: robust against everything tried, including transferred images, image by image.
+        white_box: robust against everything crafted on this model itself, image by image.
         n: images judged.
         median_l2: median smallest successful L2 perturbation, for minimising attacks.
         median_linf: the same in Linf.
-        median_own: the same in the norm of the threat where that is neither, L1 or L0.
+        median_own: the same in the norm of the threat, if that is L1 or L0.
         passes: forwards plus backwards per image, summed over white-box attacks and gradient sources.
         findings: codes of the reasons to doubt the row.
-        partial: whether units are missing, which `missing` names.
+        partial: whether units are missing; `missing` names them.
         doubted: whether the findings leave the row unproven.
-        unlifted: codes of those that do; the others are lifted by another attack or source.
+        unlifted: codes of findings that do so; the others are lifted by another attack or source.
         joint: whether its images share graphs, and so are not independent of each other.
-        draws: of a random model, under how many fresh draws of noise each image was judged; 0 for any other.
-            Its shares are means over them.
-        missing: what the row lacks, in words: columns, gradient sources, and of how many images.
-        one_draw: of a random model, the worst case in the one draw of noise that was attacked: how far an
-            attack gets that may ask until it is lucky. Without an attack, the clean accuracy in that draw.
-        certified: images that no attack can break, by any way to bound; None where none was asked for.
-        certified_by: the same by each way to bound.
-        gap: images that are neither certified nor broken by anything that was tried.
+        draws: for a random model, the number of fresh draws of noise per image; 0 for any other. Its shares
+            are means over them.
+        missing: missing parts of the row, in words: columns, gradient sources, and numbers of images.
+        one_draw: for a random model, the worst case in the attacked draw of noise: the success of an attack
+            that may repeat until it is lucky. Without an attack, the clean accuracy in that draw.
+        certified: images that no attack can break, by any bounding method; None if none was used.
+        certified_by: the same by each bounding method.
+        gap: images that are neither certified nor broken by anything tried.
     """
 
     rank: int | None = None
@@ -77,34 +77,34 @@ class Row:
 
     @property
     def lifted(self) -> tuple[str, ...]:
-        """Codes of findings that were met and do not put the row in doubt."""
+        """Codes of findings that do not put the row in doubt."""
         return tuple(code for code in self.findings if code not in self.unlifted)
 
     @property
     def absent(self) -> bool:
-        """Whether it is the row of a model that was planned and has no record."""
+        """Whether it is the row of a planned model without any record."""
         return self.clean is None and self.n == 0
 
     @property
     def lacks(self) -> str:
-        """What a partial row lacks, such as `: pgd 100 of 200 images`; the first three where it is more."""
+        """Missing parts of a partial row, such as `: pgd 100 of 200 images`; at most the first three."""
         more = f" and {len(self.missing) - MOST_LACKS} more" if len(self.missing) > MOST_LACKS else ""
         return f": {'; '.join(self.missing[:MOST_LACKS])}{more}" if self.missing else ""
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader must know of the row: first what puts it in doubt, then in brackets the rest."""
+        """Remarks on the row for readers: first its doubts, then the rest in brackets."""
         partial = (f"partial{self.lacks}",) if self.partial else ()
         codes = (f"({', '.join(self.lifted)})",) if self.lifted else ()
         return (*partial, *self.unlifted, *codes)
 
 
 def may_have_rank(row: Row, images: int) -> bool:
-    """Tell whether a row may have a rank: nothing of it is missing, no doubt is unlifted, images are enough.
+    """Tell whether a row may have a rank: it is complete, has no unlifted doubt and enough images.
 
     Args:
         row: of a board.
-        images: how many images the board is about.
+        images: number of images of the board.
     """
     return not row.partial and not row.doubted and images >= ENOUGH_TO_RANK
 
@@ -113,8 +113,8 @@ def may_have_rank(row: Row, images: int) -> bool:
 class Measurement:
     """One (target, source, attack, gradient source) of a board, all its shards together.
 
-    Of a random model `broken`, `misclassified`, `failed` and the medians are of the draw that was attacked,
-    as is `one_draw`.
+    For a random model `broken`, `misclassified`, `failed`, the medians and `one_draw` are about the attacked
+    draw.
     """
 
     target: str
@@ -154,12 +154,12 @@ class Transfer:
 
 
 class Transfers(Lazily[Transfer, str]):
-    """The transfers of a board, of which those over all attacks together are asked for most often.
+    """The transfers of a board; those over all attacks together are used most often.
 
     Args:
-        parts: as of `Lazily`; known of each beforehand is the label of its attack.
+        parts: see `Lazily`; the mark of each is the label of its attack.
         combined: returns those over all attacks together.
-        some: as of `Lazily`.
+        some: see `Lazily`.
     """
 
     def __init__(
@@ -180,7 +180,7 @@ class Transfers(Lazily[Transfer, str]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
-    """One finding about one model: how often it was met, the first evidence, whether it puts it in doubt."""
+    """One finding about one model: its count, the first evidence, and whether it puts the model in doubt."""
 
     model: str
     code: str
@@ -192,7 +192,7 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading:
-    """What all numbers of a board share: images and threat. Without a norm nothing was attacked."""
+    """The images and the threat of all numbers of a board. Without a norm nothing was attacked."""
 
     dataset: str
     split: str
@@ -215,8 +215,8 @@ class Heading:
     def title(self) -> str:
         """The board in one line.
 
-        Such as `digits test, 300 images, Linf 8/255, untargeted`; what an attacker knows is in it where it
-        matters.
+        For example `digits test, 300 images, Linf 8/255, untargeted`; it includes the attacker's knowledge if
+        that matters.
         """
         if not self.norm:
             return f"{images_title(self.dataset, self.split)}, {self.n} images, no attack"
@@ -229,13 +229,13 @@ class Heading:
 
     @property
     def conditions(self) -> list[str]:
-        """What is not norm, radius or goal: what is known where it matters, the budget, an unusual box."""
+        """The other conditions: the knowledge if it matters, the budget, an unusual box."""
         knowledge = self.known
         return [*([] if knowledge is None else [f"{listed(knowledge)} known"]), *self.threat.limits()]
 
     @property
     def known(self) -> tuple[str, ...] | None:
-        """What the attacker knows; None where it says nothing: all that is usual."""
+        """The attacker's knowledge; None if it is the usual one."""
         return None if self.knowledge == KNOWN else self.knowledge
 
 
@@ -243,7 +243,7 @@ class Heading:
 class Board(Heading):
     """Rows that may be compared: same images, same threat. Without a norm it shows clean accuracy only.
 
-    `certificates` are the labels of the ways to bound, as `attacks` are those of the attacks.
+    `certificates` are the labels of the bounding methods, `attacks` those of the attacks.
     """
 
     attacks: tuple[str, ...]
@@ -254,7 +254,7 @@ class Board(Heading):
     certificates: tuple[str, ...] = ()
 
     def white_box(self, model: str = "") -> Iterator[Measurement]:
-        """Yield what was crafted on the very model it was judged on, of one model if it is named."""
+        """Yield the white-box measurements, of one model if it is named."""
         if isinstance(self.cells, Lazily):  # the others need not be computed
             yield from self.cells.chosen(lambda mark: mark[0] and model in {"", mark[1]})
             return
@@ -269,7 +269,7 @@ class Board(Heading):
 
     @property
     def known(self) -> tuple[str, ...] | None:
-        """What the attacker knows; None for what is usual of plain networks, which have no template."""
+        """The attacker's knowledge; None for the usual one of plain networks, which have no template."""
         if any(row.head not in {"", "linear"} for row in self.rows):
             return self.knowledge
         plain = tuple(word for word in self.knowledge or () if word != TEMPLATE)

@@ -1,4 +1,4 @@
-"""Boards turned round: for each model the boards it is on, and a name for a file about it."""
+"""Boards by model: for each model its boards, and a file name for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Result:
 
     Attributes:
         board: the board.
-        row: the model's row of it.
+        row: the model's row on it.
         samples: the records of the board.
         target: identity of the model among them.
     """
@@ -41,11 +41,11 @@ class Result:
 
 @dataclass(slots=True, kw_only=True)
 class MeasuredModel:
-    """A model with everything that was measured of it.
+    """A model with all its results.
 
     Attributes:
-        name: as the boards show it.
-        file: a name of a file or folder that is safe everywhere, and no other model's.
+        name: its name on the boards.
+        file: a unique name of a file or folder that is valid on every system.
         results: one for each board it is on.
     """
 
@@ -60,7 +60,7 @@ class MeasuredModel:
 
 
 def by_model(records: Sequence[Record]) -> list[MeasuredModel]:
-    """Return every model of some records, in the order of the boards; one without a record is left out."""
+    """Return every model with records, in the order of the boards."""
     models: dict[str, MeasuredModel] = {}
     file_names: set[str] = set()
     samples = split_into_boards(records)
@@ -68,7 +68,7 @@ def by_model(records: Sequence[Record]) -> list[MeasuredModel]:
         identities = {label: target for target, label in own.names.items()}
         for row in board.rows:
             if row.absent:
-                continue  # nothing is known of it
+                continue  # it has no records
             target = identities[row.model]
             if target not in models:
                 models[target] = MeasuredModel(name=row.model, file=_file(row, file_names))
@@ -82,7 +82,7 @@ def file_part(text: str) -> str:
 
 
 def _file(row: Row, file_names: set[str]) -> str:
-    """Return a name that is safe everywhere and not taken; the fingerprint tells likes apart."""
+    """Return a free name that is valid on every system; the fingerprint distinguishes equal names."""
     plain = file_part(row.model)
     try:
         harmless = plain == check_name(row.model, what="name of a model")

@@ -1,4 +1,4 @@
-"""A certified image that anything breaks: one of the two is wrong, and neither number can be believed."""
+"""Certified images that are broken all the same: bound or attack is wrong, and no number is reliable."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from robench.record.schema import Record
 BROKEN_CERTIFICATE = "broken-certificate"
 
 TOLERANCE = 1e-6
-"""By how much, relative and absolute, the judge lets a distance exceed a radius."""
+"""The judge's relative and absolute tolerance of distances beyond a radius."""
 
 _BOX = (0.0, 1.0)
 
 
 class Broken(NamedTuple):
-    """A certified image that is not classified as its certificate says.
+    """A certified image that is not classified as its class.
 
     Attributes:
         image: its index.
-        by: what shows it, in words.
-        size: how far the image was moved, in the norm of the certificate.
+        by: the attack or evaluation that shows it, in words.
+        size: size of the perturbation in the norm of the certificate.
     """
 
     image: int
@@ -37,8 +37,8 @@ class Broken(NamedTuple):
 def certificate_check(samples: Samples, every: Sequence[Samples], target: str) -> Doubt | None:
     """Return the doubt if anything of the run breaks a certified image within the certified radius.
 
-    Anything is any attack or search, from any source, under any threat, and the clean evaluation: what counts
-    is how far the judge measured the image to be moved. An attack under another norm may break it too.
+    This includes any attack or search, from any source, under any threat, and the clean evaluation: only the
+    size of the perturbation that the judge measured counts. An attack under another norm may break it too.
 
     Args:
         samples: the board of the certificates.
@@ -75,13 +75,13 @@ def certificate_check(samples: Samples, every: Sequence[Samples], target: str) -
 
 
 def _same(record: Record, target: str) -> bool:
-    """Tell whether a record is of that model, under whatever name."""
+    """Tell whether a record is of that model, under any name."""
     own = model_of(record.target)
     return own == target or (fingerprint_of(own) == fingerprint_of(target) != "")
 
 
 def _broken_in(record: Record, proofs: set[int], samples: Samples) -> Iterator[Broken]:
-    """Yield the certified images that a record shows with another answer than the true class."""
+    """Yield the certified images that get another class than the true one in a record."""
     eps, norm = samples.setting.threat.eps, samples.setting.threat.norm
     columns, limit = record.columns, eps * (1 + TOLERANCE) + TOLERANCE
     by = record.attack.label
@@ -99,7 +99,7 @@ def _broken_in(record: Record, proofs: set[int], samples: Samples) -> Iterator[B
 
 
 def _sizes(record: Record, norm: str) -> Sequence[float]:
-    """Return how far each image was moved, or an upper bound of it, in a norm; infinite where unknown."""
+    """Return the size of each perturbation, or an upper bound of it, in a norm; infinite if unknown."""
     own = record.threat
     nothing = [float("inf")] * len(record.columns.index)
     if (own.bounds or _BOX) != _BOX:
@@ -110,6 +110,6 @@ def _sizes(record: Record, norm: str) -> Sequence[float]:
         return sizes[norm]
     if own.norm != norm:
         return nothing
-    if columns.array("distance").any():  # records of an earlier version do not hold it
+    if columns.array("distance").any():  # records of an earlier version do not have it
         return [min(size, float(own.eps)) for size in columns.distance]
     return [float(own.eps)] * len(nothing)

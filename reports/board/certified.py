@@ -1,4 +1,4 @@
-"""Certified images of a board, beside those that attacks leave standing: certified <= truth <= attacked."""
+"""Certified images of a board, and images that survive attacks: certified <= truth <= survivors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def bounds_of(samples: Samples, target: str) -> Sequence[Record]:
 
 
 def certified_images(records: Iterable[Record]) -> dict[int, bool]:
-    """Return which of the images that were bounded are certified, by any of the ways to bound."""
+    """Return which of the bounded images are certified, by any of the bounding methods."""
     images: dict[int, bool] = {}
     for record in records:
         if record.certificates:
@@ -31,7 +31,7 @@ def certified_images(records: Iterable[Record]) -> dict[int, bool]:
 
 
 def broken_by_search(records: Iterable[Record]) -> set[int]:
-    """Return the images that a search for a bound found an adversarial image of, as the judge saw it."""
+    """Return the images for which a search for a bound found an adversarial image, by the judge's verdict."""
     return {
         int(index)
         for record in records
@@ -41,7 +41,7 @@ def broken_by_search(records: Iterable[Record]) -> set[int]:
 
 
 def robust_but_for(samples: Samples, target: str) -> Callable[[Record], NDArray[np.bool_]]:
-    """Return the verdict by which images that a search for a bound broke are not robust either."""
+    """Return a verdict function in which images that a search for a bound broke are not robust either."""
     breaks = sorted(broken_by_search(samples.bounded(target)))
     if not breaks:
         return robust
@@ -60,7 +60,7 @@ def share_of(images: dict[int, bool]) -> Share | None:
 
 
 def shares_by_method(samples: Samples, target: str) -> dict[str, Share]:
-    """Return the certified share of each way to bound a model, by its label."""
+    """Return the certified share of each bounding method of a model, by its label."""
     groups: dict[str, list[Record]] = {}
     for record in bounds_of(samples, target):
         groups.setdefault(samples.bound_labels[attack_of(record)], []).append(record)
@@ -70,9 +70,9 @@ def shares_by_method(samples: Samples, target: str) -> dict[str, Share]:
 
 
 def gap_of(samples: Samples, target: str) -> Share | None:
-    """Return the share of images that are neither certified nor broken: nobody knows what they are.
+    """Return the share of images that are neither certified nor broken, so that their robustness is unknown.
 
-    A clean image that is wrong counts as broken; clean ones are taken where nothing was attacked.
+    A wrong clean image counts as broken; if nothing was attacked, the clean results are used.
     """
     own, attack_records = samples.bounded(target), samples.judged(target)
     proofs = certified_images(own)
@@ -92,5 +92,5 @@ def gap_of(samples: Samples, target: str) -> Share | None:
 
 
 def missing_bounds(samples: Samples, target: str) -> dict[str, int]:
-    """Return how many images each way to bound has bounded of a model, by its label."""
+    """Return the number of a model's images that each bounding method has bounded, by its label."""
     return {label: share.n for label, share in shares_by_method(samples, target).items()}

@@ -1,9 +1,9 @@
-"""Doubts that only show when results are laid side by side: a weaker attacker that does better.
+"""Doubts from comparing results: a weaker attacker that does better than a stronger one.
 
 Athalye et al. 2018 (arXiv:1802.00420, section 3.1), Carlini et al. 2019 (arXiv:1902.06705, sections 3 and 4)
-and the checks of AutoAttack (Croce & Hein 2020, arXiv:2003.01690). Asked of paired images, beyond chance:
-exact McNemar test at 5 %, over all comparisons of one question about one model together (Holm 1979). Under an
-infinite radius none of this is asked: a larger perturbation proves nothing.
+and the checks of AutoAttack (Croce & Hein 2020, arXiv:2003.01690). Differences on paired images must be
+significant: exact McNemar test at 5 %, corrected for all comparisons of one check of one model (Holm 1979).
+Under an infinite radius there are no such checks: a larger perturbation proves nothing.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ TOO_SHORT = "Balls hold one another: the attack fails at the larger radius; more
 STRONGER = "Trust the stronger of the two, and see `robench parity` for who broke which images"
 
 THEIRS = {"loss": "cross_entropy"}
-"""What the libraries' versions have no option for, and what they do."""
+"""Fixed settings of the libraries' versions for which they have no option."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """An attacker that ought not to be weaker than another.
+    """An attacker that should not be weaker than another.
 
     Attributes:
-        text: the evidence if it is; `{gap}` is by how many images.
-        strong: what stands against the one that ought to be stronger.
-        weak: what stands against the other.
-        in_doubt: whether it puts the number itself in doubt: all that ought to be stronger together lost.
+        text: the evidence if it is weaker; `{gap}` is the number of images.
+        strong: which images stand against the attacker that should be stronger.
+        weak: which images stand against the other.
+        in_doubt: whether it puts the number itself in doubt: all stronger attackers together did worse.
     """
 
     text: str
@@ -60,7 +60,7 @@ class Comparison:
 
 
 def cross_checks(samples: Samples, target: str) -> tuple[Doubt, ...]:
-    """Return what the records of a board, side by side, say against one model's number.
+    """Return the doubts about one model's number from comparing the records of a board.
 
     Args:
         samples: the board.
@@ -81,7 +81,7 @@ def cross_checks(samples: Samples, target: str) -> tuple[Doubt, ...]:
 
 
 def asked(samples: Samples, others: Sequence[Samples], target: str) -> dict[str, int]:
-    """Return how many comparisons each of the questions has to go by; 0 where it could not be asked.
+    """Return the number of comparisons of each check; 0 if the check was not possible.
 
     Args:
         samples: the board.
@@ -103,7 +103,7 @@ def asked(samples: Samples, others: Sequence[Samples], target: str) -> dict[str,
 
 
 def doubt(name: str, code: str, comparisons: Iterator[Comparison], remedy: str) -> Doubt | None:
-    """Return the doubt if any of the comparisons fails beyond chance; the one of the largest gap is told."""
+    """Return the doubt if any of the comparisons fails significantly; it reports the largest gap."""
     pairs = list(comparisons)
     failures = [
         (c.in_doubt, gap(c.strong, c.weak), -p, c.text)
@@ -209,11 +209,11 @@ def _more_steps(white: Sequence[Record], samples: Samples) -> Iterator[Compariso
 
 
 def radius_check(samples: Samples, others: Sequence[Samples], target: str) -> Doubt | None:
-    """Return the doubt if fewer images fall at this radius than at a smaller one of the run's other boards.
+    """Return the doubt if fewer images break at this radius than at a smaller one on the run's other boards.
 
     Args:
         samples: the board.
-        others: all boards of the records, this one among them or not.
+        others: all boards of the records, with or without this one.
         target: identity of the model.
     """
     smaller = [s for s in others if _same_but_smaller(s, samples) and target in s.names]
@@ -263,8 +263,8 @@ def _pairs(white: Sequence[Record], samples: Samples) -> Iterator[Comparison]:
 def _versions(ours: RecordedAttack, theirs: RecordedAttack) -> bool:
     """Tell whether these are our and a library's version of one attack with equal options.
 
-    A library's version bears our title, with the library behind it in brackets. Options that only one of them
-    has must be what the other does.
+    A library's version has our title, followed by the library in brackets. An option that only one of them
+    has must have the value that the other uses.
     """
     if ours.library != "robench" or theirs.library == "robench":
         return False

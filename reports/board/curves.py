@@ -37,11 +37,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """The curves of several models under one attack, worst over its gradient sources image by image.
+    """The curves of several models under one attack: for each image the worst of its gradient sources.
 
     Attributes:
         attack: its label; `IN_TURN` for all attacks of the board, one after another.
-        lines: models in the order of the board; a model whose curve is not known is left out.
+        lines: models in the order of the board; a model without a known curve is left out.
     """
 
     attack: str
@@ -69,10 +69,10 @@ class BoardCurves:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """Robust accuracy of a model at the radius of a board; what broke at a smaller radius is broken.
+    """Robust accuracy of a model at the radius of a board; an image that broke at a smaller radius is broken.
 
-    `robust` is None where nothing was attacked. `certified` is the share that a bound proves, there or at a
-    larger radius; None where there is no bound. `doubted` says whether the row of that board is in doubt.
+    `robust` is None if nothing was attacked. `certified` is the share that a bound proves, at this or a
+    larger radius; None if there is no bound. `doubted` says whether the row of that board is in doubt.
     """
 
     eps: float
@@ -90,8 +90,8 @@ class Radii:
         model: its shown name.
         fingerprint: hash of its weights and details.
         clean: the share of images that are right without a perturbation.
-        exact: the distribution of its smallest perturbations, None if no attack looked for small ones.
-        marks: at the radii of boards, rising.
+        exact: the distribution of its smallest perturbations, None if no attack searched small ones.
+        marks: at the radii of boards, increasing.
         doubted: whether the row without a radius, which `exact` comes from, is in doubt.
     """
 
@@ -105,12 +105,12 @@ class Radii:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """Boards that differ in the radius only: worst case over all their attacks and sources.
+    """Boards that differ only in the radius: worst case over all their attacks and sources.
 
     Attributes:
-        boards: positions of the boards it is made of, among those given.
-        title: like a board's, without the radius.
-        norm: how a perturbation is measured.
+        boards: positions of its boards in the given list.
+        title: a board's title without the radius.
+        norm: norm of the perturbations.
         models: models in the order of the boards.
     """
 
@@ -186,7 +186,7 @@ def _white_cells(samples: Samples, target: str) -> dict[str, dict[str, list[Reco
     """Return the white-box records of a model: attack, then gradient source, then shards, in given order."""
     groups: dict[str, dict[str, list[Record]]] = {key: {} for key in samples.labels}
     for record in samples.white_box(target):
-        # The first success on a random model may be one of its draw's: it has no curve that means anything.
+        # The first success on a random model may be due to its draw: its curve would be meaningless.
         if not record.draws:
             source = record.source.gradient_source
             groups[attack_of(record)].setdefault(source, []).append(record)
@@ -194,10 +194,10 @@ def _white_cells(samples: Samples, target: str) -> dict[str, dict[str, list[Reco
 
 
 def families(boards: Sequence[Board], samples: Sequence[Samples]) -> tuple[Family, ...]:
-    """Return the boards that differ in the radius only, those of them that say something over eps.
+    """Return the boards that differ only in the radius, if they give a curve over eps.
 
-    A family says something if an attack looked for small perturbations, or if it has several finite radii,
-    attacked or bounded.
+    They do if an attack searched small perturbations, or if there are several finite radii with attacks or
+    bounds.
     """
     groups: dict[tuple[object, ...], list[int]] = {}
     for at, one in enumerate(samples):
@@ -249,11 +249,11 @@ def _radii(target: str, name: str, samples: Sequence[Samples], doubts: set[float
     own = [(one, one.judged(target)) for one in samples]
     mine = [record for _, records in own for record in records]
     if any(record.draws for record in mine):
-        return None  # the smallest perturbation that met an unlucky draw
+        return None  # the smallest perturbation may be due to an unlucky draw
     finite = [(one, records) for one, records in own if math.isfinite(one.setting.threat.eps)
               and (records or one.bounded(target))]  # fmt: skip
     if len(finite) < 2 and not any(record.attack.minimises for record in mine):
-        return None  # before the sizes are read, which takes long
+        return None  # before reading the sizes, which is slow
     smallest = smallest_perturbations(mine) or {}
     if mine and not smallest:
         return None
@@ -270,7 +270,7 @@ def _radii(target: str, name: str, samples: Sequence[Samples], doubts: set[float
     curve = over_eps(mine) if mine else None
     if curve is None and len(marks) < 2:
         return None
-    # Not those of size 0: in a joint batch an image may fall without being moved itself.
+    # Without sizes of 0: in a joint batch an image may break without a change of its own pixels.
     verdicts = worst(mine or samples[0].untouched(target), right)[1]
     return Radii(
         model=name,

@@ -1,4 +1,4 @@
-"""How deep a network is, as its architecture's name or options say, and which family it belongs to."""
+"""Depth and family of a network, from its architecture's name or options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robench.record.schema import Record
 _NUMBERED = re.compile(
     r"(?P<family>.*?(?:vgg|resnet|resnext|densenet))(?P<depth>[1-9][0-9]{0,3})(?P<rest>(?:[_-].*)?)"
 )
-"""Families whose number is their depth; that of `inception_v3` or `vit_b_16` is not."""
+"""Families whose number is their depth; the number in `inception_v3` or `vit_b_16` is not."""
 
 _STAGED = {18, 34, 50, 101, 152}
 """Depths of ResNets with four stages (He et al. 2016, Table 1); those for CIFAR, 6k + 2, have three. 50 is
@@ -40,9 +40,9 @@ class Series:
 
 
 def depth_of(details: Mapping[str, Any]) -> tuple[str, int] | None:
-    """Return (family, depth) of an architecture, None where its name and options do not tell.
+    """Return (family, depth) of an architecture, None if unknown.
 
-    An option `depth` tells; else the number after the name of a known family does, such as that of `vgg16` or
+    The depth is the option `depth`, or else the number after the name of a known family, as in `vgg16` or
     `torchvision:resnet50`.
     """
     name = details.get("architecture")
@@ -65,18 +65,18 @@ def depth_of(details: Mapping[str, Any]) -> tuple[str, int] | None:
 
 
 def details_of(records: Iterable[Record]) -> dict[str, Mapping[str, Any]]:
-    """Return what records say a model is made of, by its fingerprint."""
+    """Return the details of each model in some records, by its fingerprint."""
     return {record.target.fingerprint: record.target.details for record in records}
 
 
 def series_of(board: Board, details: Mapping[str, Mapping[str, Any]]) -> list[Series]:
-    """Return the rows of a board that hold at least two depths of a family, head and training.
+    """Return the rows of a board with at least two depths of a family, head and training.
 
     On a board with a threat only rows that were attacked or bounded count.
 
     Args:
         board: the board.
-        details: what its records say of every model, by fingerprint; see `details_of`.
+        details: details of every model, by fingerprint; see `details_of`.
     """
     groups: dict[tuple[str, str, str, str], list[Point]] = {}
     for row in board.rows:

@@ -1,8 +1,8 @@
-"""One measurement under two keys: on a board of several runs it counts once.
+"""Finds one measurement under two keys, so that it counts once on a board of several runs.
 
-A key holds the names of models and the radius as it was written. So the same images judged by the same
-weights have another key where a run calls the model otherwise, or writes 0.1 for 1/10. Once a board calls
-them alike, what an attack cost there must not be added up.
+A key contains the names of models and the radius as it was written. So the same images judged by the same
+weights have another key if a run names the model differently, or writes 0.1 for 1/10. When a board gives
+them the same name, the costs of an attack must not be added up.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from robench.record.schema import Record
 
 
 def each_once(records: Iterable[Record]) -> list[Record]:
-    """Return records, of equal ones the first.
+    """Return records without duplicates; the first of equal ones is kept.
 
-    Equal are those of one model, source, attack, setting, shard and seed that say the same of every image and
-    have the same findings.
+    Records are equal if they have the same model, source, attack, setting, shard and seed, the same results
+    for every image and the same findings.
     """
     unique: list[Record] = []
     places: dict[tuple[Any, ...], list[Record]] = {}
@@ -31,7 +31,7 @@ def each_once(records: Iterable[Record]) -> list[Record]:
 
 
 def may_be_of_several_runs(records: Sequence[Record]) -> bool:
-    """Tell whether records may be of several runs: those of one have a plan in common."""
+    """Tell whether records may be of several runs: records of one run share a plan."""
     plans = {id(record.planned): record.planned for record in records}
     return len(plans) > 1 or None in plans.values()
 

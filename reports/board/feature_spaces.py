@@ -1,4 +1,4 @@
-"""What run folders kept of feature space, beside the records it belongs to."""
+"""Stored features of run folders, with the records that they belong to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robench.record.schema import Record
 from robench.record.store import Store
 
 _NOTHING = 1e-13
-"""A share of the variance that is rounding."""
+"""A smaller share of the variance is rounding."""
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ class FeatureSpace:
     """The feature space of one model on one board.
 
     Attributes:
-        geometry: what was kept.
+        geometry: the stored features.
         record: the first shard of the attack; it names model, attack, threat and classes.
     """
 
@@ -42,7 +42,7 @@ class FeatureSpace:
 
     @property
     def setting(self) -> Setting:
-        """Which board it belongs to."""
+        """The setting of its board."""
         return setting_of(self.record)
 
     @property
@@ -52,29 +52,29 @@ class FeatureSpace:
 
     @property
     def gradient_source(self) -> str:
-        """What the attack differentiated."""
+        """The gradient source of the attack."""
         return self.record.source.gradient_source
 
     @property
     def head(self) -> str:
-        """The model's head, if the record tells."""
+        """The model's head, if known."""
         return self.record.target.detail("head")
 
     @property
     def protocol(self) -> str:
-        """Who shares a graph with whom, of a graph head that tells."""
+        """The protocol of a graph head, which decides which images share a graph; empty if unknown."""
         return self.record.target.detail("protocol")
 
 
 def read_feature_spaces(
     root: Path, records: Iterable[Record], listed: object
 ) -> tuple[list[FeatureSpace], list[tuple[str, str]]]:
-    """Return the spaces of a run folder that belong to these records, and what could not be read.
+    """Return the spaces of a run folder that belong to these records, and the unreadable files.
 
     Args:
         root: the folder; one made before features were kept has none.
-        records: those that are shown.
-        listed: the keys that run.json names; anything but a list stands for every file there is.
+        records: the shown records.
+        listed: the keys in run.json; anything but a list means all files.
 
     Returns:
         Views, at most one for each model and board; and (file, what is wrong with it) of every bad file.
@@ -95,7 +95,7 @@ def read_feature_spaces(
             faults.append((f"geometry/{key}.safetensors", f"expected {error.expected}, got {error.got}"))
             continue
         record = by_key.get(geometry.units[0])
-        if record is not None:  # else it belongs to an earlier plan
+        if record is not None:  # otherwise it belongs to an earlier plan
             space = FeatureSpace(geometry=geometry, record=record)
             spaces.setdefault((space.model, space.setting), space)
     return list(spaces.values()), faults
@@ -128,7 +128,7 @@ def _same(first: FeatureSpace, second: FeatureSpace) -> bool:
 def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
     import numpy as np
 
-    # Of the same network on the same device: what differs is another network.
+    # The same network on the same device gives equal features; different ones are of another network.
     return one.shape == other.shape and bool(np.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True))
 
 
@@ -139,7 +139,7 @@ class PrincipalPlane:
     Attributes:
         middle: (D,) the mean.
         axes: (2, D) orthonormal rows; the second is zero where features vary in one direction only.
-        shares: how much of the variance each holds, from 0 to 1.
+        shares: share of the variance along each, from 0 to 1.
     """
 
     middle: Rows
@@ -147,7 +147,7 @@ class PrincipalPlane:
     shares: tuple[float, float]
 
     def project(self, features: Rows) -> Rows:
-        """Return where features (M, D) lie in the plane, (M, 2); not a number where a feature is none."""
+        """Return the positions (M, 2) of features (M, D) in the plane; NaN for a feature with NaN."""
         import numpy as np
 
         good = np.isfinite(features).all(axis=1)
@@ -157,9 +157,9 @@ class PrincipalPlane:
 
 
 def principal_plane(features: Rows) -> PrincipalPlane | None:
-    """Return the principal plane of features (M, D); None where there is none.
+    """Return the principal plane of features (M, D); None if there is none.
 
-    Rows that are not finite are left out. There is no plane of fewer than two rows, or where all are equal.
+    Rows that are not finite are left out. There is no plane for fewer than two rows, or if all are equal.
     """
     import numpy as np
 
@@ -177,7 +177,7 @@ def principal_plane(features: Rows) -> PrincipalPlane | None:
     axes, shares = np.zeros((2, good.shape[1])), [0.0, 0.0]
     for at, (value, vector) in enumerate(zip(values[:-3:-1], vectors.T[:-3:-1], strict=True)):
         if value <= _NOTHING * total:
-            continue  # all points lie on the axis before it
+            continue  # all points lie on the first axis
         axis = vector @ offsets if across else vector
         axis = axis / np.linalg.norm(axis)
         # An axis has no sign of its own: its largest entry is made positive.

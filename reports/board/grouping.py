@@ -1,4 +1,4 @@
-"""Records grouped into boards: by what makes them comparable, and what their plans ask for and they lack."""
+"""Groups comparable records into boards, with the missing parts of their plans."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from robench.record.schema import Record
 
 
 def _numbered(records: Iterable[Record]) -> Iterator[tuple[int, Record]]:
-    """Yield every record with a number of its plan; to hash the whole plan for each would take long."""
+    """Yield every record with a number of its plan, because hashing the whole plan each time is slow."""
     numbers: dict[PlannedRun | None, int] = {}
     last, number = None, numbers.setdefault(None, 0)
     for record in records:
@@ -36,14 +36,14 @@ def _numbered(records: Iterable[Record]) -> Iterator[tuple[int, Record]]:
 
 
 def split_into_boards(records: Iterable[Record]) -> list[Samples]:
-    """Group records by what makes them comparable; clean records join every board of their images.
+    """Group comparable records; clean records join every board of their images.
 
-    A threat of a plan under which no record was made has a board too: its rows lack every attack.
+    A threat of a plan without any record has a board too: its rows lack every attack.
     """
     records = list(records)
     if may_be_of_several_runs(records):
         records = under_one_label(records)
-    # A unit of two run folders is one unit of a board, but both plans must find it among their own.
+    # A unit in two run folders is one unit of a board, but both plans must count it.
     of_plans = list({(number, record.key): record for number, record in _numbered(records)}.values())
     unique = list({record.key: record for record in of_plans}.values())
     if may_be_of_several_runs(unique):
@@ -102,13 +102,13 @@ def _by_setting(records: Iterable[Record]) -> dict[Setting, list[Record]]:
 def _missing(
     setting: Setting, records: Sequence[Record]
 ) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:
-    """Return what every model of the board lacks of its plans, by identity; nothing for one without a plan.
+    """Return the missing parts of every model's plans, by identity; nothing for a model without a plan.
 
-    Also return which models lack nothing of at least one plan.
+    Also return the models that are complete in at least one plan.
 
     Args:
         setting: the board's.
-        records: of the board; one that is in the folders of several plans is there once for each.
+        records: of the board; a record in folders of several plans is repeated for each.
     """
     missing: dict[str, tuple[str, ...]] = {}
     whole: set[str] = set()
@@ -124,13 +124,13 @@ def _missing(
         for model, own_records in rows.items():
             texts = have.missing(model.partition(":")[2], own_records)
             missing[model] = tuple(dict.fromkeys((*missing.get(model, ()), *texts)))
-            # A plan that asks nothing under this threat says nothing of a row that is attacked under it.
+            # A plan without this threat does not make a row under this threat incomplete.
             whole |= {model} if is_asked and not texts else set()
     return missing, frozenset(whole)
 
 
 def _from_elsewhere(plan: PlannedRun, own: Sequence[Record], records: Sequence[Record]) -> Iterator[Record]:
-    """Yield what other folders hold of a plan: the same models, seed, and attacks with the same options."""
+    """Yield other folders' records of a plan: the same models, seed, and attacks with the same options."""
     keys, seeds = {r.key for r in own}, {r.seed for r in own}
     attacks = {attack_of(r) for r in own}
     names = {"", *plan.models}

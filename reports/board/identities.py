@@ -1,4 +1,4 @@
-"""What a record is of: its model, its attack, its images and threat, and the names these are shown by."""
+"""Identities of a record's model, attack, images and threat, and their shown names."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LONGEST = 32
 
 
 class Setting(NamedTuple):
-    """What rows must share to be compared: images and threat.
+    """The images and the threat; only rows with the same setting are comparable.
 
     Attributes:
         dataset: name of the data set.
         split: which part of it.
-        digest: hash of all images asked for, empty where a record does not say.
-        size: how many were asked for, 0 where a record does not say.
+        digest: hash of all images of the evaluation, empty if unknown.
+        size: number of these images, 0 if unknown.
         threat: norm, radius, goal, box, knowledge and budget.
     """
 
@@ -54,10 +54,10 @@ def fingerprint_of(model: str) -> str:
 
 
 def attack_of(record: Record) -> str:
-    """Return the identity of a record's attack: equal labels with other options are other attacks."""
+    """Return the identity of a record's attack: equal labels with different options are different attacks."""
     attack = record.attack
     entry = _attacks.get(id(attack))
-    if entry is None or entry[0] is not attack:  # the number may be that of one that is gone
+    if entry is None or entry[0] is not attack:  # the id may be that of a deleted object
         if len(_attacks) >= _MOST_ATTACKS:
             _attacks.clear()
         entry = _attacks[id(attack)] = (attack, content_hash([attack.label, attack.name, attack.options]))
@@ -67,11 +67,11 @@ def attack_of(record: Record) -> str:
 _MOST_ATTACKS = 10_000
 
 _attacks: dict[int, tuple[RecordedAttack, str]] = {}
-"""The last attacks asked about: many records share one, and hashing its options takes time."""
+"""Cache of the last attacks: many records share one, and hashing its options takes time."""
 
 
 def by_attack(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Return the records of each attack by its identity, whatever it was crafted through."""
+    """Return the records of each attack by its identity, for all sources."""
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(attack_of(record), []).append(record)
@@ -84,7 +84,7 @@ def is_joint(record: Record) -> bool:
 
 
 def setting_of(record: Record) -> Setting:
-    """Return what a record shares with those on its board."""
+    """Return the setting of a record's board."""
     data, threat = record.dataset, record.threat
     before = _settings.get((id(data), id(threat)))
     if before is not None:
@@ -99,7 +99,7 @@ def setting_of(record: Record) -> Setting:
     )
     if len(_settings) >= _MOST_SETTINGS:
         _settings.clear()
-    # Those that it is of are kept with it: so nobody else has their numbers meanwhile.
+    # The objects are kept alive with the setting, so that their ids stay unique.
     _settings[id(data), id(threat)] = (setting, data, threat)
     return setting
 
@@ -107,13 +107,13 @@ def setting_of(record: Record) -> Setting:
 _MOST_SETTINGS = 10_000
 
 _settings: dict[tuple[int, int], tuple[Setting, RecordedDataset, RecordedThreat]] = {}
-"""The last settings asked about: many records share one."""
+"""Cache of the last settings: many records share one."""
 
 
 def model_names(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
-    """Return name and mark of each model: the seed where each of a name has another, else the fingerprint."""
+    """Return name and mark of each model: the seed if models of a name differ in it, else the fingerprint."""
     names: dict[str, tuple[str, str]] = {}
-    # Many records share one target, source and seed: each is looked at once.
+    # Many records share one target, source and seed: each is examined once.
     targets = {(id(r.target), r.seed): (r.target, r.seed) for r in records}
     sources = {id(r.source): r.source for r in records if not r.attack.is_clean}
     models: list[RecordedTarget | RecordedSource] = [*(one for one, _ in targets.values()), *sources.values()]
@@ -131,13 +131,13 @@ def model_names(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
 
 
 def shown_names(identities: dict[str, tuple[str, str]]) -> dict[str, str]:
-    """Return a name for every identity: its own, with its mark where two share it; no two are alike."""
+    """Return a unique name for every identity: its own, with its mark if two share it."""
     names = [name for name, _ in identities.values()]
     texts: dict[str, str] = {}
     for identity, (name, mark) in identities.items():
         text = whole = name if names.count(name) == 1 else f"{name} [{mark}]"
         number = 1
-        while text in texts.values():  # one model may be named as another is shown
+        while text in texts.values():  # a model's name may equal the shown name of another
             number += 1
             text = f"{whole} ({number})"
         texts[identity] = text

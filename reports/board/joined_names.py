@@ -21,18 +21,18 @@ _PLAIN = frozenset(
         "code_sha256", "checkpoint", "checkpoint_key", "checkpoint_card", "checkpoint_notes", "class_map",
     }
 )  # fmt: skip
-"""Details that tell all of a model; one that has others may hold more, such as a template or a defense."""
+"""Details that describe a model completely; other details may mean more, such as a template or a defense."""
 
 
 def network_of(target: RecordedTarget, *, key: bool = True) -> str:
-    """Return what two models share that are the same network, wherever the file of its code lies.
+    """Return an identity that is the same for the same network, independent of the path of its code.
 
-    A fingerprint holds the path of a user's file. Where a model is its code and its weights, and records
-    keep the hashes of both, these and the settings tell as much without it.
+    A fingerprint contains the path of a user's file. If a model consists of its code and its weights, and
+    records have the hashes of both, these and the settings identify it without the path.
 
     Args:
         target: the model.
-        key: count the part of the checkpoint that was asked for.
+        key: include the selected part of the checkpoint.
     """
     details = {name: _without_folder(value) for name, value in target.details.items()}
     is_plain = details.keys() <= _PLAIN and details.get("head") == "linear" and not details.get("features_of")
@@ -53,7 +53,7 @@ def _without_folder(value: Any) -> Any:
 def one_fingerprint(entries: Sequence[BoardEntry]) -> list[BoardEntry]:
     """Return the runs with one fingerprint for each network, that of the first run that has it."""
     targets = [t for entry in entries for t in {id(r.target): r.target for r in entry.records}.values()]
-    # Where no part of a checkpoint is named, and nothing was noted of what was taken or left, it has but one.
+    # If no part of a checkpoint is named, and no note says what was taken or ignored, it has only one part.
     choices = {"checkpoint_key", "checkpoint_notes"}
     whole = {network_of(t, key=False) for t in targets if not choices & t.details.keys()}
     first: dict[str, str] = {}
@@ -86,7 +86,7 @@ def one_fingerprint(entries: Sequence[BoardEntry]) -> list[BoardEntry]:
 
 
 def names_of_weights(entries: Sequence[BoardEntry]) -> dict[str, tuple[str, ...]]:
-    """Return by fingerprint the names that runs give one model, the first run's first."""
+    """Return by fingerprint the names of each model in all runs, the first run's name first."""
     names: dict[str, dict[str, None]] = {}
     for entry in entries:
         for target in {id(r.target): r.target for r in entry.records}.values():
@@ -96,11 +96,11 @@ def names_of_weights(entries: Sequence[BoardEntry]) -> dict[str, tuple[str, ...]
 
 
 def under_first_names(entries: Sequence[BoardEntry], names: Mapping[str, Sequence[str]]) -> list[BoardEntry]:
-    """Return the runs with every model under the first of its names, in records and in what a plan asks for.
+    """Return the runs with every model under the first of its names, in records and plans.
 
     Args:
         entries: the runs.
-        names: as `names_of_weights` has them.
+        names: the result of `names_of_weights`.
     """
     first = {fingerprint: own[0] for fingerprint, own in names.items() if len(own) > 1}
     return [_renamed(entry, first) for entry in entries]

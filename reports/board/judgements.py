@@ -1,4 +1,4 @@
-"""Which images of one model stand, source by source: worked out once for all tables of a board."""
+"""Which images of one model stand, source by source; computed once for all tables of a board."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgement:
-    """What attacks on one model, which is not random, left standing; each source attacked all images.
+    """Images that survived attacks on one model that is not random; each source attacked all images.
 
     Attributes:
-        images: their places in the data set, rising.
+        images: their positions in the data set, increasing.
         right: which of them the model gets right without an attack.
-        packed: of each source, by its identity in the order of the records, which images stand against all
-            that was crafted on it; eight to a byte.
+        packed: for each source, by its identity in the order of the records, which images stand against
+            everything crafted on it; eight per byte.
     """
 
     images: NDArray[np.int64]
@@ -34,13 +34,13 @@ class Judgement:
     packed: dict[str, NDArray[np.uint8]]
 
     def stands(self, source: str) -> NDArray[np.bool_]:
-        """Return which images all attacks crafted on a source left standing, right or wrong before."""
+        """Return which images survived all attacks crafted on a source, whether right or wrong before."""
         import numpy as np
 
         return np.unpackbits(self.packed[source], count=len(self.images)).view(bool)
 
     def robust(self, source: str = "") -> NDArray[np.bool_]:
-        """Return which images are right, and stand against what was crafted on a source, or on any, (n,).
+        """Return which images are right, and stand against everything crafted on a source, or on any, (n,).
 
         That is `robench.record.status.robust_images` of all those records at once.
 
@@ -55,15 +55,15 @@ class Judgement:
 
 
 def judgement_of(records: Sequence[Record]) -> Judgement | None:
-    """Return what attacks on one model left standing.
+    """Return the images that survived attacks on one model.
 
     Args:
-        records: of attacks that were judged on the model.
+        records: of attacks judged on the model.
 
     Returns:
-        None where it has to be worked out record by record: for none, for a random model, where an image is
-        in several shards, where records of one shard differ in clean answers or labels, and where a source
-        was not attacked on all images.
+        None if this has to be computed record by record: without records, for a random model, if an image is
+        in several shards, if records of one shard differ in clean predictions or labels, or if a source was
+        not attacked on all images.
     """
     import numpy as np
 
@@ -93,7 +93,7 @@ def judgement_of(records: Sequence[Record]) -> Judgement | None:
     right = np.concatenate([clean == label for _, clean, label, _ in in_order])
     bits = {}
     for source_name, code in codes.items():
-        # ROBUST is the largest of the numbers of statuses.
+        # ROBUST is the largest status number.
         least = np.concatenate([np.minimum.reduce(by_source[code]) for *_, by_source in in_order])
         bits[source_name] = np.packbits(least == ROBUST)
     return Judgement(images, right, bits)

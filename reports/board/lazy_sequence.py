@@ -1,4 +1,4 @@
-"""Entries of a board that are computed when they are asked for: most tables show a few of many."""
+"""Entries of a board that are computed on use, because most tables show only a few of many."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Mark = TypeVar("Mark")
 
 
 class Lazily(Sequence[Entry], Generic[Entry, Mark]):
-    """A sequence of which each entry is computed once, when it is first asked for.
+    """A sequence whose entries are computed once, on first use.
 
     Args:
-        parts: returns what is known of each entry beforehand, and a call that makes it; called once, when
-            anything is first asked for.
-        some: whether it is known that there is an entry.
+        parts: returns for each entry a mark, which is known before, and a function that makes it; called
+            once, on first use.
+        some: whether it is known that the sequence is not empty.
     """
 
     def __init__(
@@ -29,11 +29,11 @@ class Lazily(Sequence[Entry], Generic[Entry, Mark]):
         return self._ask()
 
     def __bool__(self) -> bool:
-        """Tell whether there is any."""
+        """Tell whether there are entries."""
         return self._some or len(self) > 0
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of entries."""
         return len(self._parts)
 
     @overload
@@ -41,7 +41,7 @@ class Lazily(Sequence[Entry], Generic[Entry, Mark]):
     @overload
     def __getitem__(self, at: slice) -> Sequence[Entry]: ...
     def __getitem__(self, at: int | slice) -> Entry | Sequence[Entry]:
-        """Return one of them, or several."""
+        """Return one entry, or several."""
         if isinstance(at, slice):
             return tuple(self[one] for one in range(*at.indices(len(self))))
         number = range(len(self))[at]
@@ -50,22 +50,22 @@ class Lazily(Sequence[Entry], Generic[Entry, Mark]):
         return self._done[number]
 
     def chosen(self, wanted: Callable[[Mark], bool]) -> Iterator[Entry]:
-        """Yield those of which what is known beforehand is wanted; the others are not computed."""
+        """Yield the entries whose mark is wanted; the others are not computed."""
         for number in sorted(at for mark, places in self._by_mark.items() if wanted(mark) for at in places):
             yield self[number]
 
     @cached_property
     def _by_mark(self) -> dict[Mark, list[int]]:
-        """Where the entries of each mark are: far fewer marks than entries."""
+        """Positions of the entries of each mark: there are far fewer marks than entries."""
         places: dict[Mark, list[int]] = {}
         for number, (mark, _) in enumerate(self._parts):
             places.setdefault(mark, []).append(number)
         return places
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether all are the same."""
+        """Tell whether all entries are equal."""
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
 
     def __hash__(self) -> int:
-        """Return a number that equal ones share."""
+        """Return the same number for equal sequences."""
         return hash(tuple(self))

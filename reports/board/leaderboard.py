@@ -55,12 +55,12 @@ def boards(records: Iterable[Record]) -> list[Board]:
 
 
 def boards_of(every: Sequence[Samples]) -> list[Board]:
-    """Return the boards of records that are grouped already."""
+    """Return the boards of grouped records."""
     return [board_of(samples, every) for samples in every]
 
 
 def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:
-    """Return the board of some records that may be compared; `every` board of the run is looked at too."""
+    """Return the board of comparable records; checks also use `every` board of the run."""
     setting = samples.setting
     every_record = (*samples.clean, *samples.attacked, *samples.bounds)
     objects = {id(r.target): r.target for r in every_record}  # many records share one
@@ -131,7 +131,7 @@ def _row(samples: Samples, target: str, doubts: Sequence[Doubt]) -> Row:
 
 
 def _headline(samples: Samples, target: str, verdict: Callable[[Record], NDArray[np.bool_]]) -> Share | None:
-    """Return the share of images that stand against everything."""
+    """Return the share of images that survive everything."""
     mine, judgement = samples.judged(target), samples.judgement(target)
     if judgement is None or verdict is not robust:
         return robust_share(mine, samples.untouched(target), verdict)
@@ -141,7 +141,7 @@ def _headline(samples: Samples, target: str, verdict: Callable[[Record], NDArray
 
 
 def _absent(samples: Samples, target: str) -> Row:
-    """Return the row of a model that was planned and has no record."""
+    """Return the row of a planned model without any record."""
     return Row(
         model=samples.names[target],
         fingerprint="",
@@ -162,7 +162,7 @@ def _absent(samples: Samples, target: str) -> Row:
 
 
 def _one_draw(samples: Samples, attack_records: Sequence[Record], clean: Sequence[Record]) -> Share | None:
-    """Return the worst case of a random model, or its clean accuracy, in the draw that was attacked."""
+    """Return the worst case of a random model, or its clean accuracy, in the attacked draw."""
     return one_draw_share(attack_records) if samples.labels else one_draw_share(clean, right)
 
 
@@ -173,13 +173,13 @@ def _clean(samples: Samples, target: str) -> Share | None:
 
 
 def _ranked(samples: Samples, rows: dict[str, Row]) -> tuple[Row, ...]:
-    """Return rows best first; a row shares the rank of the best row that a paired test cannot tell it from.
+    """Return rows best first; a row shares the rank of the best row that is not significantly better.
 
-    That is McNemar's, and between means over draws the sign-flip test, of which McNemar's is a case.
+    The paired test is McNemar's, or for means over draws the sign-flip test, which includes McNemar's.
 
-    It is compared with the first row of the rank, not with its neighbour: along a chain of neighbours, each
-    hardly worse than the one before, every row of a board could share the first rank. Without a radius the
-    size of a perturbation counts instead: see `size_ranks`.
+    A row is compared with the first row of the rank, not with its neighbour: in a chain of neighbours, each
+    slightly worse than the previous one, every row of a board could share the first rank. Without a radius
+    the size of a perturbation counts instead: see `size_ranks`.
     """
     if by_size(samples, rows):
         return ranked_by_size(samples, rows)
@@ -212,7 +212,7 @@ def _value(share: Share | None) -> float:
 
 
 def _p_value(first: list[str] | NDArray[np.bool_], second: list[str] | NDArray[np.bool_]) -> float:
-    """Return the p-value of two paired rows being alike."""
+    """Return the p-value for "two paired rows are equal"."""
     if isinstance(first, list) or isinstance(second, list):
         draws = (rows if isinstance(rows, list) else ["01"[one] for one in rows.tolist()]
                  for rows in (first, second))  # fmt: skip
@@ -221,9 +221,9 @@ def _p_value(first: list[str] | NDArray[np.bool_], second: list[str] | NDArray[n
 
 
 def _verdicts(samples: Samples, target: str) -> list[str] | NDArray[np.bool_]:
-    """Return per image, in index order, what the headline of a complete row counts.
+    """Return per image, in index order, the outcomes that the headline of a complete row counts.
 
-    Whether it stands; of a random model one 0 or 1 for each draw.
+    Whether it stands; for a random model one 0 or 1 for each draw.
     """
     clean = samples.untouched(target)
     records = samples.judged(target) if samples.labels else clean
@@ -237,12 +237,12 @@ def _verdicts(samples: Samples, target: str) -> list[str] | NDArray[np.bool_]:
 
 
 def _own(samples: Samples, target: str) -> list[Record]:
-    """Return the records that speak of a model itself: clean and white-box ones."""
+    """Return the records about a model itself: clean and white-box ones."""
     return [*samples.untouched(target), *samples.white_box(target)]
 
 
 def _doubts(samples: Samples, every: Sequence[Samples], target: str) -> tuple[Doubt, ...]:
-    """Return what is to be said against one model's number, one entry a code."""
+    """Return the doubts about one model's number, one entry per code."""
     own, by_code = _own(samples, target), dict[str, Doubt]()
     codes = unlifted_codes(own, lifted_codes(own))
     for record in own:

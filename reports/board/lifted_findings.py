@@ -1,4 +1,4 @@
-"""What a finding can still change: what cannot move a row by more than its interval is lifted."""
+"""Lifts findings that cannot change a row by more than its interval."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ UNREACHABLE = "unreachable"
 FLAT = "flat-output"
 
 LEAST_STEPS = 10
-"""Fewer steps are no ascent that a stronger attack could agree with, or from which the rest could be told."""
+"""Fewer steps are too few to compare with a stronger attack or to extrapolate."""
 
 TWICE = 2
-"""By how many times a stronger attack has to spend more."""
+"""A stronger attack must use at least so many times the passes."""
 
 BENT = 0.75
-"""Largest late share, of that of a straight climb, at which a loss is levelling off."""
+"""A loss levels off if its late share is at most this part of that of a linear rise."""
 
 WINDOW = 10
-"""How many of the last steps are late; of fewer than four times as many, a quarter (docs/findings.md)."""
+"""Number of last steps that count as late; a quarter of fewer than four times as many (docs/findings.md)."""
 
 _SAID = re.compile(r"the loss of (\d+) of \d+ images? .* the last steps brought (\d+)%")
-"""What `robench.judge.findings` writes of `not-converged`: survivors, and the mean late share of the rise."""
+"""Evidence of `not-converged` in `robench.judge.findings`: survivors, and the mean late share of the rise."""
 
 
 def lifted_codes(own: Sequence[Record]) -> set[str]:
-    """Return the codes whose findings cannot matter to the number of a row.
+    """Return the codes whose findings cannot change the number of a row.
 
     Args:
         own: the clean and white-box records of one model on one board.
     """
     attacks = [r for r in own if not r.attack.is_clean]
     proper = [r for r in attacks if is_proper(r)]
-    # Without the finding there is nothing to lift: the records need not be read again.
+    # Without the finding there is nothing to lift, and the records need not be read again.
     is_in_doubt = any(_unsettled(r) for r in own)
     codes = {UNSETTLED} if is_in_doubt and proper and _hardly_moves(proper) else set()
     if _reached(attacks):
@@ -63,7 +63,7 @@ def lifted_codes(own: Sequence[Record]) -> set[str]:
 
 
 def _reached(attacks: Sequence[Record]) -> bool:
-    """Tell whether attacks without gradients break images, and, beyond chance, no more than those with."""
+    """Tell whether attacks without gradients break images, and not significantly more than those with."""
     black_box = [r for r in attacks if not uses_gradients(r) and not is_control(r)]
     seeing = [r for r in attacks if uses_gradients(r) and not is_one_step(r)]
     if not seeing or not any((r.columns.array("status") == BROKEN).any() for r in black_box):
@@ -95,7 +95,7 @@ def _hardly_moves(proper: Sequence[Record]) -> bool:
 
 
 def _without_other_defects(records: Sequence[Record]) -> list[Record]:
-    """Return the records of those pairs of attack and source whose only weakness may be `not-converged`."""
+    """Return the records of pairs of attack and source that have at most the weakness `not-converged`."""
     defective = {
         (attack_of(r), r.source.gradient_source)
         for r in records
@@ -105,10 +105,10 @@ def _without_other_defects(records: Sequence[Record]) -> list[Record]:
 
 
 def _may_fall(records: Sequence[Record], images: int) -> float:
-    """Return how many more images one attack may break: at most its open-ended survivors.
+    """Return how many more images one attack may break: at most its survivors with a rising loss.
 
-    Where it is one ascent that levels off, as many are expected as fall if the loss goes on as it did: each
-    stretch as long as the last steps brings the same part of what the one before brought, in loss and images.
+    If it is one ascent that levels off, the loss is extrapolated: each further stretch as long as the late
+    steps brings the same fraction of the previous stretch, in loss and in images.
     """
     if len(standing_images(records)) < images:
         return float("inf")
@@ -119,33 +119,33 @@ def _may_fall(records: Sequence[Record], images: int) -> float:
 
 
 def _open_ended(records: Sequence[Record]) -> float:
-    """Return how many survivors' loss was still rising; all of them where the evidence does not tell."""
+    """Return how many survivors' loss was still rising; all of them if the evidence does not say."""
     return float(sum(_told(r)[0] for r in records if _unsettled(r)))
 
 
 def _at_the_late_rate(records: Sequence[Record]) -> float:
-    """Return how many images are still expected to fall, infinite where nothing tells."""
+    """Return how many images are still expected to break, infinite if unknown."""
     falls, stretches = 0, 0.0
     for record in records:
         status, points, tries, first = record.columns.arrays("status", "points", "tries", "first_success")
         lengths = points[status == ROBUST]
         if not len(lengths):
-            continue  # nothing is left that could fall
+            continue  # no image is left that could break
         steps = int(lengths.max())
         single = bool((lengths == steps).all() and (tries <= 1).all())
         if not single or steps < LEAST_STEPS or not _levels_off(record, steps):
             return float("inf")
-        # It is not asked about its last point: what is broken and was never seen to fall fell there.
+        # An attack does not evaluate its last point: broken images without a seen success broke there.
         late = steps - _window(steps)
         falls += int(((status == BROKEN) & ((first == 0) | (first > late))).sum())
         if _unsettled(record):
             share = _told(record)[1]
             stretches = max(stretches, float("inf") if share is None else _to_come(share, steps))
-    return (falls + 1) * stretches  # none seen does not say that none will be
+    return (falls + 1) * stretches  # zero observed does not mean that there will be none
 
 
 def _to_come(share: float, steps: int) -> float:
-    """Return how many times as much as its late steps an ascent still brings, in geometric decline.
+    """Return how many times the rise of its late steps an ascent still brings, in geometric decline.
 
     Of k stretches that each bring r times the one before, the last brings r^(k - 1) (1 - r) / (1 - r^k) of
     all, and all that would follow r / (1 - r) times as much as it. A straight climb, r = 1, never ends.
@@ -164,7 +164,7 @@ def _to_come(share: float, steps: int) -> float:
 
 
 def _far_stronger(strong: Sequence[Record], weak: Sequence[Record], survivors: NDArray[np.int64]) -> bool:
-    """Tell whether an attack spends at least twice as much on what is left, and levels off."""
+    """Tell whether an attack uses at least twice the passes on survivors, and levels off."""
     if any(_unsettled(r) and not _levels_off(r, _length(r)) for r in strong):
         return False
     if _spent(strong, survivors) >= TWICE * _spent(weak, survivors) > 0:
@@ -173,7 +173,7 @@ def _far_stronger(strong: Sequence[Record], weak: Sequence[Record], survivors: N
 
 
 def _spent(records: Sequence[Record], survivors: NDArray[np.int64]) -> float:
-    """Return the passes on images that stand against everything."""
+    """Return the passes on images that survive everything."""
     import numpy as np
 
     total = 0.0
@@ -191,21 +191,21 @@ def _planned(records: Sequence[Record]) -> int:
 
 
 def _steps(records: Sequence[Record]) -> float:
-    """Return how many gradients an attack asked for at most; without limit where no record tells."""
+    """Return the largest number of gradients of an attack; infinite if unknown."""
     return max((r.source.gradients for r in records), default=0) or float("inf")
 
 
 def _length(record: Record) -> int:
-    """Return the points of one try on a survivor, or the gradients asked for; 0 if unknown."""
+    """Return the points of one try on a survivor, or the number of gradients; 0 if unknown."""
     status, points, tries = record.columns.arrays("status", "points", "tries")
     lengths = (points // tries.clip(min=1))[status == ROBUST]
     return int(lengths.max(initial=0)) or record.source.gradients
 
 
 def _levels_off(record: Record, steps: int) -> bool:
-    """Tell whether the late share is clearly less than that of a straight climb of so many points.
+    """Tell whether the late share is clearly less than that of a linear rise over so many points.
 
-    A finding that does not say the share says nothing of a levelling off.
+    A finding without the share does not count as levelling off.
     """
     if not _unsettled(record):
         return True
@@ -222,7 +222,7 @@ def _unsettled(record: Record) -> bool:
 
 
 def _told(record: Record) -> tuple[int, float | None]:
-    """Return the open-ended survivors and the mean late share that the evidence tells."""
+    """Return from the evidence the survivors with a rising loss, and the mean late share."""
     for finding in record.findings:
         if finding.code == UNSETTLED and (match := _SAID.search(finding.evidence)):
             return int(match[1]), int(match[2]) / 100

@@ -1,4 +1,4 @@
-"""Records of many runs, of people who know nothing of each other, grouped by board."""
+"""Groups the records of many independent runs by board."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from robench.record.schema import Record
 def boards_of_many_runs(records: Iterable[Record]) -> list[Samples]:
     """Group the records of many runs by board.
 
-    A model has one name on all boards, and no two share one. On a board are the models that something was
-    tried on under its threat, or that a plan has there: not each that was measured on the same images.
+    A model has one unique name on all boards. A board contains the models that were attacked under its
+    threat, or that a plan has there, not all models that were measured on the same images.
     """
     own_samples = (_of_whole_runs(_tried(own)) for own in split_into_boards(records))
     return _with_common_names([_with_request(own) for own in own_samples])
@@ -38,10 +38,10 @@ def _tried(own: Samples) -> Samples:
 
 
 def _of_whole_runs(own: Samples) -> Samples:
-    """Let a run that was interrupted cost a model nothing that another run of its weights finished.
+    """Do not let an interrupted run make a model incomplete if another run of its weights is complete.
 
-    What the interrupted run has is counted all the same, and where it tried an attack of its own on a part of
-    the images, the row lacks the others.
+    The interrupted run's records still count, and if it has an additional attack on a part of the images, the
+    row lacks the others.
     """
     rows = {own.names[model] for model in own.names if not model.startswith(":")}
     missing = {

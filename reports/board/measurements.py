@@ -1,4 +1,4 @@
-"""What was measured on a board, one entry per (target, source, attack, gradient source), and transfers."""
+"""The measurements of a board, one entry per (target, source, attack, gradient source), and transfers."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Place = tuple[str, str, str, str]
 
 
 def measurements(samples: Samples) -> Lazily[Measurement, tuple[bool, str]]:
-    """Return what every attack through every gradient source did to every target, its shards together.
+    """Return the results of every attack through every gradient source on every target, over all shards.
 
-    Known of each beforehand: whether it is white-box, and the shown name of its target.
+    The mark of each: whether it is white-box, and the shown name of its target.
     """
     return Lazily(partial(_places, samples))
 
@@ -95,9 +95,9 @@ def mean_of(records: Sequence[Record], name: str) -> float:
 
 
 def transfers(samples: Samples) -> Sequence[Transfer]:
-    """Return the robust accuracy of every target on every source's images; none where all is white-box.
+    """Return the robust accuracy of every target on every source's images; none if all is white-box.
 
-    Known of each beforehand: the label of its attack, empty for all together.
+    The mark of each: the label of its attack, empty for all together.
     """
     cross_records = (r for r in samples.attacked if model_of(r.source) != model_of(r.target))
     some = any(len(record.columns) for record in cross_records)
@@ -105,7 +105,7 @@ def transfers(samples: Samples) -> Sequence[Transfer]:
 
 
 def _groups(samples: Samples) -> dict[tuple[str, str], list[Record]]:
-    """Return the records of every source and target; nothing where all is white-box."""
+    """Return the records of every source and target; nothing if all is white-box."""
     groups: dict[tuple[str, str], list[Record]] = {}
     by_object: dict[tuple[int, int], list[Record]] = {}  # many records share their source and target
     for record in samples.attacked:
@@ -153,8 +153,8 @@ def _transfer(samples: Samples, source: str, target: str, attack: str, records: 
 def median_sizes(records: Sequence[Record]) -> tuple[float | None, float | None, float | None]:
     """Return the medians over broken images of the smallest perturbation that broke each: L2, Linf, L1 or L0.
 
-    The last one is in the norm of the threat; None where that is L2 or Linf, or an earlier version's record
-    does not hold it.
+    The last one is in the norm of the threat; None if that is L2 or Linf, or if a record of an earlier
+    version does not have it.
     """
     import numpy as np
 

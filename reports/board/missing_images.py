@@ -1,4 +1,4 @@
-"""What a row of a board lacks: images of its plan, of an attack, of a bound, or of a gradient source."""
+"""The missing parts of a row: images of its plan, of an attack, of a bound, or of a gradient source."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from robench.record.completeness import count_images, each_whole
 from robench.record.schema import Record
 
 Crafting = tuple[str, str, str]
-"""What images were made by: the model they were crafted on, the attack, and the gradient source."""
+"""The model that images were crafted on, the attack, and the gradient source."""
 
 
 def missing_from_row(
     samples: Samples, target: str, clean: Share | None, attacks: dict[str, Share | None]
 ) -> tuple[str, ...]:
-    """Return what a row lacks, a text for each, such as `pgd 40 of 100 images`.
+    """Return the missing parts of a row as texts, such as `pgd 40 of 100 images`.
 
-    Where the plan is known, that is what it asks for. Else it is what other rows have, and what the model's
-    own gradient sources could give.
+    If the plan is known, the row is compared with it; otherwise with the other rows, and with the model's own
+    gradient sources.
 
     Args:
         samples: the board.
-        target: identity of the model whose row it is.
+        target: identity of the row's model.
         clean: the row's clean accuracy.
-        attacks: the row's share for each attack, by its label; None where there is none.
+        attacks: the row's share for each attack, by its label; None if there is none.
     """
     if gaps := samples.missing.get(target):
         return gaps
@@ -49,14 +49,14 @@ def missing_from_row(
     ]
     is_random_model = is_judged and samples.judgement(target) is None and is_random(mine)
     if is_random_model and any(len(record.columns) and not record.draws for record in mine):
-        texts.append("fresh draws of noise, for an earlier version judged it in the attacked draw alone")
+        texts.append("fresh draws of noise: an earlier version judged it only in the attacked draw")
     return tuple(texts)
 
 
 def _counts_by_column(
     samples: Samples, clean: Share | None, attacks: dict[str, Share | None]
 ) -> dict[str, int]:
-    """Return how many images each column of a row has; 0 for an attack that was asked for and is absent."""
+    """Return how many images each column of a row has; 0 for a required attack without results."""
     request = {
         label for key, label in samples.labels.items() if samples.asked is None or key in samples.asked
     }
@@ -67,9 +67,9 @@ def _counts_by_column(
 
 
 def _by_crafting(samples: Samples, target: str) -> dict[Crafting, list[Record]]:
-    """Return the records of a model by how their images were made, as far as any may lack images."""
+    """Return the records of a model by their crafting, for craftings that may lack images."""
     mine = samples.judged(target)
-    # Where all is whole, only what was crafted on the model itself can still lack a gradient source.
+    # If everything is complete, only white-box attacks can still lack a gradient source.
     own = samples.white_box(target) if each_whole(mine, samples.n) else mine
     groups: dict[Crafting, list[Record]] = {}
     by_object: dict[tuple[int, int], list[Record]] = {}  # many records share their source and attack
@@ -86,7 +86,7 @@ def _by_crafting(samples: Samples, target: str) -> dict[Crafting, list[Record]]:
 def _counts_by_crafting(
     samples: Samples, target: str, groups: dict[Crafting, list[Record]]
 ) -> dict[str, int]:
-    """Return how many images each crafting has, by what a reader calls it."""
+    """Return how many images each crafting has, by its name for readers."""
     counts = {}
     for (source, key, through), records in sorted(groups.items()):
         origin = "" if source == target else f" crafted on {samples.names[source]}"
@@ -98,11 +98,11 @@ def _counts_by_crafting(
 def _sources_not_attacked(
     samples: Samples, target: str, groups: dict[Crafting, list[Record]]
 ) -> Iterator[str]:
-    """Yield each attack with each gradient source of the model that it went through for no image."""
+    """Yield each attack with each gradient source of the model that it used for no image."""
     objects_judged = {id(record.target): record.target for record in samples.judged(target)}.values()
     choices = {source for one in objects_judged for source in one.sources}
     for key, label in samples.labels.items():
         attempts = {through for source, attack, through in groups if (source, attack) == (target, key)} - {""}
-        # An attack without gradients, or one that goes through all sources by itself, has none to miss.
+        # An attack without gradients, or one that uses all sources by itself, cannot lack one.
         if attempts & choices:
             yield from (f"{label} through {through}" for through in sorted(choices - attempts))

@@ -1,4 +1,4 @@
-"""What a run used: attacks, defenses, heads, architectures and data sets, by what records name."""
+"""The plugins of a run: attacks, defenses, heads, architectures and data sets named in records."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from robench.record.schema import Record
 
 @dataclass(frozen=True, slots=True)
 class NamedPlugin:
-    """Something a run used.
+    """A plugin that a run used.
 
     Attributes:
         kind: group of the plugin.
-        name: its name, or what the record calls it where no such plugin is installed.
-        info: what is known of it, None if no such plugin is installed here.
+        name: its name, or its name in the record if no such plugin is installed.
+        info: its facts, None if no such plugin is installed here.
     """
 
     kind: Kind
@@ -31,7 +31,7 @@ class NamedPlugin:
 
 
 def named_plugins(records: Iterable[Record], plans: Sequence[dict[str, Any]] = ()) -> list[NamedPlugin]:
-    """Return what some records used, each once, in the order of first use within each kind.
+    """Return the plugins that some records used, each once, in the order of first use within each kind.
 
     Args:
         records: of one or several runs.
@@ -48,7 +48,7 @@ def named_plugins(records: Iterable[Record], plans: Sequence[dict[str, Any]] = (
 
 
 def _of_records(records: Iterable[Record], own: Mapping[str, str]) -> Iterator[tuple[Kind, str]]:
-    """Yield what records name; `own` says by which plugin a user's own images of a name are read."""
+    """Yield plugins named in records; `own` maps names of a user's own images to the plugin for them."""
     for record in records:
         attack = record.attack.name
         if attack not in {"", "clean"} and not record.certificates:
@@ -116,7 +116,7 @@ def _infos(kind: Kind) -> Iterator[tuple[str, Info]]:
 
 
 def info_of(kind: Kind, name: str) -> Info | None:
-    """Return what is known of a plugin, None where no such plugin is installed here."""
+    """Return the facts of a plugin, None if no such plugin is installed here."""
     if name not in plugins.names(kind):
         return None
     try:

@@ -1,8 +1,8 @@
-"""How much of a number is chance: the same configuration run several times, each time with another seed.
+"""The variation of numbers over seeds: the same configuration run several times with different seeds.
 
-Every seed is a leaderboard of its own; here each of its numbers becomes one repetition. Only what differs in
-chance alone is put together: same images, threat and making of the model, same attacks through the same
-gradient sources, and the same models to transfer from.
+Every seed has its own leaderboard; here each of its numbers becomes one repetition. Only numbers that differ
+in nothing but the seed are combined: same images, threat and recipe of the model, same attacks through the
+same gradient sources, and the same models to transfer from.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from robench.record.statistics import Spread, spread
 
 CLEAN, WHITE_BOX, WORST, CERTIFIED = "clean", "white-box", "worst case", "certified"
 _CHANCE = {"checkpoint", "seed", "template_seed", "threshold_used"}
-"""Details of a model that another seed changes, beside hashes."""
+"""Details of a model that depend on the seed, beside hashes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedBoard(Heading):
-    """The numbers of one board over seeds, the best mean first, and what was left out, in words."""
+    """The numbers of one board over seeds, the best mean first, and the omissions, in words."""
 
     rows: tuple[Repeated, ...]
     left_out: tuple[str, ...]
@@ -153,7 +153,7 @@ def _columns(samples: Samples, row: Row) -> dict[str, tuple[str, Share | None]]:
 
 
 def _faced(samples: Samples, target: str, recipes: Mapping[str, str]) -> list[list[str]]:
-    """Return what attacked a model and through what: with fewer attackers a worst case is another number."""
+    """Return the attackers of a model with their sources: a worst case depends on all of them."""
     settings = {
         (
             attack_of(record),
@@ -172,12 +172,12 @@ def _name(model: str) -> str:
 
 
 def _recipe(target: RecordedTarget) -> str:
-    """Return a hash of how a model is made: what its run's plan says, or else its details without chance."""
+    """Return a hash of a model's recipe: of its plan, or else of its details without seed-dependent ones."""
     return target.recipe or content_hash([target.output, target.coupling, _lasting(target.details)])
 
 
 def _lasting(value: Any) -> Any:
-    """Return details without what another seed changes."""
+    """Return details without those that depend on the seed."""
     if isinstance(value, Mapping):
         lasting = {k: v for k, v in value.items() if k not in _CHANCE and not str(k).endswith("sha256")}
         return {str(key): _lasting(item) for key, item in lasting.items()}

@@ -1,4 +1,4 @@
-"""Which images stand against some records, and whether one attacker is weaker than another beyond chance."""
+"""Which images stand against some records, and whether one attacker is significantly weaker than another."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class PairedImages:
     """Images, and whether each stands against all attackers in question.
 
     Attributes:
-        images: their places in the data set, rising.
-        stands: of each, the share of draws in which it stands: 0 or 1 where each was asked about once.
-        draws: of a random model one 0 or 1 for each draw; None where each was asked about once.
+        images: their positions in the data set, increasing.
+        stands: for each, the share of draws in which it stands: 0 or 1 if there is one draw.
+        draws: for a random model one 0 or 1 for each draw; None if there is one draw.
     """
 
     images: NDArray[np.int64]
@@ -42,7 +42,7 @@ def standing_images(records: Iterable[Record], *, fresh: bool = True) -> PairedI
 
     Args:
         records: judged on one model.
-        fresh: of a random model, by its fresh draws; else by the draw that was attacked.
+        fresh: for a random model, use its fresh draws; otherwise the attacked draw.
     """
     import numpy as np
 
@@ -68,7 +68,7 @@ def count(some: PairedImages) -> float:
 
 
 def _sum(shares: NDArray[np.float64]) -> float:
-    """Return the sum of shares; exact where they are 0 and 1, and else added in order."""
+    """Return the sum of shares; exact if they are 0 and 1, otherwise added in order."""
     import numpy as np
 
     return float(np.add.accumulate(shares)[-1]) if len(shares) else 0.0
@@ -94,7 +94,7 @@ def gap(first: PairedImages, second: PairedImages) -> int:
 def weakness(first: PairedImages, second: PairedImages) -> float:
     """Return the p-value of the first attacker being weaker than the second; 1 if it is not.
 
-    Exact McNemar test on the images that met both, between means over draws the sign-flip test.
+    Exact McNemar test on the images attacked by both; for means over draws the sign-flip test.
     """
     places, others = _shared(first, second)
     ours, theirs = first.stands[places], second.stands[others]

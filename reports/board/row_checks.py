@@ -1,4 +1,4 @@
-"""Doubts about a whole row: too few images, a model no better than guessing, nothing strong tried on it."""
+"""Doubts about a whole row: too few images, a model no better than guessing, no strong attack."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ CLASS_MAP = "class-map"
 UNBOUNDED = "unbounded-survives"
 
 FEW = 0.01
-"""Share of the images that an unbounded attack may leave."""
+"""Share of the images that an unbounded attack may leave standing."""
 
 _FAR = 0.1
-"""How far below its card, beyond both intervals, a clean accuracy must be to be doubted."""
+"""A clean accuracy is in doubt if it is this far below its card, beyond both intervals."""
 _REMEDY = (
     "Its weights are random if none were given: give a checkpoint. Else look at labels off by one, at "
     "preprocessing, at whether the right weights were loaded"
@@ -49,7 +49,7 @@ _TRAINED = (
 
 
 def row_checks(samples: Samples, target: str) -> Iterator[Doubt]:
-    """Yield what makes a row worth little, whatever its numbers are.
+    """Yield doubts about a row that do not depend on its numbers.
 
     Args:
         samples: the board.
@@ -70,7 +70,7 @@ def row_checks(samples: Samples, target: str) -> Iterator[Doubt]:
     yield from _shard_size(samples, target, name)
     yield from _class_map(samples, target, name)
     white = samples.white_box(target)
-    # Where nothing stands, nothing can be too high.
+    # If no image stands, no accuracy can be too high.
     if any(map(_leaves_some, white)) and not any(is_proper(r) for r in white):
         labels = sorted({r.attack.label for r in white})
         yield Doubt(
@@ -89,7 +89,7 @@ def _leaves_some(record: Record) -> bool:
 
 
 def _failed_jobs(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
-    """Find jobs of a row that failed: what is left of it looks complete, and is not."""
+    """Find failed jobs of a row, which looks complete but is not."""
     records = samples.everything(target)
     titles = dict.fromkeys(title for r in records for title in r.conditions.failed_jobs)
     if titles:
@@ -106,7 +106,7 @@ def _failed_jobs(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
 
 
 def _unchanged(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
-    """Tell of weights that their training left as they were: the row is of a network nobody trained."""
+    """Find weights that their training did not change: the row is of an untrained network."""
     counts = (r.target.details.get(UNCHANGED) for r in samples.everything(target))
     if unchanged_count := next((number for number in counts if type(number) is int and number > 0), 0):
         yield Doubt(
@@ -121,10 +121,9 @@ def _unchanged(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
 
 
 def _low_clean(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
-    """Compare the clean accuracy with chance, and that of weights from a file with what their card says.
+    """Compare the clean accuracy with chance, and for weights from a file with their card.
 
-    An architecture of the zoo that nobody trained is known to guess: it is held to chance only where it does
-    worse than that.
+    An untrained architecture of the zoo is known to guess: it is in doubt only if it is worse than chance.
     """
     records = samples.untouched(target)
     classes = max((len(r.dataset.classes) for r in records), default=0)
@@ -133,14 +132,14 @@ def _low_clean(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
         return
     details = records[0].target.details
     training = str(details.get("training", ""))
-    # A factory of the user's file brings weights that were trained elsewhere, as a checkpoint does, and so
-    # does a network of the running program, of which no training is known.
+    # A factory in the user's file may bring weights trained elsewhere, like a checkpoint, and so may a
+    # network of the running program, whose training is unknown.
     own = training == "none" and ".py:" in str(details.get("architecture", ""))
     from_file = own or training in {"", "checkpoint"}
     remedy = _REMEDY if training == "none" else _TRAINED
     if from_file:
         suspects = [*([_UNLOADED] if own else []), _NORMALIZE]
-        # Whoever guesses is right sometimes: who hardly ever is knows the classes by other numbers.
+        # Guessing is sometimes right: a model that hardly ever is right probably has shifted labels.
         suspects.insert(0 if right * classes * 4 <= n else len(suspects), _LABELS)
         remedy = f"Look first for {'; then for '.join(suspects)}"
     count = f"{right} of {n} clean images are classified right"
@@ -165,7 +164,7 @@ def _low_clean(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
 
 
 def _card(details: Mapping[str, Any]) -> tuple[float, int, float] | None:
-    """Return accuracy, images and the interval's lower end of a card that speaks of this very classifier."""
+    """Return accuracy, images and the interval's lower end of a card, if it is about this classifier."""
     card = details.get("checkpoint_card")
     if not isinstance(card, dict) or details.get("inference") or details.get("head", "linear") != "linear":
         return None
@@ -180,7 +179,7 @@ def _doubt(name: str, code: str, evidence: str, remedy: str) -> Doubt:
 
 
 def _class_map(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
-    """Say that only some outputs of a network count: what the others win is no error then."""
+    """Note that only some outputs of a network count, so that the others cause no errors."""
     outputs = next((r.target.details.get("class_map") for r in samples.everything(target)), None)
     if isinstance(outputs, list | tuple):
         yield Doubt(
@@ -194,7 +193,7 @@ def _class_map(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
 
 
 def _shard_size(samples: Samples, target: str, name: str) -> Iterator[Doubt]:
-    """Compare the batches of a joint model with each other, and with the size that was asked for."""
+    """Compare the batches of a joint model with each other, and with the requested size."""
     records = [r for r in samples.everything(target) if is_joint(r)]
     sizes = {r.dataset.digest: len(r.columns) for r in records}
     if not sizes:
@@ -226,7 +225,7 @@ def _to(least: int, most: int) -> str:
 
 
 def unbounded_check(samples: Samples, target: str) -> Doubt | None:
-    """Return the doubt if attacks leave images standing although they may change them into any other.
+    """Return the doubt if attacks leave images standing although any perturbation is allowed.
 
     Athalye et al. 2018 (arXiv:1802.00420, section 3.1: unbounded attacks), Carlini et al. 2019
     (arXiv:1902.06705, section 4.3).

@@ -1,4 +1,4 @@
-"""A run folder as values: what can be read, and a line for everything that cannot."""
+"""Reads a run folder: its data, and a line for every unreadable part."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from robench.record.store import Fault, Store, check_run
 MOST_FAULTS = 50
 """Unreadable files and failed units listed one by one; the rest is counted."""
 COUNTS = ("epoch", "stage", "validation_images")
-"""Columns of a history that hold whole numbers."""
+"""Columns of a history with integers."""
 MOST_COUNTED = 1e9
-"""Largest of them: figures and intervals are made for such numbers."""
+"""Largest value of them: figures and intervals support numbers up to this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +44,17 @@ class Training:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Everything a page is made of.
+    """All data of a page.
 
     Attributes:
-        records: what was measured.
+        records: the records.
         root: the folder, None for records alone.
-        facts: what run.json says.
+        facts: contents of run.json.
         config: the configuration, verbatim.
         failures: units and models that failed.
         unreadable: files that cannot be read.
         trainings: the networks trained in the run.
-        feature_spaces: what was kept of feature space.
+        feature_spaces: the stored features.
     """
 
     records: tuple[Record, ...]
@@ -68,7 +68,7 @@ class Run:
 
 
 Readable = tuple[Sequence[Record], Sequence[Fault]]
-"""What `Store.readable` returns of a folder, for one who has read it already."""
+"""The result of `Store.readable` for a folder, if it was read already."""
 
 
 def read_run(root: Path, readable: Readable | None = None) -> Run:
@@ -76,7 +76,7 @@ def read_run(root: Path, readable: Readable | None = None) -> Run:
 
     Args:
         root: the folder.
-        readable: the records to show and what could not be read, if they were read already.
+        readable: the records to show and the faults, if they were read already.
 
     Raises:
         ConfigError: the folder is not the folder of a run.
@@ -115,7 +115,7 @@ def _failures(store: Store, facts: RunFacts) -> tuple[Fault, ...]:
 
 
 def _last_line(text: Any) -> str:
-    """Return the line of an error that says what happened: the last one, of a traceback or a message."""
+    """Return the most informative line of an error: the last line of its traceback or message."""
     lines = str(text or "no reason was written").strip().splitlines()
     return lines[-1] if lines else ""
 

@@ -1,4 +1,4 @@
-"""The records of one board, found by what they are of: model judged, model attacked, attack."""
+"""The records of one board, by judged model, attacked model, and attack."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class Samples:
     """The records of one board.
 
     Attributes:
-        setting: what they share.
+        setting: their common setting.
         eps_text: the radius as the user wrote it.
         n: images of the evaluation set.
         clean: records without attack.
         attacked: records with an attack.
         names: shown name of every model, by identity.
         labels: shown label of every attack, by identity, in the order of the records.
-        missing: what the plans of the records ask for and they lack, by model; see
-            `robench.record.completeness`. Models without any record are in it too.
-        whole: models that lack nothing of at least one of their plans.
+        missing: the missing parts of the records' plans, by model; see `robench.record.completeness`. Models
+            without any record are in it too.
+        whole: models that are complete in at least one of their plans.
         bounds: records of bounds.
-        bound_labels: shown label of every way to bound, by identity, in the order of the records.
-        asked: attacks that a row must have met, by identity; None for all of the board.
+        bound_labels: shown label of every bounding method, by identity, in the order of the records.
+        asked: attacks that a row must have, by identity; None for all of the board.
     """
 
     setting: Setting
@@ -57,14 +57,14 @@ class Samples:
 
     @property
     def whole_box(self) -> bool:
-        """Whether every image of the box is within reach: no radius, or under Linf one as wide as the box."""
+        """Whether every image of the box is admissible: no radius, or an Linf radius as wide as the box."""
         if self.unbounded or not self.attacked:
             return self.unbounded
         low, high = self.attacked[0].threat.bounds or (0.0, 1.0)
         return self.setting.threat.norm == "Linf" and self.setting.threat.eps >= high - low
 
     def judged(self, target: str) -> Sequence[Record]:
-        """Return the records of attacks that were judged on a model, wherever they were crafted.
+        """Return the records of attacks judged on a model, crafted on any model.
 
         Args:
             target: identity of the model.
@@ -88,13 +88,13 @@ class Samples:
         return self._bounded.get(target, ())
 
     def judgement(self, target: str) -> Judgement | None:
-        """Return which images of a model stand, source by source; None where that takes record by record."""
+        """Return which images of a model stand, by source; None if each record must be examined."""
         if target not in self._judgements:
             self._judgements[target] = judgement_of(self.judged(target))
         return self._judgements[target]
 
     def draws(self, target: str) -> int:
-        """Return under how many fresh draws a model was judged at most; 0 if it is not random."""
+        """Return the largest number of fresh draws of a model; 0 if it is not random."""
         plain = self.judgement(target) is not None
         records = self.untouched(target) if plain else self.everything(target)
         return max((record.draws for record in records), default=0)
@@ -139,12 +139,12 @@ def by_target(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def table_of(records: Sequence[Record]) -> pd.DataFrame:
-    """Return one line per image of some records, for a page that looks for single images.
+    """Return one line per image of some records, for a page that searches single images.
 
-    What all lines of a record share is kept as categories.
+    Values that all lines of a record share are stored as categories.
     """
     import numpy as np
-    import pandas as pd  # costs half a second: boards alone must not pay it
+    import pandas as pd  # takes half a second, which boards alone do not need
 
     names = ("index", "status", "clean", "label", "l2")
     parts = zip(*(record.columns.arrays(*names) for record in records), strict=True)

@@ -1,4 +1,4 @@
-"""One attack that several runs call by other labels is one column of a board, under one of these."""
+"""Gives one attack with different labels in several runs one column on a board, under one of the labels."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from robench.record.schema import Record
 
 
 def under_one_label(records: Sequence[Record]) -> list[Record]:
-    """Return records with one label for each attack: the first that no other attack has.
+    """Return records with one label for each attack: its first label that no other attack has.
 
-    Ways to bound keep theirs. Nothing changes where a run itself has an attack under two labels, and where
-    each label is another attack's too: then they stay as people named them.
+    Labels of bounding methods do not change. Nothing changes if a run itself has an attack under two labels,
+    or if each label belongs to another attack too.
     """
     # Many records share one attack and one plan.
     pairs = {

@@ -1,4 +1,4 @@
-"""Shares of images with their intervals: plain, over batches of a joint model, over draws of a random one."""
+"""Shares of images with intervals: plain, over batches of a joint model, over draws of a random model."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """How the accuracy of a joint model varies over its batches, each of them a graph of its own.
+    """The variation of a joint model's accuracy over its batches, each with its own graph.
 
     Attributes:
-        n: how many batches.
+        n: number of batches.
         low: lower end of Student's 95 % t interval over their accuracies.
         high: upper end of it.
     """
@@ -37,10 +37,10 @@ class Share:
     """A proportion of images with its 95 % interval: Wilson's, widened where images are not independent.
 
     Attributes:
-        count: how many of the n.
-        n: how many images; always all of them, misclassified and failed ones included.
-        batches: of a joint model with enough batches, the interval over them; the interval holds it too, for
-            Wilson's takes the images of one graph as independent, and few batches may agree by luck.
+        count: number of images that count.
+        n: number of all images, including misclassified and failed ones.
+        batches: for a joint model with enough batches, the interval over them. The interval of the share
+            includes it, because Wilson's assumes independent images, and few batches may agree by luck.
         low: lower end of the interval.
         high: upper end of the interval.
     """
@@ -73,13 +73,13 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class MeanShare(Share):
-    """How often images stood on average over fresh draws of a model's noise; see `robench.record.draws`.
+    """The average share of fresh draws of a model's noise in which images stood; see `robench.record.draws`.
 
     `count` is the sum over images of the share of draws in which each stood, and the interval is that of
     `robench.record.mean_stood`.
 
     Attributes:
-        draws: how often each image was asked about.
+        draws: number of draws per image.
     """
 
     draws: int = 0
@@ -90,7 +90,7 @@ class MeanShare(Share):
 
     @classmethod
     def of(cls, images: Sequence[str]) -> MeanShare:
-        """Return the share of images given as one 0 (fell) or 1 (stood) for each draw."""
+        """Return the share of images given as one 0 (broken) or 1 (stood) for each draw."""
         average = mean_stood(images)
         share = cls(average.mean * len(images), len(images), draws=len(images[0]))
         share._between(average.low, average.high)
@@ -98,7 +98,7 @@ class MeanShare(Share):
 
     @property
     def rest(self) -> Share:
-        """The share of draws in which images fell."""
+        """The share of draws in which images were broken."""
         others = MeanShare(self.n - self.count, self.n, draws=self.draws)
         others._between(1 - self.high, 1 - self.low)
         return others
@@ -126,12 +126,12 @@ def robust(record: Record) -> NDArray[np.bool_]:
 
 
 def stands(record: Record) -> NDArray[np.bool_]:
-    """Return which images of a record the attack left standing, (n,), right or wrong from the start."""
+    """Return which images of a record survived the attack, (n,), right or wrong from the start."""
     return cast("NDArray[np.bool_]", record.columns.array("status") == ROBUST)
 
 
 Verdicts = tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.uint8]"]
-"""Images of a record, their clean answers, labels and statuses."""
+"""Images of a record, their clean predictions, labels and statuses."""
 
 
 def _all_stand(shard: Sequence[Verdicts]) -> NDArray[np.bool_]:
@@ -155,7 +155,7 @@ def _all_robust(shard: Sequence[Verdicts]) -> NDArray[np.bool_]:
 def _all(
     shard: Sequence[Verdicts], records: Sequence[Record], verdict: Callable[[Record], NDArray[np.bool_]]
 ) -> NDArray[np.bool_]:
-    """Return for each image of a shard whether all its records say yes; faster for the usual questions."""
+    """Return for each image of a shard whether it is true in all records; faster for the usual verdicts."""
     import numpy as np
 
     if verdict is robust:
@@ -168,11 +168,11 @@ def _all(
 def worst(
     records: Iterable[Record], verdict: Callable[[Record], NDArray[np.bool_]] = robust
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the images of some records in rising order, and for each whether every record says yes.
+    """Return the images of some records in increasing order, and for each whether it is true in all records.
 
     Args:
         records: with an image in one or in several of them.
-        verdict: one for each image of a record.
+        verdict: returns one bool for each image of a record.
     """
     import numpy as np
 
@@ -209,7 +209,7 @@ def robust_share(
     Args:
         records: judged on one model.
         clean: its clean images.
-        verdict: which images of a record are robust, where the model is not random.
+        verdict: returns which images of a record are robust, if the model is not random.
     """
     if is_random(records):
         return MeanShare.of(list(outcomes(records, clean).values()))
@@ -224,7 +224,7 @@ def clean_share(records: Sequence[Record]) -> Share | None:
 def one_draw_share(
     records: Sequence[Record], verdict: Callable[[Record], NDArray[np.bool_]] = robust
 ) -> Share | None:
-    """Return the share of images that are robust in every record, in the draw that was attacked."""
+    """Return the share of images that are robust in every record, in the attacked draw."""
     images, verdicts = worst(records, verdict)
     if not len(images):
         return None
@@ -243,12 +243,12 @@ def over_batches(
 
     Args:
         records: its records.
-        images: theirs, in rising order.
+        images: their images, in increasing order.
         verdicts: whether each image counts.
 
     Returns:
-        None for an independent model, for fewer than `ENOUGH_BATCHES` batches, and where batches differ by
-        more than one image or an image was in several: then they are no repetitions of one another.
+        None for an independent model, for fewer than `ENOUGH_BATCHES` batches, and if batch sizes differ by
+        more than one image or an image was in several batches: then they are not repetitions.
     """
     if not all(record.target.joint for record in records):
         return None

@@ -1,7 +1,7 @@
-"""Ranks where there is no radius: by the median size of the smallest perturbations, not by what withstood.
+"""Ranks without a radius: by the median size of the smallest perturbations, not by survivors.
 
-The median that orders rows is over all images, of which one that was wrong before takes no change at all. The
-one that is shown is over the images that were broken: it says how large such a change is.
+The median that orders rows is over all images; an image that was wrong before counts as size 0. The shown
+median is over the broken images: it gives the size of a successful change.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from robench.record.curves import smallest_perturbations
 from robench.record.statistics import SIGNIFICANCE, mcnemar
 
 UNBROKEN = 2.0
-"""What an image that nothing broke counts for in a mean, in units of the largest change of the board."""
+"""Size of an unbroken image in a mean, in units of the largest change of the board."""
 
 
 def median_of(row: Row, norm: str) -> float | None:
-    """Return a row's median size in the norm of its board; None where an earlier version did not keep it."""
+    """Return a row's median size in the norm of its board; None if an earlier version did not store it."""
     return {"L2": row.median_l2, "Linf": row.median_linf}.get(norm, row.median_own)
 
 
@@ -33,12 +33,12 @@ def by_size(samples: Samples, rows: Mapping[str, Row]) -> bool:
 
 
 def ranked_by_size(samples: Samples, rows: Mapping[str, Row]) -> tuple[Row, ...]:
-    """Return rows by falling median size; a row that breaks no easier than the first of a rank shares it.
+    """Return rows by decreasing median size; a row that is not significantly easier to break shares a rank.
 
-    The median is over all images, and so is the exact sign test (5 %) that is asked image by image: of the
-    images that do not take both the same, does the first take the larger change more often than chance would
-    have it? What nothing broke takes an infinite one, what was wrong before none. Rows of one median, as of
-    all models that are wrong more often than right, are ordered by their mean size.
+    The median is over all images, and so is the exact sign test (5 %) image by image: among images with
+    different sizes, does the first row of the rank have the larger size significantly more often? Unbroken
+    images have infinite size, images that were wrong before have size 0. Rows with the same median, such as
+    all models that are more often wrong than right, are ordered by their mean size.
     """
     sizes = {target: smallest_perturbations(samples.judged(target)) or {} for target in rows}
     largest = max((one for own in sizes.values() for one in own.values() if one < math.inf), default=0.0)
@@ -67,7 +67,7 @@ def ranked_by_size(samples: Samples, rows: Mapping[str, Row]) -> tuple[Row, ...]
 
 
 def _easier(first: Mapping[int, float], second: Mapping[int, float]) -> bool:
-    """Tell whether the second takes smaller changes, image by image and beyond chance."""
+    """Tell whether the second has significantly smaller sizes, image by image."""
     pairs = [(first[index], second[index]) for index in first.keys() & second.keys()]
     larger, smaller = _count(a > b for a, b in pairs), _count(a < b for a, b in pairs)
     return larger > smaller and mcnemar(larger, smaller) < SIGNIFICANCE

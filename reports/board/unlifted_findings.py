@@ -1,4 +1,4 @@
-"""Which findings on a model's own records nothing lifts: they put its row in doubt and take its rank."""
+"""Findings on a model's own records that nothing lifts: they put its row in doubt, without a rank."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from reports.board.identities import attack_of
 from robench.record.schema import Record
 
 WEAK = frozenset({"zero-gradient", "nonfinite", "not-converged", "transfer-failure", "weaker-than-pgd"})
-"""Ways for an attack to get nowhere: what one attack missed by one of them, another may miss by another."""
+"""Ways in which an attack fails: different attacks may miss the same images in different ways."""
 
 MENDED = frozenset({"silent-success", "tied-output", "changes-input"})
-"""Findings with which the verdict is right all the same: they never stand."""
+"""Findings with which the verdict is right all the same: they never count."""
 
 
 def unlifted_codes(own: Sequence[Record], lifted: Collection[str] = ()) -> set[str]:
     """Return the codes of the findings that nothing lifts.
 
-    One on the clean images stands. Of those met by attacks on the very model, asked shard by shard: a finding
-    stands if every proper attack through every gradient source met it; and if every one of them got nowhere
-    in some way (`WEAK`), all these ways stand. Where no proper attack played, what the others met stands.
+    A finding on the clean images stays. For white-box attacks, shard by shard: a finding stays if every
+    proper attack through every gradient source has it; and if every one of them failed in some way (`WEAK`),
+    all these ways stay. Without any proper attack, the findings of the others stay.
 
     Args:
         own: the clean and white-box records of one model on one board.
-        lifted: codes that other records show to change too little to matter; see `lifted_findings`.
+        lifted: codes whose effect is too small to matter; see `lifted_findings`.
     """
     codes_met = {f.code for r in own if r.attack.is_clean for f in r.findings}
     shards: dict[str, list[Record]] = {}
@@ -41,7 +41,7 @@ def unlifted_codes(own: Sequence[Record], lifted: Collection[str] = ()) -> set[s
 
 
 def _cells(records: Iterable[Record]) -> Iterable[set[str]]:
-    """Return the codes met by each attack through each gradient source."""
+    """Return the codes of each attack through each gradient source."""
     groups: dict[tuple[str, str], set[str]] = {}
     for record in records:
         place = (attack_of(record), record.source.gradient_source)

@@ -48,7 +48,7 @@ class Cards:
         """Write the cards of a run folder and return their folder, nothing if there is no model.
 
         Raises:
-            StorageError: the disk refused; older files are intact.
+            StorageError: writing to disk failed; older files are intact.
         """
         return _write(pages(read_run(folder, (records, ()))), folder)
 
@@ -61,7 +61,7 @@ class Cards:
 
         Raises:
             ConfigError: the folder is not the folder of a run.
-            StorageError: the disk refused; older files are intact.
+            StorageError: writing to disk failed; older files are intact.
         """
         return _write(pages(read_run(folder, readable)), folder)
 

@@ -1,4 +1,4 @@
-"""What a model's numbers do not say, in sentences, from what was measured and how."""
+"""The limits of a model's numbers, in sentences, from its measurements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def limits(target: RecordedTarget, results: Sequence[Result], seeds: Sequence[in
     """Return the limits of a model's numbers, the gravest first.
 
     Args:
-        target: what the records say of the model.
+        target: the model in the records.
         results: every board it is on, with its row.
         seeds: of the runs.
     """

@@ -1,4 +1,4 @@
-"""What an export says of one model on one board: numbers that carry n, interval, threat and doubts along."""
+"""Claims about one model on one board for exports: numbers with n, interval, threat and doubts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reports.board.size_ranks import median_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One number about one model, with all that a reader needs to believe it or not.
+    """One number about one model, with everything that a reader needs to judge it.
 
     Attributes:
         metric: `accuracy`, `robust_accuracy` or `median_perturbation`.
@@ -31,7 +31,7 @@ class Claim:
 
 
 def clean_claim(board: Board, row: Row) -> Claim | None:
-    """Return the accuracy on clean images; None where it was not measured."""
+    """Return the accuracy on clean images; None if it was not measured."""
     if row.clean is None or row.clean.value is None:
         return None
     return Claim(
@@ -46,7 +46,7 @@ def clean_claim(board: Board, row: Row) -> Claim | None:
 def robust_claim(board: Board, row: Row) -> Claim | None:
     """Return the headline under a board's threat: the worst case, or without a radius the median size.
 
-    None where nothing was attacked, or where no image was broken of which there could be a size.
+    None if nothing was attacked, or without a radius if no image was broken.
     """
     if not board.norm or row.worst_case is None or row.worst_case.value is None:
         return None
@@ -105,7 +105,7 @@ def _interval(share: Share) -> str:
 
 
 def _state(row: Row) -> list[str]:
-    """Return what keeps the number from being believed, the worst first, and who measured it."""
+    """Return the doubts about the number, the worst first, and the version that measured it."""
     states = []
     if row.doubted:
         states.append(f"IN DOUBT: {', '.join(row.unlifted)}")

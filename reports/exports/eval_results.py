@@ -71,7 +71,7 @@ class EvalResults:
 
         Raises:
             ConfigError: a data set is not known on the hub and none is named, or `task` has an unknown part.
-            StorageError: the disk refused; older files are intact.
+            StorageError: writing to disk failed; older files are intact.
         """
         hub = hub_names(records, self.dataset)
         folders = []

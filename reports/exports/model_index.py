@@ -56,7 +56,7 @@ class ModelIndex:
         """Write the cards and return their paths.
 
         Raises:
-            StorageError: the disk refused; older files are intact.
+            StorageError: writing to disk failed; older files are intact.
         """
         run = Run(records=tuple(records))
         paths = []

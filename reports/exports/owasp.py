@@ -30,7 +30,7 @@ from robench.record.files import write_atomic
 from robench.record.schema import Record
 
 ACCESS = {"gradient": "gradients", "score": "scores", "decision": "labels"}
-"""What attacks ask of a model, by what records call it; the most first."""
+"""The model access of attacks, by its name in records; the largest access first."""
 INPUT_CONTROL = (
     "digital: every pixel value of the image, from {low:g} to {high:g}; no physical capture between"
 )
@@ -50,7 +50,7 @@ class Owasp:
         """Write both files and return their paths.
 
         Raises:
-            StorageError: the disk refused; older files are intact.
+            StorageError: writing to disk failed; older files are intact.
         """
         paths = [folder / "owasp.json", folder / "owasp.schema.json"]
         text = json.dumps(dataclasses.asdict(document(records)), indent=1, allow_nan=False)
@@ -72,7 +72,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def document(records: Sequence[Record]) -> Document:
-    """Return what owasp.json says of some records; clean accuracy alone is no evaluation."""
+    """Return the contents of owasp.json for some records; clean accuracy alone is not an evaluation."""
     results = [result for model in by_model(records) for result in model.results]
     every = list({id(result.samples): result.samples for result in results}.values())
     attack_results = [result for result in results if result.board.norm]

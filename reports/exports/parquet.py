@@ -54,7 +54,7 @@ class Parquet:
         """Write the files and return their paths.
 
         Raises:
-            StorageError: the disk refused; older files are intact.
+            StorageError: writing to disk failed; older files are intact.
         """
         facts = board_facts(split_into_boards(records))
         tables = {"leaderboard": leaderboard_lines(facts), "measurements": measurement_lines(facts)}

@@ -53,7 +53,7 @@ def draw_to(
 
     Raises:
         ConfigError: no board or several have that text, the figure cannot show it, or another suffix.
-        StorageError: the disk refused; an older file is intact.
+        StorageError: writing to disk failed; an older file is intact.
     """
     check_suffix(path)
     save(draw(choose(records, board)[0]), path)
@@ -87,7 +87,7 @@ def draw_family_to(
 
     Raises:
         ConfigError: no two radii and no attack that looks for small perturbations, or as for `draw_to`.
-        StorageError: the disk refused; an older file is intact.
+        StorageError: writing to disk failed; an older file is intact.
     """
     check_suffix(path)
     every = boards(records)

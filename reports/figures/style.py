@@ -115,7 +115,7 @@ def save(figure: Figure, path: Path) -> None:
 
     Raises:
         ConfigError: another suffix than .svg, .png or .pdf.
-        StorageError: the disk refused; an older file is intact.
+        StorageError: writing to disk failed; an older file is intact.
     """
     suffix = check_suffix(path)
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix)

@@ -48,7 +48,7 @@ class Training(OfRunFolders):
 
         Raises:
             ConfigError: no network of that name was trained there, more than `MOST` were, or another suffix.
-            StorageError: the disk refused; an older file is intact.
+            StorageError: writing to disk failed; an older file is intact.
         """
         check_suffix(path)
         trainings = [one for folder in folders for one in read_trainings(folder)]

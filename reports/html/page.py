@@ -92,7 +92,7 @@ class HTML:
 
         Raises:
             ConfigError: the folder holds something else.
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         return write_site(entries, folder, title=title, published=published)
 
@@ -100,7 +100,7 @@ class HTML:
         """Write the page of a run folder, with these records, and return its path.
 
         Raises:
-            StorageError: the disk refused; an older page is intact.
+            StorageError: writing to disk failed; an older page is intact.
         """
         path = folder / FILE
         write_atomic(path, page_of(read_run(folder, (records, ()))))

@@ -83,7 +83,7 @@ class Claims:
 
         Raises:
             ConfigError: as `render`.
-            StorageError: the disk refused; an older file is intact.
+            StorageError: writing to disk failed; an older file is intact.
         """
         path = folder / "claims.md"
         write_atomic(path, _markdown([read_run(folder, (records, ()))]))

@@ -161,7 +161,7 @@ def _line(model: OurModel, slots: Sequence[Slot]) -> Line | None:
 
 
 def _why(model: OurModel, table: Published) -> str:
-    """Return why a model has no row: what refuses it in the cell that it comes closest to."""
+    """Return why no row of the table fits a model: the mismatch in the most similar cell."""
     refusals = [mismatch(model, slot) for slots in table.slots for slot in slots]
     if None in refusals:
         return "no attack of the table was run under the paper's threat model"

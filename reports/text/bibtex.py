@@ -63,7 +63,7 @@ class BibTeX:
         """Write the file and return its path.
 
         Raises:
-            StorageError: the disk refused; an older file is intact.
+            StorageError: writing to disk failed; an older file is intact.
         """
         path = folder / "references.bib"
         write_atomic(path, _text(records, _plan(folder)))

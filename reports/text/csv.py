@@ -81,7 +81,7 @@ class CSV:
         """Write the files and return their paths.
 
         Raises:
-            StorageError: the disk refused; older files are intact.
+            StorageError: writing to disk failed; older files are intact.
         """
         samples = split_into_boards(records)
         facts = board_facts(samples)

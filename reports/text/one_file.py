@@ -27,7 +27,7 @@ class OneFile:
 
         Raises:
             ConfigError: as `render`.
-            StorageError: the disk refused; an older file is intact.
+            StorageError: writing to disk failed; an older file is intact.
         """
         path = folder / self.file
         write_atomic(path, self.render(records))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 TOLD = frozenset({"inadmissible", "nonfinite-proposal"})
-"""Findings about what the attack returned: told in words, for whoever wrote it reads the line first."""
+"""Findings about the images that the attack returned, shown in words to the author of the attack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -44,7 +44,7 @@ class Attacked:
         x: the clean images (B, C, H, W), on the CPU.
         images: the adversarial images (B, C, H, W) as they were judged: inside ball and box.
         labels: (B,) the true classes.
-        clean: (B,) predicted classes of the clean images; -1 for no number, -2 for a tie.
+        clean: (B,) predicted classes of the clean images; -1 for NaN or infinity, -2 for a tie.
         adversarial: (B,) predicted classes of the adversarial images.
         status: a verdict for each image: `robust`, `broken`, `misclassified` before the attack, or `failed`.
         distance: (B,) size of each change in the norm, float64.

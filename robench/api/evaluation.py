@@ -60,7 +60,7 @@ def load_data(
 
     Raises:
         PluginError: no data set has that name.
-        InputError: files missing or unreadable, or a limit that is no whole number.
+        InputError: files missing or unreadable, or a limit that is not an integer.
         ConfigError: an option that the data set does not have.
     """
     if "data_root" in options:
@@ -91,7 +91,7 @@ THREAT_OPTIONS = ("norm", "targeted", "knowledge", "budget")
 
 
 class Options(TypedDict, total=False):
-    """What `benchmark` may be told beside models, images, attacks and radius."""
+    """Options of `benchmark` beside models, images, attacks and radius."""
 
     norm: str
     targeted: bool
@@ -130,7 +130,7 @@ def benchmark(
         sources: per model name the gradient sources to attack through; all it offers by default.
         stand_ins: per model name the same network with another template, attacked in its place where the
             template is not known.
-        reporter: who is told how it goes on.
+        reporter: shows progress.
         options: any of
 
             - `norm`: `Linf` (the default), `L2`, `L1` or `L0`;

@@ -80,7 +80,7 @@ def make_attack(attack: str | Callable[..., Any], **options: Any) -> Attack:
 
     Raises:
         PluginError: no attack has that name.
-        ConfigError: an option is unknown or refused, or a file or function is no attack.
+        ConfigError: an option is unknown or refused, or a file or function is not an attack.
     """
     if not isinstance(attack, str) and hasattr(attack, "info") and not isinstance(attack, type):
         if options:
@@ -187,7 +187,7 @@ def training_set(images: ImageSet | tuple[Any, Any], *, where: str, classes: int
     """Return training images as a set of the training split.
 
     Raises:
-        InputError: they are no set and no pair, of another split, or refused; see `robench.image_set`.
+        InputError: neither an image set nor a pair, of another split, or refused; see `robench.image_set`.
     """
     if isinstance(images, ImageSet):
         if images.split != "train":

@@ -18,7 +18,7 @@ class Drawing:
     """A figure: a notebook shows it, and `save` writes it to a file.
 
     Attributes:
-        name: of the figure, as `robench list figures` has it.
+        name: name of the figure, as in `robench list figures`.
         svg: the picture.
     """
 
@@ -33,7 +33,7 @@ class Drawing:
 
         Raises:
             ConfigError: another suffix.
-            StorageError: the disk refused; an older file is intact.
+            StorageError: writing to disk failed; an older file is intact.
         """
         file: Path = self._recipe(self._records, Path(path), board=self._board)
         return file
@@ -56,7 +56,7 @@ class Plots:
         """Draw a figure.
 
         Args:
-            figure: its name, as `robench list figures` has it. There is no default.
+            figure: its name, as in `robench list figures`. There is no default.
             board: text in the title of the board to show, such as `Linf 0.3`; needed where there are several.
 
         Raises:

@@ -112,7 +112,7 @@ class Results:
         Raises:
             PluginError: no format has that name.
             ConfigError: a format has no such option, lacks something, or is not written as files.
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         names = [plugin_of(name) for name in formats or ("csv", "markdown")]
         kinds = {name: _of_files(name) for name in names}

@@ -40,7 +40,7 @@ def open_run(folder: str | Path) -> Run:
     """Return what is in a run folder, of `robench run`, `robench eval` or another; nothing is changed.
 
     Raises:
-        ConfigError: it is no run folder.
+        ConfigError: it is not a run folder.
     """
     from robench.record.recipe_hashes import model_recipes
     from robench.record.store import Store, check_run

@@ -60,7 +60,7 @@ class _Everything(Memory):
     def failed(
         self, key: str, title: str, text: str, *, model: str = "", error: BaseException | None = None
     ) -> None:
-        """Keep what was raised, so that whoever called sees where."""
+        """Store the error, so that the caller sees where it happened."""
         self.failures[key] = f"{title}: {text}"
         self.failed_jobs.setdefault(model, []).append(title)
         if error is not None:
@@ -87,7 +87,7 @@ def attack(
     batch_size: int = 250,
     **options: Any,
 ) -> Attacked:
-    """Attack some images and judge what comes out; the network is left as it was.
+    """Attack some images and judge the results; the network's state is restored.
 
     Args:
         net: a module, a function of images (B, C, H, W) in [0, 1], or a Model.
@@ -213,7 +213,7 @@ def _judged(
     label: str,
     eps_text: str,
 ) -> Attacked:
-    """Return, image by image, the worst of what came out through each gradient source."""
+    """Return, image by image, the worst result over all gradient sources."""
     sources = list(dict.fromkeys(r.source.gradient_source for r in records if not r.attack.is_clean))
     x, labels = data.batch(slice(None))
     clean = _column(records, "", "clean")

@@ -141,7 +141,7 @@ def _recipe(defense: str | Defense | Callable[..., Any], options: dict[str, Any]
     Raises:
         InputError: it is none of these, or has its options already.
         PluginError: no defense has that name.
-        ConfigError: an option is unknown or refused, or it is no training.
+        ConfigError: an option is unknown or refused, or it is not a training.
     """
     if isinstance(defense, str):
         by_name: Defense = defense_of(Choice(name=defense, options=options, where=defense), trust_code=True)

@@ -1,6 +1,6 @@
-"""The attacker's side: what a threat allows, norms and losses, the oracle, and the crafting of images.
+"""The attacker's side: threats, norms and losses, the oracle, and the crafting of images.
 
-The room can be called: `robench.attack(net, x, y, "pgd", eps="8/255")` is `robench.api.attack`.
+The package can be called: `robench.attack(net, x, y, "pgd", eps="8/255")` is `robench.api.attack`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far an attack on one batch is: what it spent, the best points it met, and who is still asked about."""
+"""The state of an attack on one batch: its cost, the best points found, and the images still in work."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from robench.types import Images, Labels, Mask, Outputs, PerSample
 
 @dataclass(slots=True)
 class AttackState:
-    """What an attack on one batch of images has spent and met so far, and which images still get passes.
+    """The cost and the findings of an attack on one batch so far, and which images still get passes.
 
     It counts (`Ledger`, `LossProgress`, `FooledSources`) and remembers (`BestPoints`).
 
     Args:
         model: the model under attack.
-        x: clean images (B, C, H, W); an attack reads them and must not write to them.
-        y: labels (B,), or targets under a targeted goal; to be read as x is.
-        threat: decides which points are admissible and what success is.
+        x: clean images (B, C, H, W); an attack must not change them.
+        y: labels (B,), or targets under a targeted goal; an attack must not change them.
+        threat: decides which points are admissible, and what counts as success.
         source: the gradient source to differentiate; the model's first one by default.
-        drop: stop spending on an image once an admissible adversarial point of it was seen. Only sound when
-            nothing but this model's verdict is wanted; refused (set to False) for a joint batch.
+        drop: stop using passes on an image once an admissible adversarial point of it was found. Only valid
+            if the images are judged on this model alone; refused (set to False) for a joint batch.
         minimise: remember the smallest adversarial point instead of the first.
-        track: watch for success at all; off inside adversarial training, where only gradients matter.
+        track: check for success; off inside adversarial training, where only gradients matter.
         batch_size: most images per pass; a joint model always sees the whole batch.
-        confidence: score margin by which a point worth remembering should reach the goal, set by attacks that
-            want confident points; where none has it, the smallest that reaches the goal is remembered.
-        least_lead: the same, relative to the largest lead, of either side, met of the image: set by attacks
-            that want points of which another rounding says the same, whatever scores are multiplied by.
-        points_belong_together: set by attacks that look for one answer for all images, such as a universal
-            perturbation: no image is dropped, and the last points are proposed as they are, never mixed with
+        confidence: score margin that a stored point should have, set by attacks that need confident points;
+            if no point has it, the smallest point that reaches the goal is stored.
+        least_lead: the same, relative to the largest lead, in either direction, seen for the image; set by
+            attacks that need points that do not depend on rounding, independent of the scale of scores.
+        points_belong_together: set by attacks that search one result for all images, such as a universal
+            perturbation: no image is dropped, and the last points are proposed unchanged, never mixed with
             earlier ones.
-        on_passes: called with the number of passes just made, each on one image; None for nobody.
+        on_passes: called with the number of passes just made, each on one image; None for no call.
 
     Attributes:
-        is_library_attack: set where a library attacks. Its own points are proposed, and one it met earlier
-            only where that broke an image and the one it returned does not.
-        has_unassigned_points: set where a library asked about points that cannot be assigned to images: how
-            many it tried, and when one broke an image, is then not known.
-        reached: (B,) whether the model's own answer, when last asked about each image, was what the attacker
-            wants, be the point admissible or not.
-        ledger: what was spent and met.
-        progress: how the loss rose.
-        best_points: the best points met.
+        is_library_attack: set if a library attacks. Its own points are proposed; an earlier point is proposed
+            only if it broke an image and the returned point does not.
+        has_unassigned_points: set if a library evaluated points that cannot be assigned to images; then the
+            number of its points, and the time of a success, are unknown.
+        reached: (B,) whether the model's last output for each image reached the attacker's goal, at an
+            admissible point or not.
+        ledger: costs and findings.
+        progress: the rise of the loss.
+        best_points: the best points found.
     """
 
     model: Model
@@ -80,7 +80,7 @@ class AttackState:
     _only: Mask | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        """Start with nothing spent and nothing found."""
+        """Start without costs and findings."""
         count, device = len(self.x), self.x.device
         self.source = self.source or next(iter(self.model.sources.values()))
         if self._joint:
@@ -98,22 +98,22 @@ class AttackState:
 
     @property
     def broken(self) -> Mask:
-        """Which images (B,) an admissible adversarial point was met of."""
+        """Images (B,) with an admissible adversarial point."""
         return self.best_points.broken
 
     @property
     def best(self) -> Images:
-        """The best one (B, C, H, W), the clean image where none was met."""
+        """The best point (B, C, H, W) of each image, the clean image if there is none."""
         return self.best_points.points
 
     @property
     def best_size(self) -> PerSample:
-        """Size (B,) of the smallest one, where the attack minimises; infinite where none was met."""
+        """Size (B,) of the smallest point, if the attack minimises; infinite if there is none."""
         return self.best_points.size
 
     @property
     def active(self) -> Mask:
-        """Which images still get passes: not yet broken (where dropping is on) and within budget."""
+        """Images (B,) that still get passes: not yet broken (if dropping is on) and within budget."""
         return self._active(1)
 
     @property
@@ -122,17 +122,17 @@ class AttackState:
         return (self.drop or self.threat.budget is not None) and not bool(self.active.any())
 
     def begin_try(self) -> None:
-        """Say that a fresh start begins, such as a restart, so that the ledger can tell which one succeeded.
+        """Announce a fresh start, such as a restart, so that the ledger can store which start succeeded.
 
-        An attack that never says so makes one try. In a cascade the tries of all its attacks are counted on.
+        An attack that never calls this makes one try. In a cascade the tries of all its attacks are counted.
         """
         self._starts += 1
 
     @contextmanager
     def only(self, rows: Mask) -> Iterator[None]:
-        """Inside the block only these images (B,) are asked about; the others are inactive and cost nothing.
+        """Inside the block only these images (B,) are evaluated; the others are inactive and cost nothing.
 
-        A joint batch is always asked whole: for it the block changes nothing.
+        A joint batch is always evaluated as a whole: for it the block changes nothing.
         """
         before = self._only
         if not self._joint:
@@ -144,10 +144,10 @@ class AttackState:
 
     @contextmanager
     def ascent(self) -> Iterator[None]:
-        """Say that the gradients asked for inside the block are the steps of one ascent of one loss.
+        """Announce that the gradients inside the block are the steps of one ascent of one loss.
 
-        That is what allows to tell whether it has converged (see `LossProgress`); an attack that climbs
-        nothing, or more than one thing at a time, does not say so and is not judged by it.
+        This makes it possible to check its convergence (see `LossProgress`). An attack without an ascent, or
+        with several losses at a time, does not use it and is not checked.
         """
         self.progress.begin()
         try:
@@ -166,15 +166,15 @@ class AttackState:
         backwards: int = 0,
         gradient: GradientAnswer | None = None,
     ) -> None:
-        """Note one question in one go: keep the best points, and book all of it.
+        """Record one evaluation: keep the best points, and count the passes.
 
         Args:
-            rows: about which images.
+            rows: the images.
             points: (b, C, H, W).
             own: the model's own outputs (b, columns) there.
-            forwards: passes on each image; 0 where others book them.
+            forwards: passes on each image; 0 if they are counted elsewhere.
             backwards: the same.
-            gradient: the answer, where a gradient was asked for.
+            gradient: the result, if a gradient was computed.
         """
         answers = predictions(own)
         successes = self._questions.reached(answers, self.y[rows])
@@ -194,7 +194,7 @@ class AttackState:
             self.on_passes(len(points) * (forwards + backwards))
 
     def charge(self, *, forwards: int, backwards: int) -> None:
-        """Book passes on the whole batch, each so many per image."""
+        """Count passes on the whole batch, given per image."""
         self._book(ALL, forwards=forwards, backwards=backwards)
 
     def _book(self, rows: Rows, *, forwards: int = 0, backwards: int = 0) -> None:
@@ -213,7 +213,7 @@ class AttackState:
         return self.model.coupling is Coupling.JOINT
 
     def affords(self, cost: int) -> Mask:
-        """Tell which images (B,) have budget left for so many passes; all have where there is no budget."""
+        """Tell which images (B,) have budget left for so many passes; all of them without a budget."""
         if self.threat.budget is None:
             return torch.ones_like(self.broken)
         return self.ledger.forwards + self.ledger.backwards + cost <= self.threat.budget
@@ -227,7 +227,7 @@ class AttackState:
         return active & self.affords(cost)
 
     def _confident(self, rows: Rows, own: Outputs) -> Mask | None:
-        """Tell which answers (b,) are as confident as the attack wants them; None where it wants nothing."""
+        """Tell which outputs (b,) have the confidence that the attack needs; None if it needs none."""
         if self.confidence <= 0 and self.least_lead <= 0:
             return None
         lead = self._questions.lead(own, self.y[rows])

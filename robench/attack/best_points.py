@@ -1,4 +1,4 @@
-"""Memory of an attack: the best admissible adversarial point met of each image, and which images have one."""
+"""Memory of an attack: the best admissible adversarial point of each image, and which images have one."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from robench.types import Images, Mask, PerSample
 
 
 class BestPoints:
-    """The best admissible adversarial point met of each image of a batch.
+    """The best admissible adversarial point found for each image of a batch.
 
-    The first is kept, or the smallest where the attack minimises. In a joint batch points of different steps
+    The first is kept, or the smallest if the attack minimises. In a joint batch points of different steps
     must not be mixed: the whole batch of the step that broke the most images is kept.
 
     Attributes:
-        points: (B, C, H, W), the clean image where none was met.
-        size: (B,) of the point kept, where the attack minimises; infinite where none was met.
-        broken: (B,) whether one was met.
-        last_success: (B,) whether the last point shown was one.
-        kept_success: (B,) which images of the joint batch that is kept are broken.
-        most: how many these are.
+        points: (B, C, H, W), the clean image if none was found.
+        size: (B,) of the stored point, if the attack minimises; infinite if none was found.
+        broken: (B,) whether one was found.
+        last_success: (B,) whether the last point was one.
+        kept_success: (B,) which images of the stored joint batch are broken.
+        most: number of these images.
 
     Args:
         x: clean images (B, C, H, W).
         threat: decides which points are admissible.
         minimise: keep the smallest point instead of the first.
         joint: whether the images of the batch influence each other.
-        track: keep points at all.
+        track: store points at all.
     """
 
     def __init__(self, x: Images, threat: ThreatModel, *, minimise: bool, joint: bool, track: bool) -> None:
@@ -52,24 +52,24 @@ class BestPoints:
         return both
 
     def leads_clearly(self, rows: Rows, lead: PerSample, least: float) -> Mask:
-        """Tell where leads (b,) are at least that share of the largest, of either side, met of the image."""
+        """Tell where leads (b,) are at least a share of the largest, in either direction, of the image."""
         lead = lead.to(self._largest_lead.dtype)
         size = lead.abs().where(lead.isfinite(), 0.0)
         self._largest_lead[rows] = torch.maximum(self._largest_lead[rows], size)
         return lead >= least * self._largest_lead[rows]
 
     def meet(self, rows: Rows, points: Images, reached: Mask, confident: Mask | None) -> torch.Tensor:
-        """Note which points of these rows succeed, and keep the best.
+        """Record which points of these rows succeed, and keep the best.
 
         Args:
             rows: which images.
             points: (b, C, H, W).
-            reached: (b,) which of them are answered as the attacker wants.
-            confident: (b,) which reach the confidence wanted, and go before those that do not; None where
-                none is wanted.
+            reached: (b,) which of them reach the attacker's goal.
+            confident: (b,) which have the required confidence, and have priority over others; None if none is
+                required.
 
         Returns:
-            The numbers of the images of which this is the first success.
+            The numbers of the images with their first success.
         """
         if not self._joint and not bool(reached.any()):
             self.last_success[rows] = False
@@ -91,16 +91,16 @@ class BestPoints:
         return fresh
 
     def proposal(self, last: Images, asked: Mask, ledger: Ledger, *, is_library_attack: bool) -> Images:
-        """Return, per image, the last point or the one kept, (B, C, H, W), and note which are claimed broken.
+        """Return for each image the last or the stored point, (B, C, H, W); note which are claimed broken.
 
-        The last point is proposed where nothing was kept, and where the model has just been asked about it
-        and it succeeds. Else the one kept is: it is known to succeed.
+        The last point is proposed if none was stored, or if it was just evaluated and succeeds. Otherwise the
+        stored point is proposed, which is known to succeed.
 
         Args:
-            last: where the attack ended, (B, C, H, W).
-            asked: (B,) of which images the model was just asked about the last point.
-            ledger: where the claims are noted.
-            is_library_attack: whether a library attacked. It may have met an adversarial point and returned
+            last: end points of the attack, (B, C, H, W).
+            asked: (B,) whether the last point was just evaluated.
+            ledger: gets the claims.
+            is_library_attack: whether a library attacked. It may have found an adversarial point and returned
                 another (silent success).
         """
         ledger.claimed = self.broken.clone()
@@ -110,7 +110,7 @@ class BestPoints:
         return torch.where(per_image(from_memory, last), self.points, last)
 
     def joint_proposal(self, last: Images, ledger: Ledger, *, is_library_attack: bool) -> Images:
-        """Return the batch kept, or `last` where no image was broken, (B, C, H, W); see `proposal`."""
+        """Return the stored batch, or `last` if no image was broken, (B, C, H, W); see `proposal`."""
         if is_library_attack and int(self.last_success.sum()) < self.most:
             ledger.silent = self.broken & ~self.last_success
         ledger.claimed = self.kept_success.clone()

@@ -1,10 +1,10 @@
-"""The last step of an attack that minimises: along the way to the clean image, on the network the judge asks.
+"""The last step of an attack that minimises: towards the clean image, on the network that the judge uses.
 
-Smallest perturbations lie on a decision boundary, where another rounding decides. A point that was
-adversarial for a prepared copy, or at the last bit only, may not be for the judge. So each is asked about
-once more on the original network, moved out a little where it has fallen back, and in, by bisection, as far
-as it stays adversarial with a margin. Under L0 a shorter change is no smaller: there values go back to what
-they were, the least changed ones first.
+Smallest perturbations lie on a decision boundary, where rounding decides. A point that was adversarial for a
+prepared copy, or only by the last bit, may not be adversarial for the judge. So each point is evaluated
+again on the original network, moved outwards a little if it is not adversarial, and inwards, by bisection,
+as far as it stays adversarial with a margin. Under L0 a shorter change is not smaller: there values are
+reset to the clean ones, the least changed values first.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from robench.model.interface import Coupling
 from robench.types import Images, Labels, Mask
 
 STEPS = 10
-"""Halvings: the size that is left is known to a thousandth of itself."""
+"""Bisection steps: they give the size to a thousandth."""
 
 MARGIN = 1e-5
-"""Least lead of the wanted class over the other, relative to the largest output of the image.
+"""Least lead of the attacker's class over the other, relative to the largest output of the image.
 
-Rounding is as large as the outputs are, whatever was added to all of them; and their spread would not do in
-their place, for at the boundary of two classes it is the lead itself. A large common offset costs precision
-here, and no more: no point is moved out further than `OUTWARD` says.
+Rounding errors are proportional to the outputs, including a common offset. The spread of the outputs cannot
+be used instead, as at the boundary of two classes it is the lead itself. A large common offset only costs
+precision: no point is moved outwards further than `OUTWARD` allows.
 """
 
 OUTWARD = (1.0, 1.001, 1.005, 1.02)
-"""Lengths of the perturbation at which a point is asked about, until it is adversarial with a margin."""
+"""Factors of the perturbation's length to try, until the point is adversarial with a margin."""
 
 
 def towards_the_clean_image(oracle: Oracle, proposal: Images) -> Images:
-    """Return the proposals, each as near to its clean image along a line as it stays adversarial.
+    """Return the proposals, each moved along a line to its clean image as far as it stays adversarial.
 
-    Only points that the attack claims are moved. The passes are booked; an image without budget for them, a
-    batch that belongs together, a library's points and such that were wanted with a confidence or a lead stay
-    as they are.
+    Only points that the attack claims as broken are moved. The passes are counted. Images without budget for
+    them, batches that belong together, a library's points, and points with a required confidence or lead are
+    not moved.
 
     Args:
-        oracle: of the attack, with the original network behind it now.
-        proposal: what it proposes, (B, C, H, W).
+        oracle: of the attack, now with the original network.
+        proposal: the attack's proposals, (B, C, H, W).
     """
     if (
         oracle.model.coupling is Coupling.JOINT
@@ -60,8 +60,8 @@ def towards_the_clean_image(oracle: Oracle, proposal: Images) -> Images:
 def _moved(oracle: Oracle, rows: Labels, points: Images) -> Images:
     """Return the points (b, C, H, W) of these rows (b,), each moved along the line to its clean image.
 
-    First outwards, until it is adversarial with a margin; then inwards by bisection, as far as it stays so.
-    One that is adversarial at no length in `OUTWARD` stays where it was.
+    First outwards, until it is adversarial with a margin; then inwards by bisection, as far as it stays so. A
+    point that is not adversarial at any length in `OUTWARD` is not moved.
     """
     x, threat = oracle.x[rows], oracle.threat
     low, high = torch.zeros_like(oracle.best_size[rows]), torch.ones_like(oracle.best_size[rows])
@@ -90,7 +90,7 @@ def _moved(oracle: Oracle, rows: Labels, points: Images) -> Images:
 
 
 def _fewer_values(oracle: Oracle, rows: Labels, points: Images, sure: Mask) -> Images:
-    """Return the points (b, C, H, W) with as few values changed as stay adversarial, by bisection."""
+    """Return the points (b, C, H, W) with the fewest changed values that stay adversarial, by bisection."""
     x = oracle.x[rows]
     change = (points - x).abs().flatten(1)
     order = change.argsort(dim=1, descending=True, stable=True)

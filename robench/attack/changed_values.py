@@ -1,6 +1,6 @@
-"""L0: how many values of an image a perturbation changes; a pixel of three channels has three.
+"""L0: the number of values of an image that a perturbation changes; a pixel of three channels has three.
 
-It is no norm, for it does not grow with a perturbation, but a threat may be measured by it as by one.
+It is not a norm, because it does not scale with a perturbation, but a threat can use it like one.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def project(delta: Images, eps: PerSample) -> Images:
 def project_boxed(delta: Images, eps: PerSample, lowest: Images, highest: Images) -> Images:
     """Return the nearest perturbation of at most `eps` (B,) entries between `lowest` and `highest` (B, ...).
 
-    An entry that stays is cut at its end of the box, one that goes is zero: those stay that save most of the
-    squared distance (Croce & Hein 2019, arXiv:1909.05040, section 3.1).
+    Kept entries are clipped to the box, others become zero; kept are the entries that reduce the squared
+    distance most (Croce & Hein 2019, arXiv:1909.05040, section 3.1).
     """
     flat = delta.flatten(1)
     inside = flat.clamp(lowest.flatten(1), highest.flatten(1))

@@ -1,4 +1,4 @@
-"""Craft adversarial images on one source model: the half of a job that costs."""
+"""Craft adversarial images on one source model: the expensive half of a job."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from robench.types import Images, Labels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CraftSettings:
-    """How one attack is run on one batch.
+    """Settings of one attack on one batch.
 
     Attributes:
         source: name of the gradient source; the model's first by default.
         seed: the plan's seed.
-        drop: let broken images leave the batch; only sound when no other model is judged on the result.
+        drop: let broken images leave the batch; only valid if no other model is judged on the result.
         batch_size: most images per pass.
-        on_passes: called with the number of passes just made, each on one image; None for nobody.
+        on_passes: called with the number of passes just made, each on one image; None for no call.
     """
 
     source: str | None = None
@@ -47,16 +47,16 @@ class CraftSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crafted:
-    """What an attack proposed for one batch, and what it spent.
+    """The proposals of an attack for one batch, and their cost.
 
     Attributes:
         x_adv: proposals (B, C, H, W), not yet judged.
-        ledger: passes, first success, oddities met, each (B,).
+        ledger: passes, first success, irregularities, each (B,).
         seconds: wall-clock time of the attack.
         engine: which copy of the network was attacked, by its name in `robench.model.copy_methods`, or
             `as it is`.
-        not_used: faster copies that were not, each with the reason.
-        micro_batch: most images at once after memory ran out with more; 0 where it never did.
+        not_used: faster copies that were not used, each with the reason.
+        micro_batch: most images at once after memory ran out with more; 0 if it never did.
     """
 
     x_adv: Images
@@ -68,7 +68,7 @@ class Crafted:
 
     @classmethod
     def joined(cls, parts: Sequence[Crafted]) -> Crafted:
-        """Return what was proposed for the images of all parts, in order; the last knows of all copies."""
+        """Return the proposals for the images of all parts, in order; the last part knows all copies."""
         return replace(
             parts[-1],
             x_adv=torch.cat([part.x_adv for part in parts]),
@@ -79,11 +79,11 @@ class Crafted:
 
 
 def check_attack(attack: Attack, threat: ThreatModel, *, label: str = "attack") -> None:
-    """Refuse an attack that cannot play under a threat model, before anything is run.
+    """Refuse an attack that does not support a threat model, before anything is run.
 
     Raises:
-        ConfigError: its norms or goals do not include the threat's, it needs a finite radius, or it needs to
-            know more than the threat grants, or cannot keep the threat's budget; or it cannot be called.
+        ConfigError: its norms or goals do not include the threat's, it needs a finite radius or more
+            knowledge than the threat allows, it cannot keep the threat's budget, or it is not callable.
     """
     has_older_form(attack)
     if threat.norm.name not in attack.info.norms:
@@ -124,14 +124,13 @@ def craft(
 ) -> Crafted:
     """Run one attack on one batch of one model.
 
-    The model's network is as before when this returns or raises, bit for bit, and so is every global
-    generator. The attack asks a prepared copy of it that was proven on these images, and once more at the
-    points it found; where that fails, the attack is run again on the next plainer one.
+    The model's network and every global generator are restored, bit for bit, also after an error. The attack
+    uses a prepared copy of the network that was proven on these images; it is proven again at the points
+    that the attack found. If that fails, the attack is run again on the next simpler copy.
 
-    Where memory runs out, all is done again with half as many images in a pass. Where one in a pass is too
-    much too, it may be the attack itself that needs memory for all images: then these are handed to it in
-    halves, in quarters and so on. What belongs together, a joint batch or one perturbation for all, is never
-    split.
+    If memory runs out, everything is repeated with half as many images per pass. If one image per pass is too
+    much, the attack itself may need memory for all images: then it gets them in halves, in quarters and so
+    on. Images that belong together, as a joint batch or for one common perturbation, are never split.
 
     Args:
         model: the source model.
@@ -141,12 +140,12 @@ def craft(
         threat: the threat model.
         indices: (B,) identity of each image, for its randomness.
         settings: gradient source, seed, dropping and batch size.
-        prepared: the copies of this model that were made and proven before; made anew by default.
+        prepared: copies of this model that were made and proven before; new ones by default.
 
     Raises:
-        ConfigError: the attack cannot play under this threat, or the source is unknown.
+        ConfigError: the attack does not support this threat, or the source is unknown.
         JobError: the attack returned another shape, or changed the network or the oracle's images or labels;
-            or memory does not suffice for one image, or for what belongs together.
+            or memory does not suffice for one image, or for images that belong together.
     """
     check_attack(attack, threat)
     check_images(x, where="attack input", bounds=threat.bounds)
@@ -186,9 +185,9 @@ def _slices(count: int, size: int) -> list[slice]:
 
 
 def _sizes(model: Model, attack: Attack, count: int, settings: CraftSettings) -> Iterator[tuple[int, int]]:
-    """Yield how many images an attack may be handed and a pass may hold, in the order in which it is tried.
+    """Yield the numbers of images per attack and per pass to try, in order.
 
-    A library that asks about all images at once, whatever a pass may hold, is helped by the former only.
+    The former helps libraries that evaluate all images at once and ignore the limit of a pass.
     """
     if model.coupling is Coupling.JOINT:
         yield count, settings.batch_size
@@ -201,7 +200,7 @@ def _sizes(model: Model, attack: Attack, count: int, settings: CraftSettings) ->
 
 
 def _needed(model: Model, attack: Attack, count: int) -> tuple[str, str]:
-    """Say what memory must suffice for at least, and what to do where it does not."""
+    """Say what the least required memory is for, and what to do without it."""
     if model.coupling is Coupling.JOINT:
         return f"memory for a joint batch of {count} images, which cannot be split", SMALLER_SHARD
     if attack.info.couples_images:
@@ -220,7 +219,7 @@ def _craft_batch(
     settings: CraftSettings,
     copies: PreparedModel,
 ) -> Crafted:
-    """Run the attack on images that it is handed at once; see `craft`."""
+    """Run the attack on images that it gets at once; see `craft`."""
     gradient_source = model.source(settings.source) if settings.source else next(iter(model.sources.values()))
     sources = list(model.sources.values()) if attack.info.own_source else [gradient_source]
     targets = targets_under(threat.goal, y, model.classes)
@@ -242,7 +241,7 @@ def _craft_batch(
         )
         rng = Randomness(settings.seed, indices, (type(attack).__name__, gradient_source.name))
         try:
-            # A network may draw from the global generators: what they held before is no part of the plan.
+            # A network may draw from the global generators, whose earlier state must not matter.
             with copies.using(engine_name), borrowed_global_randomness(rng.torch_seed()):
                 proposal = _proposal(attack, oracle, x, attack_labels, rng)
         except Exception as error:
@@ -265,17 +264,17 @@ def _craft_batch(
 
 
 def _proposal(attack: Attack, oracle: Oracle, x: Images, attack_labels: Labels, rng: Randomness) -> Images:
-    """Return what an attack proposes for images (B, C, H, W) that it must leave as they are.
+    """Return an attack's proposals for images (B, C, H, W), which it must not change.
 
     Args:
         attack: the recipe.
-        oracle: what it asks.
+        oracle: its access to the model.
         x: the images, of which the oracle has a copy.
-        attack_labels: what the oracle has a copy of too, (B,): true labels, or targets under a targeted goal.
-        rng: the attack's chance.
+        attack_labels: true labels (B,), or targets under a targeted goal; the oracle has a copy of these too.
+        rng: the attack's randomness.
 
     Raises:
-        JobError: the proposal has another shape, or the attack wrote into what it was given.
+        JobError: the proposal has another shape, or the attack changed its inputs.
     """
     last = run_attack(attack, oracle, rng)
     if last.shape != x.shape:
@@ -285,8 +284,8 @@ def _proposal(attack: Attack, oracle: Oracle, x: Images, attack_labels: Labels, 
     if not (torch.equal(oracle.x, x) and torch.equal(oracle.y, attack_labels)):
         raise JobError(
             where="attack",
-            expected="the oracle's images and labels as they were",
-            got="some that were changed in place",
+            expected="unchanged images and labels of the oracle",
+            got="images or labels that were changed in place",
             do="Start from a copy: `oracle.x.clone()`",
         )
     return oracle.proposal(last.detach())

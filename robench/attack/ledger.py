@@ -1,4 +1,4 @@
-"""What an attack spent and met on each image of one batch."""
+"""Costs and findings of an attack on each image of one batch."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ import torch
 from robench.types import Mask
 
 Rows = torch.Tensor | slice
-"""Which images of a batch: their numbers (b,), or `slice(None)` for all, with which nothing is copied."""
+"""Images of a batch: their numbers (b,), or `slice(None)` for all, which avoids copies."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Ledger:
-    """What an attack spent and met on each image of one batch; all columns are (B,).
+    """Costs and findings of an attack on each image of one batch; all columns are (B,).
 
     Attributes:
         forwards: forward passes.
         backwards: backward passes.
-        points: how many points were tried, as far as the oracle was asked about them.
-        tries: how many fresh starts were made on it, one included that was not announced; 0 if it was never
-            asked about.
-        first_success: how many points had been tried when the first admissible adversarial point was
-            met (from 1), 0 if none was.
-        first_passes: forwards plus backwards spent by then, the pass that showed it included; 0 if none was.
-        first_try: the fresh start it was met in (from 1); 0 if none was.
-        nonfinite: whether the model or its gradient stopped being a number.
-        zero_gradient: how many gradients were exactly zero everywhere.
-        gradients: how many gradients were asked for.
+        points: number of evaluated points.
+        tries: number of fresh starts, including the first, which need not be announced; 0 if the image was
+            never evaluated.
+        first_success: number of points until the first admissible adversarial point (from 1), 0 if there is
+            none.
+        first_passes: forwards plus backwards until then, including the pass that showed it; 0 if none.
+        first_try: the fresh start of this point (from 1); 0 if there is none.
+        nonfinite: whether an output or a gradient was NaN or infinite.
+        zero_gradient: number of gradients that were exactly zero everywhere.
+        gradients: number of gradients.
         rise: by how much the loss rose in the ascent that settled best, float64; see `LossProgress`.
-        late_rise: the part of it that was gained over the last steps, float64.
-        deceived: whether all that was differentiated was fooled, and the model itself was not.
-        silent: whether an admissible adversarial point was met that a library did not return.
-        claimed: whether what is proposed was met as an admissible adversarial point, so that the judge ought
-            to find it broken.
+        late_rise: the part of it in the last steps, float64.
+        deceived: whether all gradient sources were fooled, but the model itself was not.
+        silent: whether an admissible adversarial point was found that a library did not return.
+        claimed: whether the proposal was found to be an admissible adversarial point, so that the judge
+            should find it broken.
     """
 
     forwards: torch.Tensor
@@ -56,7 +56,7 @@ class Ledger:
 
     @classmethod
     def empty(cls, count: int, device: torch.device | None = None) -> Ledger:
-        """Return the ledger of `count` images on which nothing was spent."""
+        """Return the empty ledger of `count` images."""
         kinds = dict.fromkeys(("nonfinite", "deceived", "silent", "claimed"), torch.bool)
         kinds |= {"rise": torch.float64, "late_rise": torch.float64}
         return cls(
@@ -67,25 +67,25 @@ class Ledger:
         )
 
     def book(self, rows: Rows, *, forwards: int, backwards: int = 0) -> None:
-        """Book passes on each image of these rows."""
+        """Count passes on each image of these rows."""
         _add(self.forwards, rows, forwards)
         if backwards:
             _add(self.backwards, rows, backwards)
 
     def note_gradient(self, rows: Rows, *, finite: Mask, zero: Mask) -> None:
-        """Note one gradient on each image of these rows: where (b,) it was finite, and where zero."""
+        """Record one gradient for each image of these rows: where (b,) it was finite, and where zero."""
         _add(self.gradients, rows, 1)
         self.nonfinite[rows] |= ~finite
         _add(self.zero_gradient, rows, zero)
 
     def note_points(self, rows: Rows, *, start: int, nonfinite: Mask, first: torch.Tensor) -> None:
-        """Note one point on each image of these rows, after its passes are booked.
+        """Record one point for each image of these rows, after its passes were counted.
 
         Args:
-            rows: of which images.
-            start: of which fresh start.
-            nonfinite: where (b,) the model's answer was no number.
-            first: numbers of the images of which this point is the first success.
+            rows: the images.
+            start: number of the fresh start.
+            nonfinite: where (b,) the model's answer was NaN or infinite.
+            first: numbers of the images with their first success at this point.
         """
         self.nonfinite[rows] |= nonfinite
         self.tries[rows] = start

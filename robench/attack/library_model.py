@@ -1,4 +1,4 @@
-"""Lends a model to attack libraries, as a plain module or an ART classifier, and books what they ask."""
+"""Lends a model to attack libraries, as a plain module or an ART classifier, and counts their passes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def art_classifier(
     """Wrap a model, whatever its head, as an ART `PyTorchClassifier` on which every ART attack runs.
 
     `predict`, `loss_gradient` and `class_gradient` work on the model's device; the network's modes, weights
-    and `.grad` are left as they were.
+    and `.grad` are restored.
 
     Args:
         model: the model.
@@ -76,20 +76,20 @@ def lent(
     owner: str = "the library",
     kind: type[SurrogateModule] = SurrogateModule,
 ) -> Iterator[SurrogateModule]:
-    """Lend an oracle's model to a library: global generators seeded, passes booked afterwards.
+    """Lend an oracle's model to a library: global generators are seeded, passes are counted afterwards.
 
-    All that a library might switch for the whole process is put back after it. Its passes cannot be told
-    apart by image, so each image is charged its share, rounded up. What it asks is noted: an adversarial
-    point that it does not return is proposed all the same, with a finding.
+    Process-wide settings that a library might change are restored. Its passes cannot be assigned to images,
+    so each image gets an equal share, rounded up. Its evaluated points are recorded: an adversarial point
+    that it does not return is proposed all the same, with a finding.
 
     Args:
-        oracle: whose model, gradient source and ledger.
+        oracle: gives model, gradient source and ledger.
         rng: seeds the global generators.
-        form: what the library takes the model's answers for.
-        ascends: whether its gradients are the steps of one ascent of the cross-entropy; taken for granted of
+        form: the kind of output that the library expects.
+        ascends: whether its gradients are the steps of one ascent of the cross-entropy; by default assumed of
             an attack that does not minimise.
-        name: how messages call the attack.
-        owner: how messages call the one whose code it is.
+        name: name of the attack in messages.
+        owner: name of the code's owner in messages.
         kind: what is lent.
 
     Raises:
@@ -133,16 +133,16 @@ def lent(
 
 
 def imported(name: str) -> Any:
-    """Return a module of a library; what it warns of when it is imported, no user can mend."""
+    """Import a module of a library without its warnings, which a user cannot fix."""
     with _quiet():
         return import_module(name)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to themselves what libraries, and what they call, warn of: no user can mend it.
+    """Hide warnings of libraries and of the code they call, which a user cannot fix.
 
-    What the network itself warns of is heard when it is asked without a library.
+    Warnings of the network itself appear when it is used without a library.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

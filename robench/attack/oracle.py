@@ -107,7 +107,7 @@ class Oracle(AttackState):
     def value(self, loss: Loss, x_adv: Images) -> PerSample:
         """Return the per-sample loss (B,) of the model's own outputs, by one forward pass.
 
-        Under a targeted goal the sign is turned; inactive images and losses that are no number have -inf.
+        Under a targeted goal the sign is reversed; inactive images and NaN losses have -inf.
         """
         active = self.active
         value = self._questions.sign * loss(self.outputs(x_adv), self.y, self.model.output)

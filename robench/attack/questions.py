@@ -144,7 +144,7 @@ def placed(part: torch.Tensor, rows: Rows, batch: torch.Tensor) -> torch.Tensor:
 
 
 def _answer(own: Outputs, classes: Labels | None, value: Tensor, gradient: Tensor) -> GradientAnswer:
-    largest = gradient.flatten(1).abs().amax(dim=1)  # no number where any entry is none
+    largest = gradient.flatten(1).abs().amax(dim=1)  # NaN if any entry is NaN
     finite, zero = torch.isfinite(largest), largest == 0
     if not finite.all():
         gradient = gradient.where(per_image(finite, gradient), torch.zeros_like(gradient))

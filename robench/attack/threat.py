@@ -63,7 +63,7 @@ class ThreatModel:
     tolerance: float = field(default=1e-6, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse a radius or a box that means nothing."""
+        """Refuse an invalid radius or box."""
         object.__setattr__(self, "eps", radius(self.eps)[0])
         if self.norm is L0 and self.bounded and self.eps != int(self.eps):
             raise ConfigError(where="eps", expected=WHOLE, got=repr(self.eps))

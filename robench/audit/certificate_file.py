@@ -23,7 +23,7 @@ def write_certificates(store: Store, model: str, text: str, reporter: Reporter) 
         reporter: hears where it lies if that is not the usual place.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     first = store.root / f"certified-{model}.csv"
     for number in count(1):

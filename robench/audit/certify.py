@@ -97,7 +97,7 @@ def certify_plan(
         n: noisy copies to bound its probability with.
         alpha: risk that a certificate is wrong.
         environment: where it is done, and what it may do there.
-        reporter: who is told.
+        reporter: shows progress.
 
     Returns:
         The certified images, the CSV file they were written to, and the seconds it took.

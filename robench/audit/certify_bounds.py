@@ -116,7 +116,7 @@ def certify_by_bounds(
         name: of the model.
         out: the run folder.
         environment: where it is done, and what it may do there.
-        reporter: who is told.
+        reporter: shows progress.
 
     Raises:
         ConfigError: the model has no bounds; the layer is named.

@@ -90,7 +90,7 @@ def family(name: str, options: Mapping[str, Any]) -> tuple[dict[str, Attack], di
 
     Args:
         name: our plugin's name, such as `pgd`.
-        options: set alike in every version; the rest is our version's default where it has that option.
+        options: set equally in every version; others have our version's default, if it has the option.
 
     Raises:
         PluginError: robench has no attack of that name.
@@ -152,7 +152,7 @@ def parity(
         norm: the threat's norm.
         eps: the threat's radius; `inf` for minimising attacks.
         source: gradient source for all of them; the model's first by default.
-        seed: source of all chance.
+        seed: seed of all random numbers.
         batch_size: most images per pass.
 
     Raises:

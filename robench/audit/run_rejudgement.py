@@ -48,7 +48,7 @@ class Check:
         wrong: how many of them did not hold.
         allowed: how many may.
         missing: how many that the plan asks for are not there.
-        is_fact: whether it can only be told, and nothing to look at is no failure.
+        is_fact: whether it is only reported, so that a check without data is not a failure.
         evidence: the first that did not hold, or facts worth knowing.
     """
 

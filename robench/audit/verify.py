@@ -40,10 +40,10 @@ from robench.run.settings import Environment
 from robench.run.work import Work
 
 UNITS = "units"
-"""Name of the check that every unit of the plan is finished; told only where some are not."""
+"""Name of the check that every unit of the plan is finished; reported only if some are not."""
 
 MODELS = "models"
-"""Name of the check that every model of the plan could be made; told only where some could not."""
+"""Name of the check that every model of the plan could be made; reported only if some could not."""
 
 LATER_TABLE_COLUMNS = frozenset({"missing", "median_own"})
 """Columns that tables of earlier versions do not have."""
@@ -67,7 +67,7 @@ def read_plan(store: Store) -> Plan:
     except ValidationError as error:
         raise ConfigError(
             where=str(store.root / "plan.json"),
-            expected="the plan of a finished run",
+            expected="a valid plan of a finished run",
             got="none" if data is None else str(error.errors()[0]["msg"]),
             do="Name the folder that `robench run` printed last",
         ) from None
@@ -229,10 +229,10 @@ def verify(
         sample: how many jobs to do again.
         batch_size: images per pass of the new judgement; best another than the run's.
         seed: for the choice of the sample.
-        reporter: who is told.
+        reporter: shows progress.
 
     Raises:
-        ConfigError: no plan is in the folder, or nobody allowed to run a file of code that it names.
+        ConfigError: the folder has no plan, or a file of code in the plan may not be run.
         StorageError: weights that the run trained are gone.
     """
     reason = ""

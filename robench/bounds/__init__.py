@@ -1,4 +1,4 @@
-"""Certified lower bounds of robustness: what no attack can break, image by image.
+"""Certified lower bounds of robustness: which images no attack can break.
 
 To be read in this order: `methods` (the door), `certifier`, `network`, `backward`, `rectifier`, `search`,
 `decision`.

@@ -1,4 +1,4 @@
-"""What the judge admits, in float64: its box is compared in float32, its ball has a tolerance."""
+"""The images that the judge admits, in float64: its box is compared in float32, its ball has a tolerance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SINGLE = 2.0**-24
 
 
 def outer_box(threat: ThreatModel) -> tuple[float, float]:
-    """Return the smallest box that holds all images a threat model admits: its ends are compared in float32.
+    """Return the smallest box with all images a threat model admits: its bounds are compared in float32.
 
     Raises:
         ConfigError: the box is not finite.
@@ -29,7 +29,7 @@ def outer_box(threat: ThreatModel) -> tuple[float, float]:
 
 
 def diameter(threat: ThreatModel, shape: Sequence[int]) -> float:
-    """Return the largest distance between two images (C, H, W) of the box, rounded up.
+    """Return the largest distance between two images (C, H, W) in the box, rounded up.
 
     Raises:
         ConfigError: the box is not finite, or the norm is none of Linf, L2 and L1.
@@ -43,7 +43,7 @@ def diameter(threat: ThreatModel, shape: Sequence[int]) -> float:
 
 
 def capped(threat: ThreatModel, shape: Sequence[int]) -> ThreatModel:
-    """Return a threat model without the part of its radius that leads out of the box anyway.
+    """Return a threat model whose radius is at most the diameter of the box.
 
     Raises:
         ConfigError: the radius or the box is not finite, or the norm is none of Linf, L2 and L1.
@@ -54,7 +54,7 @@ def capped(threat: ThreatModel, shape: Sequence[int]) -> ThreatModel:
 
 
 def searched(threat: ThreatModel, shape: Sequence[int]) -> ThreatModel:
-    """Return a threat model whose projections in float32 are all admitted by another one.
+    """Return a threat model whose projections in float32 are all admissible under `threat`.
 
     Raises:
         ConfigError: the radius or the box is not finite, or the norm is none of Linf, L2 and L1.
@@ -65,9 +65,9 @@ def searched(threat: ThreatModel, shape: Sequence[int]) -> ThreatModel:
 
 
 def _radii(threat: ThreatModel, shape: Sequence[int]) -> tuple[float, float]:
-    """Return the largest distance of images that the judge admits, and of those it projects in float32.
+    """Return the largest distance of images that the judge admits, and of images that it projects in float32.
 
-    Each pixel is rounded then, and under L2 the size by which it is scaled. L1 rounds towards the image.
+    A projection rounds each pixel, and under L2 also the factor. L1 rounds towards the image.
     """
     eps, size = threat.eps, max(map(abs, outer_box(threat))) + threat.eps
     roundings = {"Linf": 1.0, "L2": math.sqrt(math.prod(shape)), "L1": 0.0}[threat.norm.name]
@@ -77,6 +77,6 @@ def _radii(threat: ThreatModel, shape: Sequence[int]) -> tuple[float, float]:
 
 
 def admissible_radius(threat: ThreatModel, shape: Sequence[int]) -> float:
-    """Return a radius that holds every image the judge admits, or projects to, around images (C, H, W)."""
+    """Return a radius that contains every image the judge admits, or projects to, around images (C, H, W)."""
     most = max(_radii(capped(threat, shape), shape)) * (1 + gamma(math.prod(shape)))
     return min(most, diameter(threat, shape))

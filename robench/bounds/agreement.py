@@ -1,7 +1,7 @@
-"""Compares what was read from a network with what the network computes, image by image.
+"""Compares the graph that was read from a network with the network itself, image by image.
 
-Each image is asked about alone, with points of its own region beside it, so that no answer depends on the
-other images: not what is refused, and not how far float32 is off.
+Each image is compared alone, with points of its own region, so that no result depends on other images:
+neither a refusal, nor the measured error of float32.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ AGREEMENT = 1e-3
 """Largest difference between graph and network, relative to the image's largest output."""
 
 ROUNDING = 1e-5
-"""What is allowed beside it, relative to the largest value inside of the network: outputs may cancel out."""
+"""An additional tolerance, relative to the largest inner value of the network: outputs may cancel out."""
 
 NEAR = 8
-"""Points of an image's region that are compared beside it."""
+"""Number of points of an image's region that are compared too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """How far the outputs of network and graph are apart, all (B,).
+    """Differences between the outputs of network and graph, all (B,).
 
     Attributes:
         apart: largest difference.
         output: largest output of the network.
         inner: largest value of any node.
-        scores: largest score before a last softmax.
+        scores: largest score before a final softmax.
     """
 
     apart: Tensor
@@ -52,13 +52,13 @@ def differences(graph: Graph, net: nn.Module, x: Images, threat: ThreatModel) ->
     """Compare graph and network on images (B, C, H, W) and on points near each, drawn from its values alone.
 
     Args:
-        graph: in float64.
+        graph: the graph in float64.
         net: the network.
         x: images in the box, on the CPU.
-        threat: with a radius that float32 holds.
+        threat: with a radius that float32 can represent.
 
     Raises:
-        ConfigError: the network fails, or its outputs are not those of the graph by number or not finite.
+        ConfigError: the network fails, or has another number of outputs than the graph, or is not finite.
     """
     network = net if isinstance(net, TestedNetwork) else TestedNetwork(net)
     device = next((t.device for t in (*network.parameters(), *network.buffers())), torch.device("cpu"))
@@ -81,10 +81,10 @@ def differences(graph: Graph, net: nn.Module, x: Images, threat: ThreatModel) ->
 
 
 def check_agreement(found: Differences) -> None:
-    """Refuse a network that computes something else than was read from it.
+    """Refuse a network that computes something else than its graph.
 
     Raises:
-        ConfigError: graph and network differ by more than rounding: it does what could not be read from it.
+        ConfigError: graph and network differ by more than rounding: the graph does not describe the network.
     """
     wrong = ~(found.apart <= AGREEMENT * found.output + ROUNDING * found.inner)
     if bool(wrong.any()):
@@ -93,7 +93,7 @@ def check_agreement(found: Differences) -> None:
 
 
 def _near(one: Images, threat: ThreatModel, identity: Tensor) -> Images:
-    """Return an image (1, C, H, W) and points of its region: half of them inside, half at its edge."""
+    """Return an image (1, C, H, W) and points of its region: half of them inside, half on the boundary."""
     x = one.expand(NEAR, *one.shape[1:])
     samples = threat.sample(x, Randomness(0, identity + torch.arange(NEAR), ("agreement",)))
     edge = threat.project(x, x + 8 * (samples - x))
@@ -107,7 +107,7 @@ def _answers(network: TestedNetwork, points: Images) -> Tensor:
     except RobenchError:
         raise
     except Exception as error:
-        # A user's network may raise whatever it likes: it is quoted.
+        # A user's network may raise any error: the message quotes it.
         lines = str(error).strip().splitlines() or [type(error).__name__]
         got = f"{type(error).__name__}: {lines[0][:160]}"
         expected = f"a network that answers images of shape {tuple(points.shape[1:])}"

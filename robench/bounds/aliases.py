@@ -1,8 +1,8 @@
-"""Which names in a forward pass mean the same memory, so that a change in place is followed or refused.
+"""Finds names in a forward pass that share memory, so that an in-place change is followed or refused.
 
-A change in place is seen under every name of the memory. Names of the very tensor that was changed mean the
-result from then on. Views of it, and what it is a view of, cannot be followed: read later, they are refused.
-An operation shares memory with what it reads unless it is known to make values of its own.
+An in-place change affects every name of the memory. Names of the changed tensor itself mean the result from
+then on. Its views, and the tensor that it is a view of, cannot be followed: reading them later is refused.
+An operation is assumed to share memory with its inputs unless it is known to make new values.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ AUGMENTED = {
         "irshift",
     )
 }
-"""Python's assignments that change a tensor, such as `h += x`, by the method that stands for each."""
+"""Python's assignments that change a tensor, such as `h += x`, by method name."""
 
 _FRESH_LAYERS = (
     nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.LeakyReLU, nn.ReLU6, nn.Hardtanh,
@@ -55,7 +55,7 @@ _FRESH_METHODS = {
 
 
 class Symbol(fx.Proxy):
-    """A symbol for values that also notes assignments, which `fx.Proxy` takes for plain arithmetic."""
+    """A symbolic value that also records assignments, which `fx.Proxy` treats as plain arithmetic."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse an assignment such as `h.data = x`."""
@@ -84,11 +84,11 @@ for _name, _operation in AUGMENTED.items():
 
 
 class Aliases:
-    """The names of each memory, as a forward pass is followed from its beginning.
+    """The names of each memory, while a forward pass is followed from its beginning.
 
     Args:
-        symbols: the forward pass.
-        network: whose it is.
+        symbols: the traced forward pass.
+        network: the network.
     """
 
     def __init__(self, symbols: fx.Graph, network: nn.Module) -> None:
@@ -98,7 +98,7 @@ class Aliases:
         self._same: dict[fx.Node, set[fx.Node]] = {}
 
     def add(self, node: fx.Node, sources: Iterable[fx.Node]) -> None:
-        """Note a name of values; unless the operation makes values of its own it shares with its sources."""
+        """Add a name; unless its operation makes new values, it shares memory with its sources."""
         self._shared[node], self._same[node] = {node}, {node}
         if self._fresh(node):
             return
@@ -106,10 +106,10 @@ class Aliases:
             self._join(self._shared, node, source)
 
     def written(self, node: fx.Node) -> fx.Node | None:
-        """Return the name whose values the operation of a node changes, None where it changes none.
+        """Return the name whose values the operation of a node changes, None if it changes none.
 
         Raises:
-            Unbounded: what it changes cannot be told.
+            Unbounded: the changed tensor is unknown.
         """
         if "out" in node.kwargs:
             raise Unbounded("an `out` argument, which changes another tensor")
@@ -117,14 +117,14 @@ class Aliases:
             return None
         target = node.args[0] if node.args else node.kwargs.get("input")
         if not isinstance(target, fx.Node):
-            raise Unbounded("a change in place of what is no tensor of the forward pass")
+            raise Unbounded("an in-place change of something that is not a tensor of the forward pass")
         return target
 
     def write(self, node: fx.Node, changed: fx.Node) -> set[fx.Node]:
-        """Return all names of a tensor that the operation of a node changes, the node itself among them.
+        """Return all names of a tensor that the operation of a node changes, including the node itself.
 
         Raises:
-            Unbounded: a constant is changed, or values that are read under the name of a view.
+            Unbounded: a constant is changed, or values that are read later through a view.
         """
         if any(other.op == "get_attr" for other in self._shared[changed]):
             raise Unbounded("a change in place of a constant")
@@ -165,5 +165,5 @@ class Aliases:
         try:
             arguments = inspect.signature(node.target).bind(*node.args, **node.kwargs)  # type: ignore[arg-type]
         except (TypeError, ValueError):
-            return False  # a function written in C: none of those takes `inplace`
+            return False  # a function written in C: none of them has the parameter `inplace`
         return bool(arguments.arguments.get("inplace"))

@@ -1,8 +1,8 @@
-"""CROWN: a linear function of a node's values carried back to the images (Zhang et al., arXiv:1811.00866).
+"""CROWN: propagates a linear function of a node's values back to the images (Zhang et al., arXiv:1811.00866).
 
-Where a coefficient of a rectifier is positive its lower line takes its place, where negative its upper line;
-at the images the least over the region is known. Split constraints enter as multipliers (beta-CROWN: Wang et
-al. 2021, arXiv:2103.06624, section 3.1).
+A rectifier with a positive coefficient is replaced by its lower line, with a negative one by its upper line;
+at the images the minimum over the region is known. Split constraints enter as multipliers (beta-CROWN: Wang
+et al. 2021, arXiv:2103.06624, section 3.1).
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from robench.bounds.rounding import gamma
 from robench.bounds.rows import Rows
 
 Slopes = dict[int, Tensor]
-"""For the number of a rectifier the slopes of its lower lines, shaped as the coefficients there."""
+"""By number of a rectifier the slopes of its lower lines, in the shape of the coefficients there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Backward:
-    """What is needed to bound linear functions of the nodes of a network over a region.
+    """Bounds linear functions of the nodes of a network over a region.
 
     Attributes:
         graph: the network.
         lines: of every rectifier on the way, by its number.
         region: around the B images.
-        magnitudes: for the number of each node and each image the largest absolute sum in it, (B,): rounding
-            is taken off the bounds. None, in float32, where bounds only lead a search.
+        magnitudes: by number of a node, for each image the largest absolute sum in the node, (B,), to
+            subtract rounding errors from the bounds. None in float32, where bounds only guide a search.
     """
 
     graph: Graph
@@ -50,14 +50,14 @@ class Backward:
         fill: bool = False,
         seen: dict[int, Tensor] | None = None,
     ) -> tuple[Tensor, Rows]:
-        """Return lower bounds (N,) of functions of a node, and the functions of the images they came to.
+        """Return lower bounds (N,) of functions of a node, and the resulting functions of the images.
 
         Args:
             start: the number of the node.
             rows: N functions of its values.
-            slopes: of the lower lines; the usual ones where there are none.
-            fill: put the usual slopes into `slopes` where there are none.
-            seen: is given the coefficients of every rectifier's outputs, by its number.
+            slopes: of the lower lines; the default slopes for missing entries.
+            fill: put the default slopes into `slopes` for missing entries.
+            seen: gets the coefficients of every rectifier's outputs, by its number.
         """
         total = rows.a.new_zeros(len(rows))
         margin = torch.zeros_like(total)
@@ -93,17 +93,17 @@ class Backward:
         least = total + self.region.least(at)
         if self.magnitudes is not None:
             least = least - margin - self.region.margin(at)
-            # Where numbers overflow, nothing is known.
+            # If numbers overflow, nothing is known.
             least = torch.where(least.isnan(), -torch.inf, least)
         return least, at
 
     def neurons(self, node: int, owner: Tensor, place: Tensor, sign: Tensor) -> tuple[int, Rows, Tensor]:
-        """Return functions that are single values of a node, with a sign, and where to start with them.
+        """Return functions that are single values of a node, with a sign, and the node to start from.
 
         Args:
             node: its number.
             owner: (N,) the image each belongs to.
-            place: (N,) which value, counted over the flattened node.
+            place: (N,) index of the value in the flattened node.
             sign: (N,) 1 or -1.
 
         Returns:

@@ -1,8 +1,8 @@
-"""Subdomains of a region, by the signs of rectifiers' inputs, and where to split them further.
+"""Subdomains of a region, by the signs of rectifiers' inputs, and the choice of further splits.
 
-Candidates are the rectifiers whose relaxation costs the bound most at its own minimiser, and those that cost
-it most in the worst case (Bunel et al. 2020); each is tried by one cheap bound of both halves, and the best
-is split (filtered smart branching: De Palma et al. 2021, arXiv:2104.06718, section 3).
+Candidates are the rectifiers whose relaxation lowers the bound most at its own minimiser, and those that
+lower it most in the worst case (Bunel et al. 2020); each is tried by one cheap bound of both halves, and the
+best is split (filtered smart branching: De Palma et al. 2021, arXiv:2104.06718, section 3).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from robench.bounds.rows import Rows
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """The rectifiers of one layer whose sign is not sure over the whole region around one image.
+    """The rectifiers of one layer whose sign is not fixed over the whole region around one image.
 
     Attributes:
         number: of the layer.
-        part: their slice of the row of all U such rectifiers.
-        slope: of their negative branch.
-        lines: their lines, (1, u) each; `place` is where they lie.
+        part: their slice in the row of all U such rectifiers.
+        slope: slope of their negative branch.
+        lines: their lines, (1, u) each; `place` has their positions.
         ends: lowest and highest inputs, (1, u) each.
     """
 
@@ -59,7 +59,7 @@ class Layer:
 
 
 def layers_of(found: Bounded) -> list[Layer]:
-    """Return the layers with rectifiers of unsure sign, for the bounds of one image."""
+    """Return the layers with rectifiers without a fixed sign, for the bounds of one image."""
     layers, end = [], 0
     for number, lines in found.lines.items():
         place = lines.loose[0].flatten().nonzero().squeeze(1)
@@ -88,7 +88,7 @@ class Domains:
 
     Attributes:
         functions: (N, K) coefficients of the outputs.
-        split: (N, U) 1 where an input is at least zero, -1 where at most zero, 0 where it is open.
+        split: (N, U) 1 for inputs of at least zero, -1 for at most zero, 0 for no restriction.
         slopes: (N, U) of lower lines, float32.
         pressure: (N, U) multipliers of the splits, at least zero, float32.
         bound: (N,) lower bounds of the functions.
@@ -121,11 +121,11 @@ class Splitter:
     """Bounds subdomains of the region around one image.
 
     Attributes:
-        exact: carries functions back in float64.
+        exact: propagates functions back in float64.
         rough: the same in float32.
-        layers: with rectifiers of unsure sign, in float64.
+        layers: with rectifiers without a fixed sign, in float64.
         rough_layers: the same in float32.
-        passes: what was spent.
+        passes: the passes so far.
     """
 
     exact: Backward
@@ -136,14 +136,14 @@ class Splitter:
 
     @classmethod
     def of(cls, found: Bounded, passes: Passes | None = None) -> Splitter:
-        """Return what splits the region of the bounds of one image; it books what it spends on `passes`."""
+        """Return a splitter for the region of the bounds of one image; it adds its passes to `passes`."""
         layers = layers_of(found)
         rough_layers = [layer.to(torch.float32) for layer in layers]
         return cls(found.backward, found.rough_backward(), layers, rough_layers, passes or Passes())
 
     @property
     def width(self) -> int:
-        """U, the number of rectifiers of unsure sign."""
+        """U, the number of rectifiers without a fixed sign."""
         return self.layers[-1].part.stop if self.layers else 0
 
     def root(self, functions: Tensor) -> Domains:
@@ -160,20 +160,20 @@ class Splitter:
         )
 
     def within(self, domains: Domains, *, exact: bool) -> Backward:
-        """Return what carries functions back in each of N subdomains."""
+        """Return the backward propagation in each of N subdomains."""
         backward, layers = (self.exact, self.layers) if exact else (self.rough, self.rough_layers)
         lines: dict[int, Passing] = dict(backward.lines)
         dtype = backward.region.x.dtype
         for layer in layers:
-            # What is given for certain is cut to what is valid; a search keeps to it by itself, and cutting
-            # would hide the derivative at the ends.
+            # For exact bounds slopes are clamped to the valid range; a search stays in it by itself, and
+            # clamping would hide the derivative at its ends.
             slopes = domains.slopes.to(dtype).clamp(layer.slope, 1.0) if exact else domains.slopes
             lines[layer.number] = layer.within(domains.split, slopes, domains.pressure.to(dtype))
         return replace(backward, lines=lines)
 
     @torch.no_grad()
     def exact_bounds(self, domains: Domains) -> tuple[Tensor, Tensor]:
-        """Return lower bounds (N,) that hold for real numbers, and about where each is reached."""
+        """Return lower bounds (N,) that hold for real numbers, and the approximate minimiser of each."""
         self.passes.book(backwards=len(domains))
         backward = self.within(domains, exact=True)
         bound, at = backward.lower(backward.graph.output, Rows(domains.functions, None))
@@ -181,18 +181,18 @@ class Splitter:
 
     @torch.no_grad()
     def rough_bounds(self, domains: Domains) -> Tensor:
-        """Return bounds (N,) in float32, which only lead the search."""
+        """Return bounds (N,) in float32, which only guide the search."""
         self.passes.book(backwards=len(domains))
         backward = self.within(domains, exact=False)
         return backward.lower(backward.graph.output, Rows(domains.functions.float(), None))[0]
 
     def improved(self, domains: Domains, *, steps: int, step_sizes: tuple[float, float]) -> Domains:
-        """Return the same subdomains with better slopes and multipliers; their bounds are left as they were.
+        """Return the same subdomains with better slopes and multipliers; their bounds are not changed.
 
         Args:
-            domains: what is improved.
+            domains: the subdomains.
             steps: of Adam.
-            step_sizes: its first for slopes and for multipliers.
+            step_sizes: its first step sizes for slopes and for multipliers.
         """
         if not self.layers:
             return domains
@@ -222,13 +222,13 @@ class Splitter:
         return replace(domains, slopes=moving[0].detach(), pressure=moving[1].detach())
 
     def costs(self, domains: Domains) -> tuple[Tensor, Tensor]:
-        """Return what each open rectifier costs the bound at its minimiser and at worst, both (N, U)."""
+        """Return how much each open rectifier lowers the bound at the minimiser and at worst, both (N, U)."""
         self.passes.book(forwards=len(domains), backwards=len(domains))
         pressure = domains.pressure.clone().requires_grad_(True)
         coefficients: dict[int, Tensor] = {}
         with torch.enable_grad():
             signs = domains.split
-            # A multiplier's derivative is an input at the minimiser: here it is asked everywhere.
+            # A multiplier's derivative is an input at the minimiser: here it is computed for all.
             probe = torch.zeros_like(pressure).requires_grad_(True)
             backward = self.within(domains, exact=False)
             lines = dict(backward.lines)
@@ -267,7 +267,7 @@ class Splitter:
         return Domains.joined(parts)
 
     def chosen(self, domains: Domains, candidates: int) -> Tensor:
-        """Return for each subdomain the rectifier to split, (N,); -1 where none is open."""
+        """Return for each subdomain the rectifier to split, (N,); -1 if none is open."""
         is_open = domains.split == 0
         if not self.width:
             return torch.full((len(domains),), -1)

@@ -1,4 +1,4 @@
-"""A model and a threat, ready for bounds: the network is read once and compared with the model first."""
+"""A model and a threat, ready for bounds: the network is read once, and compared with the model first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EFFORTS = {
     "crown": Effort(),
     "alpha_crown": Effort(inner_steps=10, outer_steps=20),
 }
-"""Ways to bound, cheapest first; each is at least as tight as the one before."""
+"""Bounding methods, cheapest first; each is at least as tight as the previous one."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Certifier:
     """Bounds the margins of one model under one threat.
 
     Attributes:
-        model: what is certified; a plain network counts as one of logits.
+        model: the model; a plain network is taken as a model with logits.
         threat: untargeted, with a finite radius.
         shape: (C, H, W) of its images.
 
     Raises:
-        ConfigError: the model's answers depend on a batch or on chance, it may reject, the threat is targeted
-            or unbounded, or a layer has no bound; it is named.
+        ConfigError: the model's outputs depend on the batch or are random, it may reject, the threat is
+            targeted or unbounded, or a layer has no bound; the layer is named.
     """
 
     model: Model
@@ -49,7 +49,7 @@ class Certifier:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Read the network, so that what cannot be bounded is refused before any work."""
+        """Read the network, so that a network without bounds is refused before any work."""
         where, model = f"model {self.model.name!r}", self.model
         if model.coupling is Coupling.JOINT or model.random or model.rejects or model.template:
             expected = "a network that gives each image alone one fixed answer"
@@ -64,11 +64,11 @@ class Certifier:
 
     @classmethod
     def of(cls, model: object, threat: ThreatModel, x: Images) -> Certifier:
-        """Return what certifies a model, or a plain network of logits, on images like x (B, C, H, W).
+        """Return a certifier for a model, or a plain network of logits, on images like x (B, C, H, W).
 
         Raises:
-            ConfigError: neither a model nor a network, or one that has no bounds.
-            InputError: x is no batch of images.
+            ConfigError: neither a model nor a network, or one without bounds.
+            InputError: x is not a batch of images.
         """
         check_images(x)
         shape = tuple(x.shape[1:])
@@ -92,25 +92,25 @@ class Certifier:
 
     @cached_property
     def network(self) -> TestedNetwork:
-        """The door to the network."""
+        """The wrapper of the network."""
         net = self.model.net
         return net if isinstance(net, TestedNetwork) else TestedNetwork(net)
 
     @cached_property
     def reach(self) -> ThreatModel:
-        """The threat to search in: what float32 projects is admitted, and no radius exceeds the box."""
+        """The threat for searches: projections in float32 are admissible, and no radius exceeds the box."""
         return searched(self.threat, self.shape)
 
     def checked(self, x: Images, y: Labels) -> tuple[Images, Labels]:
         """Return images (B, C, H, W) in float32 and labels (B,) on the CPU; graph and network agree on them.
 
         Args:
-            x: images (B, C, H, W) inside of the threat's box.
-            y: labels (B,), whole numbers from 0 to K - 1.
+            x: images (B, C, H, W) inside the threat's box.
+            y: labels (B,), integers from 0 to K - 1.
 
         Raises:
-            InputError: images outside of the box or of another shape or type, or labels that are no classes.
-            ConfigError: the network computes something else than was read from it.
+            InputError: images outside the box or of another shape or type, or invalid labels.
+            ConfigError: the network computes something else than its graph.
         """
         x = checked_images(x, self.shape, self.threat.bounds)
         y = checked_labels(y, len(x), self.model.classes)
@@ -122,7 +122,7 @@ class Certifier:
 
     @torch.no_grad()
     def answers(self, x: Images) -> Labels:
-        """Return the model's own predictions for images, each asked about alone, (B,)."""
+        """Return the model's own predictions for images, each in its own pass, (B,)."""
         with evaluation_mode(self.model.net):
             outputs = [self.network(x[i : i + 1].float().to(self.model.device)) for i in range(len(x))]
         if not outputs:
@@ -134,7 +134,7 @@ class Certifier:
         return self.answers(x) == y
 
     def slack(self, x: Images) -> Tensor:
-        """Return what a margin must exceed so that the model, which computes in float32, agrees, (B,).
+        """Return the least margin for which the model, which computes in float32, agrees, (B,).
 
         Eight times the largest difference between its outputs and the real ones on each image and on points
         near it, and at least eight roundings of its largest output: measured, not proven. Bounds themselves
@@ -142,7 +142,7 @@ class Certifier:
         """
         gaps = self._differences(x)
         size = gaps.output
-        if self.exact.ending:  # where probabilities differ by less than a rounding they are tied
+        if self.exact.ending:  # probabilities that differ by less than a rounding error are tied
             size = torch.maximum(gaps.scores, torch.ones_like(size)) * 2
         return 8 * gaps.apart + 2.0**-21 * size
 
@@ -172,15 +172,15 @@ def lower_bounds(
 ) -> Tensor:
     """Return a lower bound (B,) of the smallest margin of the true class over each image's region.
 
-    Where it is positive, no image the judge admits changes the prediction. The margin is of the outputs
-    before a last softmax.
+    If it is positive, no image that the judge admits changes the prediction. The margin is of the outputs
+    before a final softmax.
 
     Args:
         model: a model, or a plain network of logits.
         x: images (B, C, H, W) in the box.
         y: their classes (B,).
         threat: norm, radius and box.
-        method: `ibp`, `crown` or `alpha_crown`, each at least as tight as the one before.
+        method: `ibp`, `crown` or `alpha_crown`, each at least as tight as the previous one.
 
     Raises:
         ConfigError: the method does not exist, or the model or the threat has no bounds; the layer is named.

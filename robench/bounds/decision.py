@@ -31,7 +31,7 @@ from robench.randomness import Randomness
 from robench.types import Images, Labels
 
 ANSWERS = 2 * (1 + NEAR) + 1
-"""Answers of the network itself that every image takes: graph and network are compared twice."""
+"""Passes of the network itself per image: graph and network are compared twice."""
 
 
 def branch_and_bound(
@@ -44,7 +44,7 @@ def branch_and_bound(
     seed: int = 0,
     progress: Callable[[int, Outcome], None] = lambda number, outcome: None,
 ) -> list[Outcome]:
-    """Decide image by image whether the model can be changed: certified, broken or undecided.
+    """Decide for each image whether its prediction can be changed: certified, broken or undecided.
 
     Args:
         model: a model, or a plain network of logits.
@@ -53,7 +53,7 @@ def branch_and_bound(
         threat: norm, radius and box.
         budget: for each image; 60 seconds by default.
         seed: of the random starts of gradients.
-        progress: is told each image's number and outcome.
+        progress: called with each image's number and outcome.
 
     Raises:
         ConfigError: the model or the threat has no bounds; the layer is named.
@@ -79,7 +79,7 @@ def outcomes_of(
     for number in range(len(x)):
         one, label = x[number : number + 1], y[number : number + 1]
         if right[number]:
-            # What is drawn depends on the image alone, not on where it stands among others.
+            # Random numbers depend on the image alone, not on its position.
             rng = Randomness(seed, torch.arange(0), ("branch and bound", int(identity[number])))
             outcome = decide(certifier, one, label, budget, slack=slack[number], rng=rng)
         else:
@@ -90,7 +90,7 @@ def outcomes_of(
 
 
 def _wrong(certifier: Certifier, x: Images, y: Labels) -> Outcome:
-    """Return the outcome of an image (1, C, H, W) that the model gets wrong as it is."""
+    """Return the outcome of an image (1, C, H, W) that the model misclassifies without any change."""
     start = time.perf_counter()
     bound = float(certifier.margins(x, y, Effort()).min())
     seconds = time.perf_counter() - start
@@ -108,7 +108,7 @@ def _wrong(certifier: Certifier, x: Images, y: Labels) -> Outcome:
 def decide(
     certifier: Certifier, x: Images, y: Labels, budget: Budget, *, slack: float, rng: Randomness
 ) -> Outcome:
-    """Return what is found out about one image (1, C, H, W) that the model gets right."""
+    """Return the outcome of one image (1, C, H, W) that the model gets right."""
     start = time.perf_counter()
     bounds = certifier.bounded(x, Effort())
     margins = margin_bounds(bounds, y, Effort()).scatter(1, y[:, None], torch.inf)[0]
@@ -133,7 +133,7 @@ def decide(
 
 @dataclass(slots=True)
 class Descent:
-    """Looks for an adversarial image: projected steps down the margin, and integer programming near the best.
+    """Searches an adversarial image: projected descent on the margin, and integer programming near the best.
 
     Attributes:
         certifier: the model and the threat.
@@ -141,10 +141,10 @@ class Descent:
         y: (1,) its class.
         budget: how many starts, and when to polish.
         rng: for random starts.
-        passes: what was spent.
+        passes: the passes so far.
         turns: batches so far.
         pool: margins and points that were not polished yet, the best first.
-        closest: (C, H, W) the admissible point of the smallest margin met, and `least` that margin.
+        closest: (C, H, W) the admissible point with the smallest margin so far, and `least` that margin.
     """
 
     certifier: Certifier
@@ -161,7 +161,7 @@ class Descent:
     def outcome(
         self, verdict: Verdict, bound: float, started: float, x_adv: Tensor | None = None, *, domains: int = 1
     ) -> Outcome:
-        """Return what is known of the image, with what was spent on it."""
+        """Return the outcome of the image, with the cost."""
         return Outcome(
             verdict=verdict,
             bound=bound,
@@ -177,12 +177,12 @@ class Descent:
         """Return an admissible image that the model itself gets wrong, (C, H, W), or None.
 
         Args:
-            points: (N, C, H, W) where bounds are reached: starts beside random ones.
+            points: (N, C, H, W) minimisers of bounds: used as starts beside random ones.
             until: when to stop polishing, on the clock of `time.perf_counter`.
         """
         self.turns += 1
         starts = torch.cat([points.float(), self._drawn(self.budget.restarts)])
-        # Where a bound is reached is already a good place: shorter steps stay near it.
+        # A minimiser of a bound is already a good point: shorter steps stay near it.
         reach = torch.where(torch.arange(len(starts)) < len(points), 0.5, 1.0)
         point = self._descended(starts, reach, 20)
         if point is None and self.budget.polish is not None and self.turns % self.budget.polish == 0:
@@ -198,7 +198,7 @@ class Descent:
         return self.certifier.reach.sample(self.x.float().expand(count, *self.x.shape[1:]), rng)
 
     def _descended(self, points: Tensor, reach: Tensor, steps: int) -> Tensor | None:
-        """Take steps of falling length, at first `reach` (N,) radii; remember the best points."""
+        """Take steps of decreasing length, at first `reach` (N,) radii; remember the best points."""
         threat, graph = self.certifier.reach, self.certifier.rough
         x = self.x.float().expand(len(points), *self.x.shape[1:])
         labels = self.y.expand(len(points))

@@ -1,7 +1,7 @@
-"""Bounds of a classifier by features: a box around the features of each image, and what its head makes of it.
+"""Bounds of a classifier on features: a box around the features of each image, and bounds of its head on it.
 
-The network up to the features is bounded like any other; a head that classifies each image alone says how
-far every class stays behind the true one while features move inside of a box (`BoundedHead`).
+The network up to the features is bounded like any other; a head that classifies each image alone bounds the
+margins of the true class for all features in a box (`BoundedHead`).
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ Linear = Callable[[Tensor, int], Tensor]
 
 @runtime_checkable
 class BoundedHead(Protocol):
-    """A network that classifies each image by its features, and knows bounds of its answers over a box."""
+    """A network that classifies each image by its features, and can bound its outputs over a box."""
 
     def feature_network(self) -> nn.Module:
         """Return the network from images (B, C, H, W) to features (B, D); nothing is copied.
 
         Raises:
-            ConfigError: answers depend on more than an image's own features.
+            ConfigError: outputs depend on more than an image's own features.
         """
         ...
 
     @property
     def slack(self) -> float:
-        """What a margin must exceed, for the head computes in float32; 0 where its bounds leave room."""
+        """The least margin, because the head computes in float32; 0 if its bounds include that error."""
         ...
 
     def margins_over(self, low: Tensor, high: Tensor, y: Labels, linear: Linear | None = None) -> Tensor:
@@ -58,7 +58,7 @@ class BoundedHead(Protocol):
             low: (B, D) lowest features, float64.
             high: (B, D) highest features, float64.
             y: (B,) true classes; their own column is 0.
-            linear: lower bounds of linear functions of the features of an image; None leaves the box.
+            linear: lower bounds of linear functions of the features of an image; None to use only the box.
         """
         ...
 
@@ -155,7 +155,7 @@ class HeadCertifier:
         return predictions(torch.cat(outputs), self.model.output).cpu() == y
 
     def slack(self, x: Images) -> Tensor:
-        """Return what a margin must exceed, (B,): the box holds what float32 makes of the features."""
+        """Return the least margin, (B,); the box already includes float32 errors of the features."""
         return torch.full((len(x),), self.head.slack, dtype=torch.float64)
 
     def bounded(self, x: Images, effort: Effort) -> Bounded:
@@ -166,7 +166,7 @@ class HeadCertifier:
     def reachable(self, x: Images, effort: Effort) -> tuple[Tensor, Tensor, Linear | None]:
         """Return lowest and highest features (B, D) over each image's region, and bounds of linear functions.
 
-        Float32's own errors are in them, as eight times the largest difference seen on the image and near it:
+        They include the errors of float32, as eight times the largest difference on the image and near it:
         measured, not proven.
         """
         within = self.bounded(x, effort)

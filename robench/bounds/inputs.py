@@ -1,4 +1,4 @@
-"""Images and labels that bounds can be asked about; what else comes is refused before any work."""
+"""Checks images and labels for bounds; invalid ones are refused before any work."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from robench.types import Images, Labels
 
 
 def check_images(x: object) -> None:
-    """Refuse what is no batch of images.
+    """Refuse anything that is not a batch of images.
 
     Raises:
-        InputError: no tensor (B, C, H, W) of numbers that float32 holds.
+        InputError: not a tensor (B, C, H, W) of numbers that float32 can represent.
     """
     if not isinstance(x, Tensor):
         raise _unusable("a tensor of images (B, C, H, W)", type(x).__name__)
@@ -34,7 +34,7 @@ def checked_images(x: Images, shape: tuple[int, ...], box: tuple[float, float]) 
     """Return images in float32 on the CPU.
 
     Raises:
-        InputError: no images of that shape (C, H, W), or values outside of the box.
+        InputError: not images of that shape (C, H, W), or values outside the box.
     """
     check_images(x)
     if tuple(x.shape[1:]) != shape:
@@ -50,7 +50,7 @@ def checked_labels(y: object, count: int, classes: int) -> Labels:
     """Return the labels of that many images, int64 on the CPU.
 
     Raises:
-        InputError: no tensor (B,) of whole numbers, or numbers that are no classes.
+        InputError: not a tensor (B,) of integers, or numbers that are not classes.
     """
     if not isinstance(y, Tensor):
         raise InputError(where="y", expected="a tensor of labels (B,)", got=type(y).__name__)

@@ -1,7 +1,7 @@
-"""Descent by integer programming: in a small box around a point few rectifiers switch, and HiGHS is exact.
+"""Descent by integer programming: in a small box around a point few rectifiers can switch; HiGHS is exact.
 
-Gradients stop where rectifiers switch; a mixed-integer programme over the few that can switch nearby (Tjeng
-et al. 2019, arXiv:1711.07356, on a small part of the region) goes on. The box follows the best
+Gradient descent stops where rectifiers switch; a mixed-integer programme over the few that can switch nearby
+(Tjeng et al. 2019, arXiv:1711.07356, on a small part of the region) goes on. The box follows the best
 point and grows or shrinks with the number of rectifiers in it. Under Linf only, where regions are boxes.
 """
 
@@ -38,7 +38,7 @@ _LEAST_RADIUS = 1e-3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Recording:
-    """Rectifiers that pass on what is sure and note down the coefficients of the others' outputs.
+    """Propagates functions through rectifiers with a fixed sign, and records the others' coefficients.
 
     Attributes:
         layer: with the places of rectifiers of unsure sign.
@@ -75,7 +75,7 @@ def pieces(found: Bounded, layers: list[Layer], start: int, rows: Rows) -> tuple
 
 
 def solved(found: Bounded, function: Tensor, seconds: float) -> Tensor | None:
-    """Return about where in one image's region a function (K,) of the outputs is least, (1, ...), or None."""
+    """Return a point near the minimum of a function (K,) of the outputs in one image's region, or None."""
     layers = layers_of(found)
     pixels = found.region.x[0].numel()
     count = layers[-1].part.stop if layers else 0
@@ -126,8 +126,8 @@ def solved(found: Bounded, function: Tensor, seconds: float) -> Tensor | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what HiGHS writes by itself, whatever it is told, out of the process's standard streams."""
-    flush = ctypes.CDLL(None).fflush  # what C wrote waits in a buffer of its own
+    """Hide the output that HiGHS writes to the standard streams in spite of its settings."""
+    flush = ctypes.CDLL(None).fflush  # C has its own output buffer
     sys.stdout.flush()
     sys.stderr.flush()
     flush(None)
@@ -149,7 +149,7 @@ def _quiet() -> Iterator[None]:
 def descended(
     graph: Graph, rough: Graph, region: Region, start: Tensor, function: Tensor, until: float
 ) -> Tensor:
-    """Return a point (1, ...) where a function (K,) of the outputs is at most what it is at the start.
+    """Return a point (1, ...) where a function (K,) of the outputs is at most its value at the start.
 
     Args:
         graph: the network in float64.

@@ -1,4 +1,4 @@
-"""The ways to bound behind one door: images in, an outcome for each out."""
+"""The entry to all bounding methods: images in, an outcome for each out."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from robench.types import Images, Labels
 def certifier_of(
     model: Model, threat: ThreatModel, shape: tuple[int, ...], method: Method
 ) -> Certifier | HeadCertifier:
-    """Return what bounds a model under a threat: its network of logits, or its features and their head.
+    """Return a certifier of a model under a threat: of its logits, or of its features and their head.
 
     Args:
         model: the model.
         threat: untargeted, with a finite radius.
         shape: (C, H, W) of its images.
-        method: how it will be bounded.
+        method: the bounding method.
 
     Raises:
         ConfigError: the model has no such bounds; the layer is named.
@@ -39,7 +39,7 @@ def certifier_of(
 
 
 def budget_of(method: BranchAndBound) -> Budget:
-    """Return the limits of a search as its options say them."""
+    """Return the limits of a search from its options."""
     return Budget(
         seconds=method.seconds, domains=method.domains, restarts=method.restarts, polish=method.polish
     )
@@ -48,17 +48,17 @@ def budget_of(method: BranchAndBound) -> Budget:
 def certified_outcomes(
     certifier: Certifier | HeadCertifier, x: Images, y: Labels, method: Method, *, seed: int = 0
 ) -> list[Outcome]:
-    """Return what a way to bound says of each image: certified only if float32 cannot change it.
+    """Return the outcome of each image: certified only if float32 rounding cannot change it.
 
     Args:
         certifier: the model and the threat.
         x: images (B, C, H, W) in the box.
         y: their classes (B,).
-        method: how, with its limits.
-        seed: of what is random in a search.
+        method: the bounding method, with its limits.
+        seed: seed of random choices in a search.
 
     Raises:
-        ConfigError: the network computes something else than was read from it.
+        ConfigError: the network computes something else than its graph.
         InputError: images or labels cannot be used.
     """
     x, y = certifier.checked(x, y)

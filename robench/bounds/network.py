@@ -18,18 +18,18 @@ from robench.bounds.slopes import optimised
 from robench.types import Labels
 
 ELEMENTS = 2**19
-"""Coefficients that are carried back at once: 32 MiB in float64."""
+"""Most coefficients that are propagated back at once: 32 MiB in float64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How much is spent on bounds.
+    """How much work is done for bounds.
 
     Attributes:
-        crown: carry functions back; otherwise interval bounds only.
-        combined: keep the better of CROWN and intervals for each neuron whose sign intervals leave open;
-            otherwise CROWN's own bound, as it was published.
-        inner_steps: of Adam for the slopes under each neuron whose sign is not sure.
+        crown: propagate functions back; otherwise only interval bounds.
+        combined: keep the better of CROWN and intervals for each neuron whose sign intervals do not fix;
+            otherwise CROWN's own bound, as published.
+        inner_steps: of Adam for the slopes under each neuron whose sign is not fixed.
         outer_steps: for the slopes under each margin.
         step_size: the first of Adam.
     """
@@ -63,11 +63,11 @@ class Bounded:
 
     @property
     def backward(self) -> Backward:
-        """What carries functions back in float64, rounding taken off."""
+        """The backward propagation in float64, with rounding errors subtracted."""
         return Backward(self.exact, self.lines, self.region, self.magnitudes)
 
     def rough_backward(self) -> Backward:
-        """Return what carries functions back in float32."""
+        """Return the backward propagation in float32."""
         lines = {number: lines.to(torch.float32) for number, lines in self.lines.items()}
         return Backward(self.rough, lines, self.region.to(torch.float32))
 
@@ -85,7 +85,7 @@ class Bounded:
 
 @torch.no_grad()
 def bounded(exact: Graph, rough: Graph, region: Region, effort: Effort) -> Bounded:
-    """Bound every node in turn; those that go into a rectifier by CROWN, where their sign is not sure."""
+    """Bound every node in turn; inputs of rectifiers by CROWN, if their sign is not fixed."""
     result = Bounded(exact, rough, region, [(region.low, region.high)])
     targets = {exact.nodes[number].inputs[0] for number in exact.rectifiers}
     for number, node in enumerate(exact.nodes[1:], start=1):
@@ -105,7 +105,7 @@ def bounded(exact: Graph, rough: Graph, region: Region, effort: Effort) -> Bound
 
 
 def _refine(bounds: Bounded, node: int, effort: Effort) -> None:
-    """Replace the interval of each value whose sign is not sure by CROWN's, or by the better of both."""
+    """Replace the interval of each value whose sign is not fixed by CROWN's, or by the better of both."""
     low, high = (side.flatten(1).contiguous() for side in bounds.intervals[node])
     owner, place = ((low < 0) & (high > 0)).nonzero(as_tuple=True)
     shape = bounds.exact.nodes[node].shape
@@ -114,14 +114,14 @@ def _refine(bounds: Bounded, node: int, effort: Effort) -> None:
         best = torch.maximum(sign * side[owner, place], values) if effort.combined else values
         side[owner, place] = sign * best
         if sign < 0 and _cut_at_zero(bounds.exact, node):
-            # How far below zero a value lies that is surely not above it makes no difference.
+            # For a value that is certainly at most zero, its exact lower bound does not matter.
             rest = high[owner, place] > 0
             owner, place = owner[rest], place[rest]
     bounds.intervals[node] = (low.view(-1, *shape), high.view(-1, *shape))
 
 
 def _cut_at_zero(graph: Graph, node: int) -> bool:
-    """Tell whether all that becomes of a node's values is their part above zero."""
+    """Tell whether only the positive part of a node's values is used."""
     users = [other.step for other in graph.nodes[1:] if node in other.inputs]
     return node != graph.output and all(isinstance(step, Rectifier) and not step.slope for step in users)
 

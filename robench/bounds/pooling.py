@@ -31,7 +31,7 @@ def max_pooled(
         raise Unbounded("a max pooling of something that is no batch of images")
     kernel, padding, dilation = pair(kernel_size), pair(padding), pair(dilation)
     if min(padding) < 0 or any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
-        raise Unbounded(f"a max pooling with padding {padding}, which torch does not know")
+        raise Unbounded(f"a max pooling with padding {padding}, which PyTorch does not allow")
     stride = kernel if stride is None or stride == [] else pair(stride)
     for axis in (0, 1):
         settings = (kernel[axis], stride[axis], padding[axis], dilation[axis], ceil_mode)
@@ -61,7 +61,7 @@ def average_pooled(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Ref:
-    """Append an average pooling, or a sum over windows by another divisor, which may be negative."""
+    """Append an average pooling; `divisor_override` replaces the window's size, and may be negative."""
     if len(reader.shape_of(x)) != 3:
         raise Unbounded("an average pooling of something that is no batch of images")
     size = None if divisor_override is None else abs(divisor_override)
@@ -84,7 +84,7 @@ def _maximum(reader: Reader, x: Ref, axis: int, windows: list[list[int]]) -> Ref
     longest = max(len(window) for window in windows)
     parts = []
     for turn in range(longest):
-        # A window that is shorter than others says its last value again, which changes no maximum.
+        # A shorter window is padded with its last index, which does not change the maximum.
         index = torch.tensor([window[min(turn, len(window) - 1)] for window in windows])
         parts.append(reader.add(Selection(axis, index), x))
     while len(parts) > 1:
@@ -96,7 +96,7 @@ def _maximum(reader: Reader, x: Ref, axis: int, windows: list[list[int]]) -> Ref
 def pooling_windows(
     size: int, kernel: int, stride: int, padding: int, dilation: int, ceil: bool
 ) -> list[list[int]]:
-    """Return the places each window of a pooling covers along an axis of that size, as torch has them."""
+    """Return the indices that each window of a pooling covers along an axis of that size, as in PyTorch."""
     reach = dilation * (kernel - 1) + 1
     room = size + 2 * padding - reach
     count = (-(-room // stride) if ceil else room // stride) + 1
@@ -105,11 +105,11 @@ def pooling_windows(
     starts = [i * stride - padding for i in range(count)]
     windows = [[s + dilation * j for j in range(kernel) if 0 <= s + dilation * j < size] for s in starts]
     if not windows or not all(windows):
-        raise Unbounded("a pooling with windows that see nothing of the image")
+        raise Unbounded("a pooling with windows that contain no pixel of the image")
     return windows
 
 
 def adaptive_windows(size: int, wanted: int | None) -> list[list[int]]:
-    """Return the places each window of an adaptive pooling covers along an axis of that size."""
+    """Return the indices that each window of an adaptive pooling covers along an axis of that size."""
     count = size if wanted is None else wanted
     return [list(range(i * size // count, -(-(i + 1) * size // count))) for i in range(count)]

@@ -1,4 +1,4 @@
-"""Writes the graph of a network, step by step, from what its layers and functions are."""
+"""Writes the graph of a network, step by step, from its layers and functions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Reader:
         return self.nodes[ref.number].shape
 
     def add(self, step: Affine | Rectifier, *inputs: Ref) -> Ref:
-        """Append a step; its shape is found by taking it."""
+        """Append a step; its shape is found by computing it once."""
         with torch.no_grad():
             samples = [torch.zeros(1, *self.shape_of(ref), dtype=torch.float64) for ref in inputs]
             shape = tuple(step.value(*samples).shape[1:])
@@ -50,7 +50,7 @@ class Reader:
         return Ref(len(self.nodes) - 1)
 
     def graph(self, output: Ref) -> Graph:
-        """Return what was written, its last node the output and nothing beside the way there."""
+        """Return the graph; its last node is the output, and unused nodes are left out."""
         numbers = {output.number}
         for number in range(output.number, 0, -1):
             if number in numbers:
@@ -84,12 +84,12 @@ class Reader:
             weight: (out, C / groups, h, w).
             bias: (out,); None for none.
             stride: one number, or one for each of the two axes.
-            padding: likewise, or `valid` or `same` as torch has them.
+            padding: likewise, or `valid` or `same` as in PyTorch.
             dilation: likewise.
             groups: of channels.
 
         Raises:
-            Unbounded: the values are no (C, H, W).
+            Unbounded: the values do not have the shape (C, H, W).
         """
         if len(self.shape_of(x)) != 3:
             raise Unbounded("a convolution of something that is no batch of images")
@@ -99,7 +99,7 @@ class Reader:
         if padding == "same":
             whole = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
             ahead = [n // 2 for n in whole]
-            # torch puts what is left over behind.
+            # PyTorch adds an odd remainder at the end.
             sides = (ahead[1], whole[1] - ahead[1], ahead[0], whole[0] - ahead[0])
             x, padding = self.padded(x, sides), 0
         bias = weight.new_zeros(len(weight)) if bias is None else exact(bias)
@@ -115,7 +115,7 @@ class Reader:
             shift: likewise.
 
         Raises:
-            Unbounded: a constant does not fit to the values, or differs between images.
+            Unbounded: the shape of a constant does not fit the values, or it differs between images.
         """
         shape = self.shape_of(x)
         return self.add(Scale(self._constant(factor, shape), self._constant(shift, shape)), x)
@@ -136,7 +136,7 @@ class Reader:
         Args:
             x: the values.
             apply: the operation on a batch (B, ...) of them.
-            fan: most values that one result is made of.
+            fan: most values that one result depends on.
         """
         return self.add(Gathering(apply, fan), x)
 
@@ -151,7 +151,7 @@ class Reader:
             variance: running variances (C,), at least 0.
             weight: factors (C,); None for 1.
             bias: shifts (C,); None for 0.
-            eps: what is added to the variances.
+            eps: added to the variances.
         """
         factor = 1 / (exact(variance) + eps).sqrt()
         if weight is not None:
@@ -169,7 +169,7 @@ class Reader:
         return self.gathered(x, lambda t: F.pad(t, tuple(sides)))
 
     def reshaped(self, x: Ref, wanted: Sequence[Any]) -> Ref:
-        """Append a reshape; the batch must stay what it is."""
+        """Append a reshape; the batch axis must not change."""
         count = math.prod(self.shape_of(x))
         if len(wanted) == 1 and isinstance(wanted[0], list | tuple | torch.Size):
             wanted = tuple(wanted[0])
@@ -184,7 +184,7 @@ class Reader:
         return self.gathered(x, lambda t: t.reshape(len(t), *rest))
 
     def flattened(self, x: Ref, start: int = 0, end: int = -1) -> Ref:
-        """Append a flatten; the batch must stay what it is."""
+        """Append a flatten; the batch axis must not change."""
         rank = len(self.shape_of(x)) + 1
         if start % rank == 0:
             raise Unbounded("a flatten that mixes the images of a batch: start at 1")
@@ -195,7 +195,7 @@ class Reader:
         shape = self.shape_of(x)
         numbers = range(len(shape) + 1) if axes is None else [axes] if isinstance(axes, int) else axes
         places = tuple(axis % (len(shape) + 1) for axis in numbers)
-        if 0 in places or not places:  # none at all are all to torch
+        if 0 in places or not places:  # no axes mean all axes in PyTorch
             raise Unbounded("a mean or sum over the images of a batch")
         fan = math.prod(shape[axis - 1] for axis in places)
         if mean:
@@ -218,7 +218,7 @@ class Reader:
         return self.add(Rectifier(float(slope)), x)
 
     def clamped(self, x: Ref, low: Any, high: Any) -> Ref:
-        """Append min(high, max(low, x)), as ReLUs; with low > high that is high."""
+        """Append min(high, max(low, x)), as ReLUs; if low > high, the result is high."""
         low, high = _limit(low, -math.inf), _limit(high, math.inf)
         if low is not None and high is not None and low > high:
             return self.scaled(x, 0.0, high)

@@ -1,7 +1,7 @@
-"""ReLU and leaky ReLU between two lines, once bounds of what goes in are known (Zhang et al. 2018).
+"""ReLU and leaky ReLU between two lines, for known bounds of their inputs (Zhang et al. 2018).
 
-On l < 0 < u the upper line is the chord; the lower one goes through the origin with any slope between those
-of both branches, which is what alpha-CROWN optimises (Xu et al. 2021, arXiv:2011.13824, section 3.1).
+On l < 0 < u the upper line is the chord; the lower line goes through the origin, with any slope between the
+slopes of both branches, which alpha-CROWN optimises (Xu et al. 2021, arXiv:2011.13824, section 3.1).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Rectifier:
 
 
 class Passing(Protocol):
-    """What functions of a layer's rectified values become before them."""
+    """Propagates functions of a layer's rectified values to the values before rectification."""
 
     def through(self, rows: Rows, slopes: Tensor | None) -> tuple[Rows, Tensor]:
         """Return functions of the inputs that are nowhere above these, and their constants (N,)."""
@@ -45,9 +45,9 @@ class Lines:
     """Lines below and above the rectifiers of a layer, for each of B images; all (B, ...).
 
     Attributes:
-        least: smallest slope of the lower line; equal to `most` where the sign is sure.
+        least: smallest slope of the lower line; equal to `most` if the sign is fixed.
         most: its largest slope.
-        usual: the slope of the branch that covers more of the interval, CROWN's choice.
+        usual: the default slope, CROWN's choice: that of the branch that covers more of the interval.
         upper: slope of the upper line.
         raised: its value at 0.
     """
@@ -67,7 +67,7 @@ class Lines:
         usual = torch.where(off | (~on & (high <= -low)), slope, 1.0).to(low.dtype)
         width = torch.where(on | off, 1.0, high - low)
         chord = (high - slope * low) / width
-        # Any slope will do if the line is above both ends: it is raised until it is, rounding included.
+        # Any slope is valid if the line is above both ends: the line is raised until it is, with rounding.
         lift = torch.maximum(high - chord * high, slope * low - chord * low)
         lift = lift + 8 * UNIT * (high.abs() + low.abs()) if low.dtype == torch.float64 else lift
         upper = torch.where(on, 1.0, torch.where(off, slope, chord))
@@ -76,7 +76,7 @@ class Lines:
 
     @property
     def loose(self) -> Tensor:
-        """Where the sign is not sure, (B, ...)."""
+        """Where the sign is not fixed, (B, ...)."""
         return self.most > self.least
 
     def of(self, index: Tensor | slice) -> Lines:
@@ -93,7 +93,7 @@ class Lines:
 
         Args:
             rows: functions of the outputs.
-            slopes: of the lower lines, shaped as the coefficients, cut to what is valid; None for the usual.
+            slopes: of the lower lines, in the shape of the coefficients, clamped; None for the default.
         """
         lower = rows.take(self.usual) if slopes is None else slopes
         if slopes is not None and not slopes.requires_grad:
@@ -103,7 +103,7 @@ class Lines:
 
 
 class Chosen(torch.autograd.Function):
-    """Coefficients times the slope of the line their sign asks for; with its derivative, in few passes."""
+    """Coefficients times the slope of the line that their sign selects, with the derivative."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, lower: Tensor, upper: Tensor, raised: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,15 +124,15 @@ class Chosen(torch.autograd.Function):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedLines:
-    """Lines of one layer in N subdomains of one image's region: kept only where its sign was not sure.
+    """Lines of one layer in N subdomains of one image's region, only for rectifiers without a fixed sign.
 
     Attributes:
-        base: (1, ...) slope of every rectifier that is sure of its sign, 0 elsewhere.
-        place: (U,) the others, counted over the flattened layer.
+        base: (1, ...) slope of every rectifier with a fixed sign, 0 elsewhere.
+        place: (U,) indices of the others in the flattened layer.
         lower: (N, U) slopes of their lower lines.
         upper: (N, U) slopes of their upper lines.
         raised: (N, U) values of these at 0.
-        pressure: (N, U) what is added to the coefficients of the inputs.
+        pressure: (N, U) is added to the coefficients of the inputs.
     """
 
     base: Tensor

@@ -1,8 +1,8 @@
-"""Where the attacker may go: the ball around each image inside the box, and the least of a linear function.
+"""The attacker's region, a ball around each image inside the box, and minima of linear functions on it.
 
-Ball and box are the judge's (`ThreatModel.admits`): tolerance and rounding included, so that no image that it
-admits or projects to lies outside. Under L2 and L1 the least over ball and box together is bounded by
-Lagrangian duality: any multiplier gives a valid bound, the best one the exact least.
+Ball and box include the judge's tolerance and rounding (`ThreatModel.admits`), so that no image that it
+admits or projects to is outside. Under L2 and L1 the minimum over ball and box together is bounded by
+Lagrangian duality: any multiplier gives a valid bound, the best multiplier gives the exact minimum.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from robench.bounds.rows import Rows
 from robench.types import Images
 
 _BISECTIONS = 24
-"""Steps towards the best multiplier under L2; any is valid."""
+"""Bisection steps towards the best multiplier under L2; every multiplier is valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Region:
         return replace(self, x=self.x[index], low=self.low[index], high=self.high[index])
 
     def least(self, rows: Rows) -> Tensor:
-        """Return a lower bound of each function of the pixels, (N,); the exact least up to rounding."""
+        """Return a lower bound of each function of the pixels, (N,): the exact minimum up to rounding."""
         a = rows.a
         if self.norm == "Linf":
             middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
@@ -79,9 +79,9 @@ class Region:
         return (a * x).flatten(1).sum(dim=1) + gain
 
     def least_at(self, rows: Rows) -> Tensor:
-        """Return a point (N, ...) where each linear function of whole images is about least.
+        """Return a point (N, ...) near the minimum of each linear function of whole images.
 
-        Under L2 and L1 it may lie a little outside of the ball: project it.
+        Under L2 and L1 it may be slightly outside the ball: project it.
         """
         low, high = rows.take(self.low), rows.take(self.high)
         a = rows.a.detach()
@@ -92,7 +92,7 @@ class Region:
         return x + step
 
     def margin(self, rows: Rows) -> Tensor:
-        """Return how far rounding may have put `least` off, (N,)."""
+        """Return the largest rounding error of `least`, (N,)."""
         size = self.low.abs().maximum(self.high.abs()).flatten(1).amax(dim=1) + self.radius
         count = rows.a[0].numel() if len(rows) else 0
         return gamma(count + 16) * rows.mass() * rows.share(size)

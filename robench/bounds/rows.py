@@ -1,4 +1,4 @@
-"""Linear functions of a layer's values, many at once: each belongs to an image, some see only a window."""
+"""Many linear functions of a layer's values: each belongs to an image, some depend only on a window."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Rows:
     Attributes:
         a: (N, ...) coefficients; of the whole node, or (N, C, h, w) of a window of it. Outside of the node
             they are zero.
-        owner: (N,) to which image of the batch each function belongs; None where there is one for each.
+        owner: (N,) the image of the batch to which each function belongs; None for one function per image.
         corner: (N, 2) row and column of each window's first entry, which may be negative; None without.
     """
 
@@ -29,7 +29,7 @@ class Rows:
         return len(self.a)
 
     def having(self, a: Tensor) -> Rows:
-        """Return other coefficients in the same place."""
+        """Return the same with other coefficients."""
         return replace(self, a=a)
 
     def mass(self) -> Tensor:
@@ -54,7 +54,7 @@ class Rows:
         return view[owner, corner[:, 0], corner[:, 1]]
 
     def share(self, values: Tensor) -> Tensor:
-        """Return what belongs to the image of each function, (N, ...) of (B, ...)."""
+        """Return the values of each function's image, (N, ...) from (B, ...)."""
         if len(values) == 1:
             return values.expand(len(self.a), *values.shape[1:])
         return values if self.owner is None else values[self.owner]
@@ -102,7 +102,7 @@ class Rows:
         return Rows(one + two, self.owner, self.corner + self.corner.new_tensor(first))
 
     def at(self, corner: Tensor | None) -> Rows:
-        """Return the same coefficients in another place."""
+        """Return the same coefficients with other windows."""
         return replace(self, corner=corner)
 
 
@@ -112,7 +112,7 @@ def _placed(a: Tensor, top: int, left: int, size: list[int]) -> Tensor:
 
 
 def _overhang(corner: Tensor, height: int, width: int, shape: Sequence[int]) -> tuple[int, int, int, int]:
-    """Return how far windows reach out of the node: above, left, below, right."""
+    """Return how far windows extend beyond the node: above, left, below, right."""
     if len(corner) == 0:
         return 0, 0, 0, 0
     low, high = corner.amin(dim=0).tolist(), corner.amax(dim=0).tolist()

@@ -1,4 +1,4 @@
-"""The search over subdomains: worst first, in batches, until all are done, one is broken, or time is up.
+"""The search over subdomains: worst first, in batches, until all are done, the image breaks, or time is up.
 
 Bunel et al. 2020 (JMLR 21) as a scheme; beta-CROWN (Wang et al. 2021, arXiv:2103.06624) as the bound.
 """
@@ -20,7 +20,7 @@ from robench.bounds.branching import Domains, Splitter
 from robench.errors import ConfigError
 
 _LEAF_STEPS = 100
-"""Of Adam, twice, for the multipliers of a subdomain with nothing left to split."""
+"""Steps of Adam, twice, for the multipliers of a subdomain that cannot be split further."""
 
 Attack = Callable[[Tensor, float], Tensor | None]
 """Points (N, C, H, W), about in the region, and when to stop (`time.perf_counter`) to one adversarial image
@@ -28,7 +28,7 @@ Attack = Callable[[Tensor, float], Tensor | None]
 
 
 class Verdict(StrEnum):
-    """What is known about an image."""
+    """Result for an image."""
 
     CERTIFIED = "certified"
     BROKEN = "broken"
@@ -37,7 +37,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """When branch and bound gives up, and how it works.
+    """Limits and settings of branch and bound.
 
     Attributes:
         seconds: for an image; None for no limit.
@@ -47,13 +47,13 @@ class Budget:
         root_steps: of Adam for the whole region.
         candidates: rectifiers tried by each of two scores before one is split.
         step_sizes: the first of Adam for slopes and for multipliers.
-        attacked: of each batch, how many points where bounds are reached are starts for gradients.
-        restarts: how many random starts beside them.
+        attacked: number of minimisers of bounds per batch that are starts for gradients.
+        restarts: number of random starts beside them.
         polish: after how many batches the best point is improved by integer programming
             (`robench.bounds.local_search`, under Linf); None for never.
 
     Raises:
-        ConfigError: a limit or a count means nothing.
+        ConfigError: a limit or a count is invalid.
     """
 
     seconds: float | None = 60.0
@@ -69,11 +69,11 @@ class Budget:
 
     @classmethod
     def attacking(cls, seconds: float | None = 120.0) -> Budget:
-        """Return a budget mostly spent on adversarial images, for networks believed to have some."""
+        """Return a budget mainly for finding adversarial images, for networks that probably have some."""
         return cls(seconds=seconds, attacked=16, restarts=48, polish=16)
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Refuse invalid numbers."""
         least = {"batch": 1, "steps": 0, "root_steps": 0, "candidates": 1, "attacked": 0, "restarts": 0}
         optional = {"domains": 1, "polish": 1}
         for name, low in (least | optional).items():
@@ -98,17 +98,17 @@ def _number(value: object) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What branch and bound found out about one image.
+    """Result of branch and bound for one image.
 
     Attributes:
         verdict: certified, broken or undecided.
-        bound: a lower bound of the smallest margin over the region, before a last softmax, valid for real
-            numbers, whatever the verdict.
-        x_adv: (C, H, W) an adversarial image, where one was found.
+        bound: a lower bound of the smallest margin over the region, before a final softmax, valid for real
+            numbers, for every verdict.
+        x_adv: (C, H, W) an adversarial image, if one was found.
         domains: subdomains bounded.
         seconds: spent.
-        closest: (C, H, W) the point of the region with the smallest margin that gradients met; the image
-            itself where none were asked for.
+        closest: (C, H, W) the point of the region with the smallest margin that gradients found; the image
+            itself if no gradients were used.
         forwards: passes spent on it, see `robench.bounds.passes`.
         backwards: the same, backward.
     """
@@ -129,14 +129,14 @@ class Search:
 
     Args:
         splitter: bounds subdomains of the region.
-        attack: looks for an adversarial image near the points that bounds are reached at.
-        budget: when to give up.
-        above: what the functions must stay above.
+        attack: searches an adversarial image near the minimisers of bounds.
+        budget: limits of the search.
+        above: the functions must stay above this number.
 
     Attributes:
         domains: subdomains bounded so far.
-        closed: the least bound among those that are done.
-        stuck: the least bound among those with nothing left to split that are not above.
+        closed: the least bound of the finished subdomains.
+        stuck: the least bound of subdomains that cannot be split further and are not above.
     """
 
     splitter: Splitter
@@ -149,7 +149,7 @@ class Search:
     stuck: float = math.inf
 
     def run(self, functions: Tensor) -> Outcome:
-        """Return what is found out about functions (F, K) of the outputs, such as true class minus rival."""
+        """Return the outcome for functions (F, K) of the outputs, such as true class minus rival."""
         order = itertools.count()
         waiting: list[tuple[float, int, Domains]] = []
         fresh, steps = self.splitter.root(functions), self.budget.root_steps
@@ -178,7 +178,7 @@ class Search:
             )
 
     def _settle(self, leaves: Domains) -> None:
-        """Bound subdomains with nothing left to split as well as can be; those that stay below remain so."""
+        """Bound subdomains that cannot be split further as tightly as possible; some may stay below."""
         if not len(leaves):
             return
         for size in (0.3, 0.03):
@@ -190,7 +190,7 @@ class Search:
         self.stuck = min([self.stuck, *leaves.bound[~is_proven].tolist()])
 
     def _bounded(self, domains: Domains, steps: int) -> tuple[Domains, Tensor]:
-        """Return subdomains with their bounds, and the points where these are reached."""
+        """Return subdomains with their bounds, and the minimisers of these."""
         self.domains += len(domains)
         if not len(domains):
             return domains, torch.zeros(0)

@@ -1,7 +1,8 @@
-"""alpha-CROWN: slopes of the lower lines that make each bound largest (Xu et al. 2021, arXiv:2011.13824).
+"""alpha-CROWN: slopes of the lower lines that maximise each bound (Xu et al. 2021, arXiv:2011.13824).
 
-Every function has slopes of its own. The bound is concave in them where signs of coefficients stay, and any
-slopes are valid, so a few steps of Adam in float32 will do; what they give is computed again in float64.
+Every function has its own slopes. The bound is concave in them as long as signs of coefficients do not
+change, and any slopes are valid, so a few steps of Adam in float32 suffice; the bound is then computed again
+in float64.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Follows the symbols of a forward pass, one by one, and writes what each does into a graph."""
+"""Follows the traced operations of a forward pass one by one, and writes them into a graph."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from robench.bounds.reader import Reader
 from robench.bounds.symbols import Batch, Ref, Unbounded
 
 ENDS = {nn.LogSoftmax: "log_softmax", nn.Softmax: "softmax"}
-"""Layers that may come last, for they change no sign of a margin."""
+"""Layers that may come last, because they do not change the sign of a margin."""
 
 _END_FUNCTIONS = {
     F.softmax: "softmax",
@@ -31,14 +31,14 @@ _END_METHODS = {"softmax", "log_softmax"}
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """The values of a node after a softmax, which only the end may follow."""
+    """The values of a node after a softmax, which must be the last operation."""
 
     before: Ref
     name: str
 
 
 def followed(symbols: fx.Graph, network: nn.Module, reader: Reader) -> tuple[Ref, str]:
-    """Follow a forward pass and return its output, and the name of the softmax that was left out after it.
+    """Follow a forward pass; return its output, and the name of the final softmax that was left out.
 
     Raises:
         Unbounded: a step has no bound; the reader's name is that of the step.
@@ -72,7 +72,7 @@ def followed(symbols: fx.Graph, network: nn.Module, reader: Reader) -> tuple[Ref
         try:
             result = _step(node, network, reader, args, kwargs)
         except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
-            # Arguments of kinds that no bound was written for, such as values where numbers are usual.
+            # Arguments that bounds do not support, such as tensors instead of numbers.
             raise Unbounded(f"arguments bounds do not know ({type(error).__name__}: {error})") from error
         for name in names:
             values[name] = result
@@ -103,7 +103,7 @@ def _given(node: fx.Node, network: nn.Module, reader: Reader, *, first: bool) ->
 def _step(
     node: fx.Node, network: nn.Module, reader: Reader, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """Take one step; return what came out."""
+    """Add one operation; return its result."""
     if node.op == "call_module":
         return _layer(network.get_submodule(str(node.target)), reader, args, kwargs)
     name = str(getattr(node.target, "__name__", node.target))
@@ -129,12 +129,12 @@ def _step(
 
 
 def _layer(layer: nn.Module, reader: Reader, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Take the step of a layer of torch."""
+    """Add the operation of a layer of PyTorch."""
     if type(layer) in ENDS:
         if _replaced(layer):
             raise Unbounded("a layer whose forward was replaced")
         (x,) = [*args, *kwargs.values()]
-        axis = 1 if layer.dim is None else layer.dim  # torch's own choice for rows of scores
+        axis = 1 if layer.dim is None else layer.dim  # PyTorch's default for rows of scores
         return _ended(reader, ENDS[type(layer)], x, dim=axis)
     convert = next((MODULES[kind] for kind in type(layer).__mro__ if kind in MODULES), None)
     if convert is None or _overridden(layer):

@@ -1,4 +1,4 @@
-"""What a network is read as: values by their node, the batch, constants; and how it is refused."""
+"""Symbols for reading a network: values by their node, the batch, constants; and the error for refusals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Ref:
 
 
 class Batch:
-    """The length of the batch, where a network asks for it."""
+    """The length of the batch, if a network uses it."""
 
     __slots__ = ()
 
@@ -29,9 +29,9 @@ class Unbounded(Exception):  # noqa: N818 - never leaves this package: it become
 
 
 def exact(tensor: Tensor) -> Tensor:
-    """Return constants in float64, apart from the user's; refuse what is not a finite real number."""
+    """Return a copy of constants in float64; refuse anything that is not finite and real."""
     if tensor.is_complex() or tensor.is_quantized:
-        raise Unbounded("weights that are no real numbers")
+        raise Unbounded("weights that are not real numbers")
     values = tensor.detach().to("cpu", torch.float64, copy=True)
     if not bool(torch.isfinite(values).all()):
         raise Unbounded("weights that are not finite")
@@ -47,7 +47,7 @@ def pair(value: Any) -> tuple[int, int]:
 
 
 def told(value: Any) -> str:
-    """Return a shape for a message, the batch by its name."""
+    """Return a shape for a message, with the batch as a word."""
     return str(tuple("batch" if isinstance(v, Batch) else v for v in value))
 
 

@@ -1,4 +1,4 @@
-"""Reads a user's network into a graph, without touching it."""
+"""Reads a user's network into a graph, without changing it."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from robench.model.tested_network import TestedNetwork
 
 
 class _Tracer(fx.Tracer):
-    """Follows a forward pass and remembers in which layer it stopped."""
+    """Traces a forward pass and remembers the layer in which it stopped."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stopped: str | None = None
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
-        """Return a symbol that also notes assignments."""
+        """Return a symbol that also records assignments."""
         return Symbol(node, self)
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Go through a layer; the innermost that raises is remembered."""
+        """Trace a layer; the innermost one that raises is remembered."""
         path = self.path_of_module(m)
         if _hooked(m):
             self.stopped = self.stopped or f"{path!r} ({type(m).__name__})"
@@ -49,9 +49,9 @@ class _Tracer(fx.Tracer):
 
 
 def traced(net: nn.Module, shape: tuple[int, ...]) -> Graph:
-    """Read a network for images of a shape (C, H, W) in evaluation mode; it is left as it was.
+    """Read a network for images of a shape (C, H, W) in evaluation mode; its state is restored.
 
-    A last softmax or log-softmax is left out: it changes no sign of a margin.
+    A final softmax or log-softmax is left out: it does not change the sign of a margin.
 
     Raises:
         ConfigError: a layer has no bound; it is named.
@@ -74,7 +74,7 @@ def traced(net: nn.Module, shape: tuple[int, ...]) -> Graph:
         except Unbounded as error:
             raise refusal(tracer.stopped or top, str(error)) from error
         except Exception as error:
-            # A user's forward meets symbols here and may raise whatever it likes: it is quoted.
+            # A user's forward gets symbolic values here and may raise any error: the message quotes it.
             lines = str(error).strip().splitlines() or [type(error).__name__]
             got = f"a forward pass that cannot be followed: {lines[0][:160]}"
             raise refusal(tracer.stopped or top, got) from error
@@ -85,7 +85,7 @@ def traced(net: nn.Module, shape: tuple[int, ...]) -> Graph:
                 output = _mapped(reader, output, class_map)
         except Unbounded as error:
             raise refusal(reader.name, str(error)) from error
-        # What a forward pass only notes down, such as its features, is its own affair.
+        # Values that a forward pass only stores, such as its features, do not matter.
         attributes = {str(node.target) for node in symbols.nodes if node.op == "get_attr"}
         tensors = {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
         changes = sorted(state.changes() & (attributes | tensors))

@@ -66,7 +66,7 @@ def board(
 
 
 def _check(runs: Sequence[Path], models: Sequence[Path], rejudge: bool) -> None:
-    """Refuse what is no run and no submission, and folders of networks that are none."""
+    """Refuse paths that are neither runs nor submissions, and network folders that do not exist."""
     from robench.record.store import is_run
 
     for run in runs:
@@ -135,7 +135,7 @@ def _unique(name: str, names: set[str]) -> str:
 
 
 def judged_again(entries: Sequence[BoardEntry], models: Sequence[Path], options: Options) -> list[BoardEntry]:
-    """Return the runs with what came of asking their networks again; a difference is a finding.
+    """Return the runs with the results of judging their networks again; a difference is a finding.
 
     Raises:
         StorageError: images that broke a model are missing or damaged.

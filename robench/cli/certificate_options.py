@@ -51,7 +51,7 @@ def smoothed(plan: Plan, name: str, method: list[str] | None) -> bool:
 
 
 def refuse(options: Mapping[str, object], expected: str, got: str) -> None:
-    """Refuse options that are given, by name, where they mean nothing.
+    """Refuse given options, by name, where they have no effect.
 
     Raises:
         ConfigError: one is not None.
@@ -65,7 +65,7 @@ def limits_of(names: list[str] | None, seconds: float | None, domains: int | Non
     """Return the ways to bound that were asked for, with their limits.
 
     Raises:
-        ConfigError: a limit without a search, or one that means nothing.
+        ConfigError: a limit without a search, or an invalid limit.
     """
     from robench.plan.bounds import method_of
     from robench.plan.spec import Choice
@@ -115,7 +115,7 @@ def radii_of(text: str) -> list[float]:
     """Return the radii of an option such as `0,0.25`.
 
     Raises:
-        ConfigError: one is no finite number of at least 0.
+        ConfigError: one is not a finite number of at least 0.
     """
     try:
         radii = [float(part) for part in text.split(",")]

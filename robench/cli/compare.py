@@ -66,7 +66,7 @@ def compare(
         for setting, model, texts in rows:
             line = f"partial: {model} of {run}, {setting}: lacks {'; '.join(texts)}"
             typer.echo(one_line(line), err=format == "json")
-    # The lines below the tables have told of the attackers, in both directions; a gate says why it closes.
+    # The lines below the tables name the attackers, in both directions; a failed check gives its reason.
     is_told = format == "text" and max_drop is None
     for text in leftovers.columns if is_told else (*leftovers.columns, *leftovers.attackers):
         typer.echo(one_line(f"not compared: {text}"), err=True)

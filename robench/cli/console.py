@@ -67,10 +67,10 @@ class Unpadded:
 
 
 class LastingErrors:
-    """Standard error for those whose work goes on where nobody reads it any more.
+    """Standard error for work that goes on after its reader is gone.
 
-    A terminal that is closed or a `| head` that has enough costs the lines and nothing else: what is written
-    to standard error from then on goes nowhere.
+    If a terminal is closed, or a `| head` has read enough, only the lines are lost: later output to standard
+    error is discarded.
     """
 
     def write(self, text: str) -> int:

@@ -129,7 +129,7 @@ def read_and_tell(
 ) -> list[tuple[list[Record], list[Fault]] | None]:
     """Return what can be read of run folders; name on stderr what cannot, on request of their features too.
 
-    None for what is no run folder, which the command itself refuses.
+    None for a path that is not a run folder, which the command itself refuses.
     """
     from robench.record.feature_snapshot import snapshot_faults
     from robench.record.store import Store, is_run

@@ -135,7 +135,7 @@ def _overridden(configuration: dict[str, Any], options: Options) -> dict[str, An
 
 
 def _read(configuration: dict[str, Any]) -> tuple[Plan, str]:
-    """Return the plan of a configuration and its text; mistakes are told without line numbers."""
+    """Return the plan of a configuration and its text; errors have no line numbers."""
     from robench.plan.config import from_dict
     from robench.plan.yaml_writer import write_text
 

@@ -36,10 +36,10 @@ def outcome_of(
         options: of the command.
         request: what the user typed and asked for, kept in the run's summary.
         leave: is called where it was interrupted, before the command ends.
-        log: who is told numbers as they come.
+        log: gets numbers as they come.
 
     Raises:
-        RobenchError: the plan cannot be done here, or the disk refused.
+        RobenchError: the plan cannot be done here, or writing to disk failed.
         Exit: it was interrupted.
     """
     processes = options.processes

@@ -60,7 +60,7 @@ def _option(text: str) -> tuple[str, Any]:
     """Return name and value of `name=value`.
 
     Raises:
-        ConfigError: there is no equals sign, or nothing before it.
+        ConfigError: the equals sign is missing, or the text before it is empty.
     """
     name, sign, value = text.partition("=")
     if not sign or not name.strip():

@@ -123,7 +123,7 @@ def print_or_write(text: str, out: Path | None) -> None:
     """Print a text, or write it to a file and say so.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     from robench.record.files import write_atomic
 
@@ -150,7 +150,7 @@ def read_with_damage(runs: list[Path], *, index: bool = True) -> tuple[list[Reco
         index: use the indexes of large runs; else read every record.
 
     Raises:
-        ConfigError: a folder is no run, or none of them has a finished unit.
+        ConfigError: a folder is not a run, or none of them has a finished unit.
     """
     from robench.record.recipe_hashes import model_recipes
     from robench.record.schema import put_targets
@@ -212,7 +212,7 @@ def tell_faults(run: Path, faults: Sequence[Fault]) -> None:
 
 
 def check_runs(runs: list[Path]) -> None:
-    """Refuse folders that are no runs.
+    """Refuse folders that are not runs.
 
     Raises:
         ConfigError: names the first of them.
@@ -226,7 +226,7 @@ def check_runs(runs: list[Path]) -> None:
 
 
 def refuse_tables(folder: Path, expected: str) -> None:
-    """Refuse a folder of tables that the Python API wrote, which are no run.
+    """Refuse a folder of tables from the Python API, which is not a run.
 
     Raises:
         ConfigError: says that the records behind the tables are not in it, and how to keep them.

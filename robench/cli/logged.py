@@ -44,8 +44,8 @@ class Logged(Reporter):
     """Passes on everything to another reporter, and numbers to a log.
 
     Args:
-        reporter: who is told.
-        log: who is told of numbers.
+        reporter: shows progress.
+        log: gets numbers as they come.
     """
 
     def __init__(self, reporter: Reporter, log: RunLog) -> None:
@@ -64,7 +64,7 @@ class Logged(Reporter):
         self._reporter.stage(text)
 
     def model(self, name: str) -> None:
-        """Note whose training is told of from now."""
+        """Note the model whose training is reported from now on."""
         self._model = name
         self._reporter.model(name)
 

@@ -52,7 +52,7 @@ DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What commands are told alike; each takes some of it, in this order, and the rest is the default."""
+    """Options that commands share; each command has some of them, in this order; others keep the default."""
 
     out: Out = None
     overrides: Set = None
@@ -196,7 +196,7 @@ def size_in_bytes(text: str) -> int:
     """Return the bytes that a size such as `8GB` or `512 MiB` means; units are powers of 1024.
 
     Raises:
-        ConfigError: it is no size, or zero.
+        ConfigError: it is not a size, or zero.
     """
     match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(|[kmgt])(?:i?b)?\s*", text.lower())
     size = int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " ")) if match else 0
@@ -209,7 +209,7 @@ def part_of(text: str) -> tuple[int, int]:
     """Return which of how many parts a text such as `2/8` means.
 
     Raises:
-        ConfigError: it is no part.
+        ConfigError: it is not a part.
     """
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     number, count = (int(match[1]), int(match[2])) if match else (0, 0)

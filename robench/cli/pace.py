@@ -49,7 +49,7 @@ class Progress:
 class Pace:
     """Measures units and images finished now; what was finished before costs no time and is left out.
 
-    The time left is told by attack: jobs of an attack on a model that were timed say what the others take.
+    The time left is estimated per attack, from finished jobs of the same attack on the same model.
     Of those that were not, the passes they will make are known, about; what a pass takes with this attack,
     or else with others of its library, and on this model, is taken from what was timed. Before anything of
     more than a few passes was timed, no time is told.
@@ -57,7 +57,7 @@ class Pace:
     Args:
         total: units in all.
         clock: seconds, from any start.
-        parts: what there is to do; where nothing is known of it, all units count alike.
+        parts: the workload; if it is unknown, all units count equally.
     """
 
     def __init__(

@@ -38,10 +38,10 @@ def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: boo
         plan: what is done.
         text: the configuration it was read from, kept verbatim.
         options: of the command.
-        tell_configuration: name its file in the last line, as nobody has written one.
+        tell_configuration: name the configuration's file in the last line, as the user has not written it.
 
     Raises:
-        RobenchError: the plan cannot be done here, or the disk refused.
+        RobenchError: the plan cannot be done here, or writing to disk failed.
         Exit: jobs failed, a certified image was broken, or `--strict` finds a row in doubt.
     """
     folder = options.folder(plan)

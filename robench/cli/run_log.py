@@ -1,4 +1,4 @@
-"""A run told to MLflow or trackio while it goes on, from a thread: it neither stops the run nor slows it.
+"""Logs a run to MLflow or trackio while it goes on, from a thread that neither stops nor slows the run.
 
 What cannot be written is said once, noted in `logging.json` of the run folder, and the run goes on without.
 """
@@ -101,7 +101,7 @@ class MLflowSink:
 
         from mlflow.tracking import MlflowClient
 
-        for noisy in ("mlflow", "alembic"):  # what they do to a database concerns nobody here
+        for noisy in ("mlflow", "alembic"):  # their messages about databases are not useful here
             logging.getLogger(noisy).setLevel(logging.WARNING)
         uri, artifacts = self.place, None
         if "://" not in self.place:

@@ -1,4 +1,4 @@
-"""Work done for a command: interrupted without loss, with progress, and told of in its last lines."""
+"""The work of a command: with progress, interruption without loss, and a summary in its last lines."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def interruptible(
         threads: CPU threads of this process; None leaves that to torch.
         stop: how work in other processes is asked to stop; None where it is done in this one.
         leave: done after a stop that let the units in work finish, such as writing what is there.
-        log: who is told numbers as they come.
+        log: gets numbers as they come.
     """
     from robench.cli.reporters import reporter_for
 

@@ -55,7 +55,7 @@ def _user_signal() -> int:
 
 @contextmanager
 def _handled(handlers: dict[int, object]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # somebody else minds the signals
+    if threading.current_thread() is not threading.main_thread():  # only the main thread handles signals
         yield
         return
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from robench.errors import ConfigError
 from robench.plurals import counted
 
 MOST_TOLD = 5
-"""Rows that are named one by one."""
+"""Most rows listed in the warning."""
 
 
 def submit(

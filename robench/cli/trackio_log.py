@@ -1,4 +1,4 @@
-"""A run told to trackio, in a folder, by a process of its own that is given no way to a network."""
+"""Logs a run to trackio, in a folder, by a separate process without access to a network."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def train(config: Config = "robench.yaml", *, options: Options) -> None:
     folder = options.folder(plan)
     rank = launched_rank()
     if rank.count > 1:
-        # Torch's engine warns that it looks for unused parameters, which it is told to do.
+        # PyTorch's engine warns that it searches unused parameters, which is our setting.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if rank.count > 1 and options.download:
         do = "Start it once without torchrun, and stop it when the training begins"

@@ -1,4 +1,4 @@
-"""`robench verify RUN`: hash, judge and repeat what a run claims; exit code 1 where it does not hold."""
+"""`robench verify RUN`: check hashes, verdicts and repetition of a run; exit code 1 if one does not hold."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def verify(
 
 
 def _judgement(failures: int, lack: Check | None) -> str:
-    """Say whether a run holds, and of one that lacks units how many are there."""
+    """Say whether a run holds; if units are missing, also how many are finished."""
     holds = "does NOT hold" if failures else "holds"
     if lack is None:
         return holds
     if not lack.looked:
         return "does NOT hold" if failures else "no unit is finished, so there is nothing to verify"
-    return f"not whole, {_finished(lack)}; what is there {holds}"
+    return f"incomplete, {_finished(lack)}; what is there {holds}"
 
 
 def _finished(lack: Check) -> str:

@@ -72,7 +72,8 @@ def runs(trial: AttackTrial) -> str:
     require(last.dtype == x.dtype, f"dtype {last.dtype}, not {x.dtype}")
     require(last.device == x.device, f"device {last.device}, not {x.device}")
     require(not last.requires_grad, "the images still carry a gradient graph: detach them")
-    require(bool(torch.isfinite(last).all()), f"{int((~torch.isfinite(last)).sum())} pixels are no number")
+    bad = int((~torch.isfinite(last)).sum())
+    require(bad == 0, f"{bad} pixels are NaN or infinite")
     return f"breaks {int(run.broken.sum())} of {len(x)} toy images"
 
 
@@ -98,7 +99,7 @@ def zero(trial: AttackTrial) -> str:
     _confined(trial)
     for name in trial.norms:
         run = trial.play(trial.toy(), Rules(norm=name, eps=0.0))
-        # As much as the judge allows for, and a NaN is no small difference.
+        # The same tolerance as the judge's; a NaN is not a small difference.
         worst = float((run.last - run.start).abs().max())
         require(worst <= run.oracle.threat.tolerance, f"{name}: a pixel moved by {worst:.3g}")
     return ""
@@ -144,7 +145,7 @@ def outputs(trial: AttackTrial) -> str:
                 text = f"{kind} of {counted(classes, 'class')}: {type(error).__name__}: {error}"
                 raise BrokenLawError(text) from error
             finite = bool(torch.isfinite(run.last).all())
-            require(finite, f"{kind} of {counted(classes, 'class')}: images that are no number")
+            require(finite, f"{kind} of {counted(classes, 'class')}: images with NaN or infinite pixels")
     return ""
 
 

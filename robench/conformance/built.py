@@ -61,7 +61,7 @@ class ModelTrial(ABC):
         """Return what the plugin makes, with the global generators in a given state.
 
         Raises:
-            BrokenLawError: it is no model.
+            BrokenLawError: it is not a model.
         """
         with lent_generators(global_seed) as self.moved:
             model = make()
@@ -92,7 +92,7 @@ def builds(trial: ModelTrial) -> str:
     shape = (len(unseen_images()), trial.plain.columns)
     require(tuple(outputs.shape) == shape, f"outputs {tuple(outputs.shape)}, not {shape}")
     bad = int((predictions(outputs) == NOT_FINITE).sum())
-    require(bad == 0, f"{bad} rows are no number")
+    require(bad == 0, f"{bad} rows have NaN or infinite outputs")
     require(trial.plain.classes == CLASSES, f"the model says {trial.plain.classes} classes, not {CLASSES}")
     return f"{outputs.shape[0]} rows of {outputs.shape[1]}"
 
@@ -229,7 +229,7 @@ def _check_gradient(model: Model, source: GradientSource) -> None:
     require(gradient is not None, f"{name!r}: its surrogate does not depend on the input for autograd")
     require(gradient.shape == x.shape, f"{name!r}: gradient {tuple(gradient.shape)}, not {tuple(x.shape)}")
     bad = int((~torch.isfinite(gradient.flatten(1)).all(dim=1)).sum())
-    require(bad == 0, f"{name!r}: the gradient of {bad} of {len(x)} images is no number")
+    require(bad == 0, f"{name!r}: the gradient of {bad} of {len(x)} images is NaN or infinite")
 
 
 def _close(outputs_again: Outputs, whole: Outputs, what: str) -> None:

@@ -68,7 +68,7 @@ def without_network() -> Iterator[list[str]]:
 
 @contextmanager
 def watched_splits() -> Iterator[set[str]]:
-    """Yield the splits of all image sets that are made inside the block, whoever makes them."""
+    """Yield the splits of all image sets that any code makes inside the block."""
     splits: set[str] = set()
     make = ImageSet.__init__
 

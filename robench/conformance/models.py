@@ -86,7 +86,7 @@ def builds(trial: ModelTrial) -> str:
             outputs = _outputs(net, trial.images(count))
             expected = f"(B, D) for {counted(count, 'image')} of shape {shape}"
             require(outputs.ndim == 2 and len(outputs) == count, f"{tuple(outputs.shape)}, not {expected}")
-            require(bool(torch.isfinite(outputs).all()), f"outputs that are no number for images {shape}")
+            require(bool(torch.isfinite(outputs).all()), f"NaN or infinite outputs for images {shape}")
         return f"images {shape} give rows of {outputs.shape[1]}"
     raise BrokenLawError("; ".join(trial.refused))
 
@@ -134,7 +134,7 @@ def gradient(trial: ModelTrial) -> str:
     require(outputs.requires_grad, "the outputs do not depend on the input for autograd: something detaches")
     (gradient,) = torch.autograd.grad(outputs.square().sum(), x, allow_unused=True)
     require(gradient is not None, "the outputs do not depend on the input for autograd")
-    require(bool(torch.isfinite(gradient).all()), "gradients that are no number")
+    require(bool(torch.isfinite(gradient).all()), "NaN or infinite gradients")
     dead = (gradient.flatten(1).abs().amax(dim=1) == 0).nonzero().flatten().tolist()
     require(len(dead) < len(x), "the gradient of every image is zero")
     return f"{len(x) - len(dead)} of {counted(len(x), 'image')}"

@@ -24,17 +24,17 @@ def toy_images(count: int = COUNT, seed: int = 0) -> Images:
 class ToyNet(nn.Module):
     """Two layers whose arithmetic is the same for an image whatever else is in its batch.
 
-    A matrix product is not: it is added up in another order for another batch size. Here every image is
-    multiplied and summed on its own, so a difference between batches is the plugin's doing, bit by bit.
+    A matrix product would not be: its order of summation depends on the batch size. Here every image is
+    multiplied and summed on its own, so any difference between batches, in any bit, comes from the plugin.
 
     Args:
         classes: number of classes K.
-        output: what a row of the output shall be.
+        output: kind of the output rows.
         joint: let each image see the mean of its batch.
-        bad: which images get outputs and gradients that are no number: none, `half` (those that are bright
-            in one corner), or `all`.
-        rectified: made of linear layers and a ReLU, for attacks that attack nothing else. Its arithmetic does
-            depend on the batch; such attacks ask about one image at a time.
+        bad: which images get NaN as outputs and gradients: none, `half` (those that are bright in one
+            corner), or `all`.
+        rectified: use only linear layers and a ReLU, for attacks that accept no other layers. Its arithmetic
+            does depend on the batch; such attacks ask about one image at a time.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ToyNet(nn.Module):
 
     def forward(self, x: Images) -> Outputs:
         """Map images (B, 3, 8, 8) to outputs (B, K); note the size of the batch."""
-        if isinstance(x, Tensor):  # and not a symbol that stands for one
+        if isinstance(x, Tensor):  # a real tensor, not a `torch.fx.Proxy`
             self.batches.append(len(x))
         if self.joint:
             x = x + 0.05 * (x.mean(dim=0, keepdim=True) - 0.5)
@@ -103,7 +103,7 @@ def toy_model(
 
 
 class Shaken(nn.Module):
-    """Adds normal noise, as a network does whose answers are random; see `robench.model.noise`."""
+    """Adds normal noise, like a network with random answers; see `robench.model.noise`."""
 
     random = True
 
@@ -114,7 +114,7 @@ class Shaken(nn.Module):
 
 
 class ToyBranches(nn.Module):
-    """Features, buffer and linear branch, as the networks have that defenses train and heads use.
+    """Features, buffer and linear branch, like the networks that defenses train and heads use.
 
     Args:
         channels: C of the images, which are 8 by 8.

@@ -153,7 +153,7 @@ def trains(trial: TrainingTrial) -> str:
     before, after = trial.fresh().state_dict(), training.network.state_dict()
     names = [name for name, value in after.items() if not torch.equal(value, before.get(name, value))]
     bad = [name for name, value in after.items() if not bool(torch.isfinite(value).all())]
-    require(not bad, f"weights that are no number: {', '.join(bad)}")
+    require(not bad, f"NaN or infinite weights: {', '.join(bad)}")
     require(bool(names), "no weight of the network it was given has changed")
     x, y = toy_data().batch(slice(None))
     with torch.no_grad():
@@ -207,7 +207,7 @@ def network(trial: TrainingTrial) -> str:
 
 
 def progress(trial: TrainingTrial) -> str:
-    """Progress is told after every epoch, with that epoch's row of the history."""
+    """Progress is reported after every epoch, with that epoch's row of the history."""
     training = trial.plain
     untold = [number for number, row in enumerate(training.history, start=1) if row not in training.rows]
     require(not untold, f"{len(training.rows)} calls, none with row {untold[:1]} of {len(training.history)}")

@@ -66,7 +66,7 @@ def own_array(values: object, *, where: str, what: str) -> NDArray[Any]:
 
 
 def _array(values: Any) -> NDArray[Any] | None:
-    """Return a view where there is one; None for what is no array."""
+    """Return a view if there is one; None for anything that is not an array."""
     if isinstance(values, Tensor):
         return _of_tensor(values)
     if isinstance(values, range):

@@ -1,4 +1,4 @@
-"""A split of which only the labels were read yet: pictures that nobody asks for are never decoded."""
+"""A split with only its labels read: pictures are decoded only when they are used."""
 
 from __future__ import annotations
 

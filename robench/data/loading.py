@@ -50,7 +50,7 @@ def select(
 
     Raises:
         InputError: more images or labels asked for than there are, a class has too few for a balanced choice,
-            or the first images are no fair part of all, as where a folder is sorted by class.
+            or the first images are not representative, for example if a folder is sorted by class.
     """
     if limit is not None:
         whole = whole.subset(chosen_rows(whole, limit, subset, seed, what="limit"))

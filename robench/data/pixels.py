@@ -98,7 +98,7 @@ def _digits(value: float, bounds: tuple[float, float]) -> str:
 
 
 def _check_layout(shape: tuple[int, ...], labels: int, where: str) -> None:
-    """Refuse other layouts than (N, C, H, W) where they can be told, and say how to come from them."""
+    """Refuse other layouts than (N, C, H, W) if they can be recognised, and say how to convert them."""
     layout, do = "", ""
     match shape:
         case (n, _, _, last) if last == labels != n:

@@ -45,7 +45,7 @@ def place_of(error: BaseException, path: Path | None) -> str:
 
 
 def _is_beside(file: Path, path: Path) -> bool:
-    """Tell whether a file is the one meant or lies in its folder; `<stdin>` is no file and beside nothing."""
+    """Tell whether a file is the given one or in its folder; `<stdin>` is neither."""
     return file == path or (file.is_absolute() and file.parent == path.absolute().parent)
 
 

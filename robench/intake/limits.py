@@ -34,7 +34,7 @@ class Limit:
         """Return the limit that holds.
 
         Raises:
-            ConfigError: the environment variable is no whole number above 0.
+            ConfigError: the environment variable is not an integer above 0.
         """
         text = os.environ.get(self.variable, "").strip() if self.variable else ""
         if not text:
@@ -53,15 +53,15 @@ class Limit:
             error: what to raise.
 
         Raises:
-            RobenchError: of the kind `error`; names the limit, what came, and the variable.
+            RobenchError: of the kind `error`; names the limit, the actual size, and the variable.
         """
         if count > (most := self.value()):
-            # Sizes are rounded: one that reads like the limit itself is told to the byte.
+            # Sizes are rounded: a size that looks like the limit itself is given in bytes.
             got = self.text(count) if self.text(count) != self.text(most) else f"{count} {self.unit}"
             raise self.refusal(got, where=where, error=error)
 
     def refusal(self, got: str, *, where: str, error: type[RobenchError] = InputError) -> RobenchError:
-        """Return the error that says the limit and what came."""
+        """Return the error with the limit and the actual size."""
         do = "Nothing that is meant to be read is so large: look at where it comes from"
         if self.variable:
             do = f"If that is what you want to read, set {self.variable} to a larger number of {self.unit}"

@@ -14,7 +14,7 @@ _CONTAINER = Path("/sys/fs/cgroup/memory.max")
 
 
 def memory() -> int | None:
-    """Return how many bytes of memory the machine has, or its container may use; None if nobody says."""
+    """Return how many bytes of memory the machine has, or its container may use; None if unknown."""
     sizes = []
     with contextlib.suppress(AttributeError, ValueError, OSError):  # not a POSIX system
         sizes.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

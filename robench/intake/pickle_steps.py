@@ -17,7 +17,7 @@ _TUPLES = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_TUPLE", "FROZENSET"}
 _CALLS = {"REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD", "OBJ", "INST", "BINPERSID"}
 _FILLS = {"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS"}
 _LOOKED_INTO = 3
-"""Levels of tuples whose parts are weighed anew when a call is given them: lists in them may have grown."""
+"""Levels of tuples whose parts are measured again when a call gets them: lists in them may have grown."""
 _ENOUGH = 1 << 62
 _TEXT_PART = 64
 """Characters that count as one part."""
@@ -44,7 +44,7 @@ def check_steps(
 
     Raises:
         RobenchError: of the kind `error`: too many steps, or too many parts to be looked at.
-        Exception: what `pickletools` raises for what is no pickle.
+        Exception: the error of `pickletools` for data that is not a pickle.
     """
     most, most_parts, work = STEPS.value(), PARTS.value(), _Work()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):

@@ -93,7 +93,7 @@ def _names(stream: IO[bytes], where: str, error: type[RobenchError]) -> tuple[li
             elif isinstance(argument, str):
                 texts = [*texts[-1:], argument]
     except BROKEN:
-        return names, False  # what follows is no pickle, or it is cut off here
+        return names, False  # the rest is not a pickle, or it is truncated here
     return names, True
 
 

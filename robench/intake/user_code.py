@@ -34,7 +34,7 @@ def short_name(reference: str) -> str:
 
 
 def check_consent(reference: str, *, trust_code: bool, where: str) -> None:
-    """Refuse to run a file that nobody allowed to run.
+    """Refuse to run a file without the user's permission.
 
     Raises:
         ConfigError: `trust_code` is not set.

@@ -1,8 +1,8 @@
-"""Does a model give an image the same answer again: asked once more, asked first, in another batch?
+"""Does a model give an image the same output in a second call, in its first call, and in another batch?
 
-What a network does when it is asked for the first time (drawing a mask, making a layer, calibrating itself)
-is undone after every attack and every judgement, which then meet other networks. So it is asked as if it had
-never been asked before, several times, each under chance of its own.
+Some networks change in their first call (draw a mask, make a layer, calibrate themselves). This is undone
+after every attack and every judgement, so that each of them would meet another network. So the probes repeat
+the first call several times, each with other random numbers.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from robench.record.schema import Finding
 from robench.types import Images, Outputs
 
 IMAGES = 64
-"""Most images that are asked about."""
+"""Most images per probe."""
 
 ROUNDING = 1e-3
-"""Largest difference of scores that another batch may make by rounding, by how far the scores are apart."""
+"""Largest rounding difference of scores between batches, relative to the spread of the scores."""
 
 EXPECTATION = (
     "If it is not meant to be random, look for batch-norm or dropout that stay in training mode; else attack "
@@ -34,17 +34,17 @@ EXPECTATION = (
 CALLED_BEFORE = "Call the network once before it is measured, so that what it draws or makes then is fixed"
 
 RANDOM = "random-output"
-"""Code of a network that is random by itself: the judge then asks it under fresh noise."""
+"""Code for a network that is random without declaring it: the judge then calls it under fresh noise."""
 
 
 class FirstAnswers(NamedTuple):
-    """Answers of a network as it is before it was ever asked.
+    """Outputs of a network in its first call.
 
     Attributes:
-        one: to all images, (B, K).
-        other: the same again, under other chance.
-        alone: to the first image alone, (1, K).
-        turned: to all images in the other order, (B, K) in that of `one`.
+        one: for all images, (B, K).
+        other: the same, with other random numbers.
+        alone: for the first image alone, (1, K).
+        turned: for all images in reversed order, (B, K), put back into the order of `one`.
     """
 
     one: Tensor
@@ -54,13 +54,13 @@ class FirstAnswers(NamedTuple):
 
 
 def first_answers(model: Model, x: Images) -> FirstAnswers | None:
-    """Ask a model as if for the first time, several times; it is left as it was.
+    """Repeat the first call of a model several times; the model is not changed.
 
-    Of a joint model, whose graph would be made anew each time, the user's network in it is asked about the
-    first `IMAGES`; None where it has none.
+    For a joint model, whose graph would be built each time, the user's network in it is called with the first
+    `IMAGES` images; None if it has no such network.
 
     Args:
-        model: not in a block of evaluation mode, in which it may have been asked before.
+        model: outside any block of evaluation mode, because there it may have been called before.
         x: clean images (B, C, H, W).
     """
     net: nn.Module = model.net
@@ -79,7 +79,7 @@ def first_answers(model: Model, x: Images) -> FirstAnswers | None:
 
 
 def changes_input(model: Model, x: Images, most: int) -> tuple[Finding, ...]:
-    """Return the finding if the network writes into its images (B, C, H, W), given `most` of them at once."""
+    """Return the finding if the network writes into its images (B, C, H, W), at most `most` per pass."""
     parts = [x] if model.coupling is Coupling.JOINT else torch.split(x, most)
     networks = networks_under_test(model.net)
     count = max((sum(map(network.overwritten, parts)) for network in networks), default=0)
@@ -95,9 +95,9 @@ def changes_input(model: Model, x: Images, most: int) -> tuple[Finding, ...]:
 
 
 def random_output(model: Model, x: Images, outputs: Outputs, first: FirstAnswers | None) -> Finding | None:
-    """Return the finding if an answer is another one when the model is asked again.
+    """Return the finding if a second call gives a different output.
 
-    Images are asked again, as if for the first time too, and so are blends of two: a network may be random
+    Tries the images again, also in a repeated first call, and blends of two images: a network may be random
     only where it is unsure.
 
     Args:
@@ -132,7 +132,7 @@ def random_output(model: Model, x: Images, outputs: Outputs, first: FirstAnswers
 def batch_dependence(
     model: Model, x: Images, outputs: Outputs, first: FirstAnswers | None, whole: Tensor
 ) -> Finding | None:
-    """Return the finding if an answer depends on the order or the rest of the batch.
+    """Return the finding if an output depends on the order or on the rest of the batch.
 
     A joint model may depend on its batch, but not on its order.
 
@@ -141,7 +141,7 @@ def batch_dependence(
         x: clean images (B, C, H, W).
         outputs: its answers to them.
         first: what it answers before it was ever asked.
-        whole: the same and those after them, (N, C, H, W), as many as a pass holds.
+        whole: the same images and those after them, (N, C, H, W), as many as fit into a pass.
     """
     order = torch.arange(len(x), device=x.device).flip(0)
     different = differences(outputs, answers(model, x[order])[order])
@@ -167,12 +167,12 @@ def batch_dependence(
 
 
 def answers(model: Model, x: Images) -> Outputs:
-    """Return the model's answers (B, K) to images, without gradients, in memory of their own."""
+    """Return the model's outputs (B, K) for images, without gradients, as a new tensor."""
     with torch.no_grad():
         outputs: Outputs = model.net(x)
     return outputs.clone()
 
 
 def differences(first: Tensor, second: Tensor) -> Tensor:
-    """Tell per image whether two answers (B, K) differ by more than rounding; masked classes are alike."""
+    """Tell per image whether two outputs (B, K) differ by more than rounding; masked classes are equal."""
     return beyond_rounding(first, second, tolerance=ROUNDING)

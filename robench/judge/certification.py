@@ -23,7 +23,7 @@ ABSTAIN = -1
 
 @runtime_checkable
 class Certifiable(Protocol):
-    """A network that votes over copies of an image with Gaussian noise.
+    """A network that takes a vote over copies of an image with Gaussian noise.
 
     Attributes:
         sigma: standard deviation of the noise.
@@ -32,19 +32,19 @@ class Certifiable(Protocol):
     sigma: float
 
     def counts(self, x: Images, copies: int, *, use: str) -> Tensor:
-        """Return how many of `copies` noisy copies got each class, (B, K); see `defenses.inference.smoothed`.
+        """Return how many of `copies` noisy copies get each class, (B, K); see `defenses.inference.smoothed`.
 
-        The noise of another `use` is independent; a copy without an answer counts for no class.
+        The noise of another `use` is independent; a copy with a tie or NaN counts for no class.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What is certain about one image.
+    """The certificate of one image.
 
     Attributes:
-        prediction: the class of every image closer than `radius`, ABSTAIN if none is certain.
+        prediction: the class of every image closer than `radius`, ABSTAIN if no class is certain.
         radius: L2 distance in units of pixels in [0, 1]; 0 without a prediction.
     """
 
@@ -55,11 +55,11 @@ class Certificate:
 def clopper_pearson_lower(successes: int, n: int, alpha: float) -> float:
     """Return the one-sided lower confidence bound of a proportion (Clopper & Pearson 1934).
 
-    The truth is below it with probability at most `alpha`, whatever it is.
+    The true proportion is below the bound with probability at most `alpha`.
 
     Args:
-        successes: how many of the n.
-        n: how many were tried.
+        successes: number of successes.
+        n: number of trials.
         alpha: the risk, between 0 and 1.
 
     Example:
@@ -81,12 +81,12 @@ def certify(
     Args:
         model: smoothed; its network is `Certifiable`.
         x: images (B, C, H, W).
-        n0: noisy copies to guess the class from.
-        n: noisy copies, others, to bound its probability with.
+        n0: number of noisy copies to guess the class.
+        n: number of other noisy copies to bound its probability.
         alpha: risk that a certificate is wrong.
 
     Raises:
-        ConfigError: the model is not smoothed, is joint, or the numbers mean nothing.
+        ConfigError: the model is not smoothed, is joint, or a number is invalid.
     """
     net = smoothed_network(model)
     if n0 < 1 or n < 1 or not 0 < alpha < 1:
@@ -105,7 +105,7 @@ def smoothed_network(model: Model) -> Certifiable:
     """Return the network of a model that can be certified.
 
     Raises:
-        ConfigError: the noise is not the first thing that happens to an image, or the batch matters.
+        ConfigError: the noise is not the first transform of an image, or images influence each other.
     """
     if not isinstance(model.net, Certifiable):
         raise ConfigError(

@@ -1,8 +1,8 @@
-"""Is the gradient there where pixels lie at an end of the box?
+"""Is there a gradient at pixels on the bounds of the box?
 
-Images are inside the box, so a network that clamps them to it, or rectifies them, is the same function as one
-that does not. But the derivative of such a layer at the very end is zero: wherever a pixel is black or white,
-at the start or because a step ended there, an attack is told that it does not matter.
+Images are inside the box, so clamping them to it, or a ReLU on them, does not change the network's function.
+But the derivative of such a layer on the bound is zero: wherever a pixel is black or white, at the start or
+after a step, the gradient tells an attack that the pixel does not matter.
 """
 
 from __future__ import annotations
@@ -16,28 +16,29 @@ from robench.record.schema import Finding
 from robench.types import Images, Labels
 
 RANGE = 0.05
-"""How far pixels are moved at random first, in units of the box: as at a random start, some then lie at an
-end, and their neighbours are no longer alike."""
+"""Size of the random change of pixels before the probe, in units of the box: as after a random start, some
+pixels then lie on a bound, and neighbouring pixels are no longer equal."""
 
 MUCH = 0.02
-"""Share of the gradient that counts. It was 0.0 for eleven networks as they are, on digits, MNIST, CIFAR-10,
-and 0.11 to 0.25 on digits behind `clamp(0, 1)` or a ReLU, where PGD left up to a third more standing."""
+"""Share of the gradient from which a finding is raised. It was 0.0 for eleven unchanged networks on digits,
+MNIST and CIFAR-10, and 0.11 to 0.25 on digits behind `clamp(0, 1)` or a ReLU, where PGD left up to a third
+more images standing."""
 
 INWARD = 1e-3
-"""How far pixels at an end are moved into the box for the comparison, in units of the box."""
+"""How far pixels on a bound are moved into the box for the comparison, in units of the box."""
 
 
 def blind_at_the_ends(model: Model, x: Images, y: Labels) -> Finding | None:
-    """Compare the gradient at pixels that lie at an end of the box with that a little further inside.
+    """Compare the gradient at pixels on a bound of the box with the gradient a little further inside.
 
     Args:
-        model: in evaluation mode; its first gradient source is asked.
+        model: in evaluation mode; its first gradient source is used.
         x: images (B, C, H, W) it gets right, at least one.
         y: their labels (B,).
 
     Returns:
-        `wrong-gradient` if pixels at an end, where the gradient is exactly zero, would have `MUCH` or more
-        of the whole gradient (median over images) a little further inside.
+        `wrong-gradient` if pixels on a bound, where the gradient is exactly zero, have `MUCH` or more of the
+        whole gradient (median over images) after they are moved a little inside.
     """
     low, high = model.bounds
     source = next(iter(model.sources.values()))

@@ -1,4 +1,4 @@
-"""Reasons to doubt a number that an attack met on its way; the judge adds those it meets itself."""
+"""Findings, reasons to doubt a number, from an attack's ledger; the judge adds its own."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from robench.plurals import counted
 from robench.record.schema import Finding, Status
 
 VERSION = 4
-"""Goes into the key of the units that hold findings of an attack on the model itself."""
+"""Goes into the key of units with findings of an attack on the model itself."""
 
 TRANSFER_VERSION = 3
 """Goes into the key of units of images that were crafted on another model."""
 
 MOST_LATE_RISE = 0.05
-"""Share of a loss's rise that its last steps may bring, in an ascent that has converged."""
+"""In a converged ascent the last steps bring at most this share of the loss's rise."""
 
 NOTABLE = 0.01
-"""Share of the images from which survivors of a failed attack count: a point of accuracy."""
+"""Least share of the images for which survivors of a failed attack count: one point of accuracy."""
 
 MOST = 0.5
-"""Share of the survivors from which a surrogate's failure to transfer counts."""
+"""Least share of the survivors for which a surrogate's failure to transfer counts."""
 
 EXPLAIN_ZERO_GRADIENTS = frozenset(
     {
@@ -32,24 +32,24 @@ EXPLAIN_ZERO_GRADIENTS = frozenset(
         "undeclared-simplex",
     }
 )  # fmt: skip
-"""Defects of a model that its zero gradients only follow from."""
+"""Defects of a model that cause zero gradients."""
 
 EXPLAIN_UNSETTLED = frozenset(
     {"random-output", "batch-dependence", "wrong-gradient", "exploding-output", "unstable-predictions"}
 )
-"""Defects of a model for which its loss never settles, however long it is climbed."""
+"""Defects of a model whose loss never converges, however long the ascent."""
 
 
 def ledger_findings(
     ledger: Ledger, status: list[Status], known: Collection[str] = (), *, owner: str = "the library"
 ) -> tuple[Finding, ...]:
-    """Return what the attack met on the way that makes its survivors doubtful.
+    """Return the findings of an attack that make its survivors doubtful.
 
     Args:
         ledger: of the attack.
         status: the judge's verdicts.
-        known: codes of findings about the model itself; what only follows from them is left out.
-        owner: whose code was lent the model, for the evidence.
+        known: codes of findings about the model itself; their consequences are left out.
+        owner: owner of the attack's code, for the evidence text.
     """
     survivors = torch.tensor([s is Status.ROBUST for s in status], dtype=torch.bool)
     findings = (
@@ -75,8 +75,8 @@ def _nonfinite(ledger: Ledger, survivors: torch.Tensor) -> Finding | None:
 
 
 def _zero_gradient(ledger: Ledger, survivors: torch.Tensor, codes: Collection[str]) -> Finding | None:
-    """Find gradients that were zero at every step: they never gave the attack a direction."""
-    gradients = ledger.gradients  # not backwards: one gradient may take several
+    """Find images whose gradients were zero at every step: the attack never had a direction."""
+    gradients = ledger.gradients  # not `backwards`: one gradient may need several backward passes
     stuck = int(((ledger.zero_gradient >= gradients) & (gradients > 0) & survivors).sum())
     if not stuck or EXPLAIN_ZERO_GRADIENTS & set(codes):
         return None
@@ -89,7 +89,7 @@ def _zero_gradient(ledger: Ledger, survivors: torch.Tensor, codes: Collection[st
 
 
 def _not_converged(ledger: Ledger, survivors: torch.Tensor, codes: Collection[str]) -> Finding | None:
-    """Find ascents that were still gaining when they ended (Pintor et al. 2022, incomplete optimisation)."""
+    """Find ascents whose loss still rose when they ended (Pintor et al. 2022, incomplete optimisation)."""
     rising = survivors & (ledger.rise > 0)
     share = (ledger.late_rise / ledger.rise.clamp_min(1e-300))[rising]
     open_ended = int((share > MOST_LATE_RISE).sum())
@@ -107,7 +107,7 @@ def _not_converged(ledger: Ledger, survivors: torch.Tensor, codes: Collection[st
 
 
 def _transfer_failure(ledger: Ledger, survivors: torch.Tensor) -> Finding | None:
-    """Find survivors on which what was differentiated fell and the model did not (Pintor et al. 2022)."""
+    """Find survivors that fooled the surrogate but not the model (Pintor et al. 2022)."""
     count, standing = int((ledger.deceived & survivors).sum()), int(survivors.sum())
     if count < max(NOTABLE * len(survivors), 1) or count <= MOST * standing:
         return None
@@ -120,7 +120,7 @@ def _transfer_failure(ledger: Ledger, survivors: torch.Tensor) -> Finding | None
 
 
 def _unconfirmed(ledger: Ledger, status: list[Status], codes: Collection[str]) -> Finding | None:
-    """Find images that the attack saw broken at the very point it proposes, and the judge did not."""
+    """Find images that are broken for the attack at the point it proposes, but not for the judge."""
     robust = torch.tensor([s is Status.ROBUST for s in status], dtype=torch.bool)
     count = int((ledger.claimed & robust).sum())
     if not count or {"random-output", "batch-dependence"} & set(codes):
@@ -134,8 +134,8 @@ def _unconfirmed(ledger: Ledger, status: list[Status], codes: Collection[str]) -
 
 
 def _silent_success(ledger: Ledger, status: list[Status], owner: str) -> Finding | None:
-    """Find images that lent code broke on its way and then let go (Pintor et al. 2022)."""
-    # One that was wrong from the start was not broken, and any step may bring it back to its label.
+    """Find images that foreign code broke on the way but did not return broken (Pintor et al. 2022)."""
+    # An image that was wrong from the start was not broken, and any step may bring it back to its label.
     right = torch.tensor([s is not Status.MISCLASSIFIED for s in status], dtype=torch.bool)
     count = int((ledger.silent & right).sum())
     if not count:
@@ -151,10 +151,10 @@ def _silent_success(ledger: Ledger, status: list[Status], owner: str) -> Finding
 def told_of_users_code(
     findings: Collection[Finding], ledger: Ledger, *, label: str = "the attack"
 ) -> tuple[Finding, ...]:
-    """Return the findings with a remedy for whoever wrote the attack.
+    """Return the findings with a remedy for the author of the attack.
 
-    Of proposals that were not finite it is said which of them are not counted: where a point on the way broke
-    an image, that point is proposed in the place of what a user's attack returned, finite or not.
+    For proposals that were not finite, the text says which are not counted: if a point on the way broke an
+    image, that point replaces the image that the user's attack returned, finite or not.
 
     Args:
         findings: of the judge.

@@ -1,6 +1,6 @@
-"""Is the gradient of a model what leads an attack to another class? The questions for which it is asked.
+"""Does the gradient of a model lead an attack to another class? Probes that need gradients.
 
-See `robench.judge.probes`; a cause is named once: what only follows from it is not named too.
+See `robench.judge.probes`; a cause is reported once, without its consequences.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ DISTANCE = 1e-3
 """Length of a short step, in units of the box."""
 
 DISTANCES = (DISTANCE, 10 * DISTANCE, 100 * DISTANCE)
-"""Lengths in L2 at which a slope is measured: one that holds at any of them is right. A network of half
-precision has steps of its own, wider than the shortest of them."""
+"""Lengths in L2 at which a slope is measured: a slope that agrees at any of them is right. The rounding steps
+of a half-precision network are wider than the shortest length."""
 
 DRAWS = 10
 """Random points near an image."""
 
 PATH = 0.5
-"""Length in L2 of an ascent along which the gradients are added up."""
+"""Length in L2 of an ascent along which the gradients are summed."""
 
 STEPS = 16
-"""Steps of this ascent, and most images that take it: it costs 17 passes each."""
+"""Steps of this ascent, and most images in it; it costs 17 passes per image."""
 
 OFF = 0.2
-"""Share of a loss's changes along the ascent that its gradients may leave unexplained.
+"""Largest share of a loss's changes along the ascent that its gradients may leave unexplained.
 
 It was at most 0.04 for networks of ReLU, GELU and tanh, trained plainly and for robustness, in float32,
 float16 and bfloat16, and at least 0.45 for k-winners-take-all, sparsified activations, a coarse adjoint."""
 
 UNSTABLE = 0.1
-"""Mean relative change of the loss, at random points as near as `DISTANCE`, that counts."""
+"""Mean relative change of the loss, at random points at `DISTANCE`, from which a finding is raised."""
 
 
 def gradient_defect(model: Model, x: Images, y: Labels) -> Finding | None:
-    """Return the first thing that is wrong with the way to a model's gradient.
+    """Return the first defect of a model's gradient.
 
     Args:
         model: in evaluation mode.
@@ -58,7 +58,7 @@ def gradient_defect(model: Model, x: Images, y: Labels) -> Finding | None:
 
 
 def without_gradient(model: Model, x: Images) -> Finding | None:
-    """Find outputs that no gradient can come back from: packed integer weights, a detach, a call to NumPy."""
+    """Find outputs without a gradient: packed integer weights, a detach, a call to NumPy."""
     source = model.sources.get("exact")
     if source is None:
         return None
@@ -91,7 +91,7 @@ def _wrong_gradient(model: Model, x: Images, y: Labels) -> Finding | None:
     if gradient is None:
         return _no_gradient(len(x))
     if not bool((gradient.flatten(1).abs().amax(dim=1) > 0).any()):
-        # Constant around the images alone: from elsewhere its gradient may lead away.
+        # The loss is constant only around the images: from elsewhere the gradient may lead away.
         return _no_gradient(len(x)) if _standing(model, x, y) > MANY * len(y) else None
     wrong = torch.ones(len(x), dtype=torch.bool, device=x.device)
     for distance in DISTANCES:
@@ -109,7 +109,7 @@ def _wrong_gradient(model: Model, x: Images, y: Labels) -> Finding | None:
 
 
 def loss_of(source: GradientSource, y: Labels) -> Callable[[Images], PerSample]:
-    """Return the cross-entropy of what a source answers, as a function of images."""
+    """Return the cross-entropy of a source's outputs, as a function of images."""
 
     def loss(at: Images) -> PerSample:
         surrogate, _ = source.surrogate(at)
@@ -119,17 +119,17 @@ def loss_of(source: GradientSource, y: Labels) -> Callable[[Images], PerSample]:
 
 
 def _off_the_path(model: Model, source: GradientSource, x: Images, y: Labels) -> Finding | None:
-    """Climb a little and compare the loss's changes with what its gradients add up to, a path integral.
+    """Ascend a little and compare the loss's changes with the path integral of its gradients.
 
-    A loss that jumps, as behind k-winners-take-all, or whose gradient is solved coarsely, may have the right
-    slope at the images themselves and mislead every ascent from there.
+    A loss that jumps, as behind k-winners-take-all, or that has a coarsely solved gradient, may have the
+    right slope at the images themselves but mislead every ascent from there.
     """
     loss = loss_of(source, y[:STEPS])
     walk = [visited(loss, x[:STEPS])]
     for _ in range(STEPS):
         at, _, gradient = walk[-1]
         length = gradient.flatten(1).norm(dim=1).clamp_min(1e-30).view(-1, *(1,) * (x.ndim - 1))
-        step = (PATH / STEPS * gradient / length).to(at.dtype)  # a network is asked in the type of its images
+        step = (PATH / STEPS * gradient / length).to(at.dtype)  # a network gets images of the original type
         walk.append(visited(loss, (at + step).clamp(*model.bounds)))
     shares = torch.stack([_unexplained(walk[::stride]) for stride in (1, 2, 4)]).amin(dim=0)
     walkers = ~shares.isnan()
@@ -149,7 +149,7 @@ Visit = tuple[Images, PerSample, Images]
 
 
 def visited(loss: Callable[[Images], PerSample], at: Images) -> Visit:
-    """Return a point, its loss and its gradient there, zero where there is none."""
+    """Return a point, its loss and its gradient; the gradient is zero if there is none."""
     leaf = at.detach().requires_grad_(True)
     with torch.enable_grad():
         value = loss(leaf)
@@ -159,9 +159,10 @@ def visited(loss: Callable[[Images], PerSample], at: Images) -> Visit:
 
 
 def _unexplained(walk: list[Visit]) -> PerSample:
-    """Return the share (B,) of the loss's changes that the trapezoidal rule does not give; NaN without any.
+    """Return the share (B,) of the loss's changes that the trapezoidal rule misses; NaN without changes.
 
-    With longer steps a loss may bend more, with shorter ones low precision shows: the caller takes the best.
+    Longer steps are less exact if the loss is curved, shorter steps suffer from rounding. The caller takes
+    the best of both.
     """
     apart, total = torch.zeros_like(walk[0][1]), torch.zeros_like(walk[0][1])
     for (start, before, slope), (end, after, next_slope) in pairwise(walk):
@@ -176,7 +177,7 @@ def _unexplained(walk: list[Visit]) -> PerSample:
 def _slopes(
     loss: Callable[[Images], PerSample], x: Images, gradient: Images, distance: float
 ) -> tuple[PerSample, PerSample]:
-    """Return the slope along the unit gradient as the gradient says, and by central differences, (B,)."""
+    """Return the slope along the unit gradient by the gradient itself and by central differences, (B,)."""
     shape = (-1, *(1,) * (x.ndim - 1))
     length = gradient.flatten(1).norm(dim=1)
     direction = gradient / length.clamp_min(1e-30).view(shape)
@@ -188,8 +189,8 @@ def _slopes(
 def _unstable(model: Model, x: Images, y: Labels) -> Finding | None:
     """Measure how much the model's own loss changes at random points nearby (Pintor et al. 2022, I2).
 
-    They take a radius of 4/255, at which the loss of many a sound network changes much; here it is one at
-    which no smooth function does.
+    Their radius of 4/255 changes the loss of many sound networks a lot; the radius here changes no smooth
+    function a lot.
     """
     draw = torch.Generator().manual_seed(0)
 
@@ -213,7 +214,7 @@ def _unstable(model: Model, x: Images, y: Labels) -> Finding | None:
 
 
 def _unreachable(model: Model, x: Images, y: Labels) -> Finding | None:
-    """Let every pixel go anywhere in the box: an attack with that much room must break everything."""
+    """Allow any pixel values in the box: an attack without a limit must break everything."""
     standing = _standing(model, x, y)
     if standing <= MANY * len(y):
         return None
@@ -225,12 +226,12 @@ def _unreachable(model: Model, x: Images, y: Labels) -> Finding | None:
 
 
 def _standing(model: Model, x: Images, y: Labels) -> int:
-    """Return how many images stand although every pixel may become anything."""
+    """Return how many images stand although every pixel may have any value."""
     return int(standing_anywhere(model, x, y).sum())
 
 
 def _gradient_of(losses: torch.Tensor, point: Images) -> Images | None:
-    """Return the gradient at `point`, None where the losses do not depend on it."""
+    """Return the gradient at `point`, None if the losses do not depend on it."""
     if not losses.requires_grad:
         return None
     return torch.autograd.grad(losses.sum(), point, allow_unused=True)[0]

@@ -1,4 +1,4 @@
-"""What the outputs of a model say by themselves, where no attack could climb: the questions of one answer.
+"""Probes of a model's outputs alone, for defects on which the loss of an attack cannot rise.
 
 See `robench.judge.probes`.
 """
@@ -12,27 +12,27 @@ from robench.record.schema import Finding
 from robench.types import Labels, Mask, Outputs
 
 MANY = 0.1
-"""Share of images from which a defect counts."""
+"""Least share of images for which a defect counts."""
 
 ROOM = 0.05
-"""How far declared probabilities may be below 0, and their sum from 1: half precision rounds."""
+"""Tolerance of declared probabilities below 0, and of their sum around 1: half precision rounds."""
 
 FLAT = 0.25
-"""Scores that lie closer together than this hardly tell classes apart under a softmax."""
+"""Scores closer together than this give nearly equal softmax probabilities."""
 
 HUGE = 1e5
-"""Scores above it lose the digits that gradients are made of: float32 has seven."""
+"""Scores above it lose the small differences that gradients need: float32 has seven digits."""
 
 
 def output_defect(
     model: Model, source: GradientSource, outputs: Outputs, y: Labels, right: Mask
 ) -> Finding | None:
-    """Return the first thing that is wrong with the outputs that an attacker differentiates.
+    """Return the first defect of the outputs that an attacker differentiates.
 
     Args:
-        model: who answers.
+        model: the model.
         source: its first gradient source.
-        outputs: what that answers to images, (B, columns).
+        outputs: the source's outputs for images, (B, columns).
         y: their labels (B,).
         right: which of them the model gets right (B,).
     """
@@ -46,7 +46,7 @@ def output_defect(
 
 
 def not_a_distribution(kind: OutputKind, outputs: Outputs) -> Finding | None:
-    """Tell of outputs that are declared as probabilities, or their logarithms, and are none."""
+    """Find outputs that are declared as probabilities, or as their logarithms, but are not."""
     if kind is OutputKind.LOGITS:
         return None
     low, high = float(outputs.min()), float(outputs.max())
@@ -66,7 +66,7 @@ def not_a_distribution(kind: OutputKind, outputs: Outputs) -> Finding | None:
 
 
 def _label_only(outputs: Outputs) -> Finding | None:
-    """Find outputs that say no more than a class: one entry of each row stands out, all others are alike."""
+    """Find outputs that contain only the class: one entry of each row stands out, all others are equal."""
     low, high = outputs.amin(dim=1, keepdim=True), outputs.amax(dim=1, keepdim=True)
     steps = ((outputs - low) / (high - low).clamp_min(1e-30)).round(decimals=5)
     alike = (steps == 0) | (steps == 1)
@@ -96,7 +96,7 @@ def _undeclared_simplex(source: GradientSource, outputs: Outputs) -> Finding | N
 
 
 def _flat(source: GradientSource, outputs: Outputs, right: Mask) -> Finding | None:
-    """Find scores so close together that cross-entropy aims at all wrong classes alike."""
+    """Find scores so close together that cross-entropy treats all wrong classes equally."""
     if outputs.shape[1] < 3 or float(right.float().mean()) < 0.5:
         return None
     lead = lead_of(outputs[right], source.output)
@@ -112,12 +112,12 @@ def _flat(source: GradientSource, outputs: Outputs, right: Mask) -> Finding | No
 
 
 def lead_of(outputs: Outputs, kind: OutputKind) -> float:
-    """Return by how much the largest score leads the mean of the rest, the median over images.
+    """Return the difference of the largest score and the mean of the rest, as the median over images.
 
     Args:
-        outputs: (B, K), of at least one image and two classes; of probabilities the logarithms are taken,
-            which the loss is made of.
-        kind: what they are.
+        outputs: (B, K), of at least one image and two classes; probabilities are replaced by their
+            logarithms, as in the loss.
+        kind: kind of the outputs.
     """
     scores = outputs.double()
     if kind is OutputKind.SIMPLEX:

@@ -1,9 +1,9 @@
-"""Questions put to a model before it is attacked: is there anything about it that would fool an attack?
+"""Probes of a model before it is attacked: does it have a property that would mislead an attack?
 
 Checks of AutoAttack (Croce & Hein 2020, arXiv:2003.01690, and its `checks`), the signs of gradient masking of
 Athalye et al. 2018 (arXiv:1802.00420, section 3.1) and Carlini et al. 2019 (arXiv:1902.06705, section 3.2),
 and the indicators of attack failure of Pintor et al. 2022 (arXiv:2106.09947) that need no attack. A cause is
-named once: what only follows from it is not named too.
+reported once, without its consequences.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ VERSION = 9
 
 
 def probe(model: Model, x: Images, y: Labels, *, most: int = IMAGES) -> tuple[Finding, ...]:
-    """Return what makes numbers about this model doubtful, before any attack.
+    """Return the findings that make numbers about this model doubtful, before any attack.
 
     Args:
-        model: asked in evaluation mode; left as it was.
+        model: called in evaluation mode; not changed.
         x: some clean images (B, C, H, W); the first `IMAGES` are used. A joint model gets all of them.
         y: their labels (B,).
-        most: most images per pass; a joint model gets all of them. What only shows where more images are
-            together is not found, and no pass holds so many.
+        most: most images per pass; a joint model gets all of them. Defects that show only in larger batches
+            are not found, but no pass is that large.
 
     Returns:
-        `changes-input` if it writes into its images, and at most one more: `random-output`,
+        `changes-input` if the model writes into its images, and at most one more: `random-output`,
         `batch-dependence`, `not-a-distribution`, `label-only`, `undeclared-simplex`, `exploding-output`,
         `flat-output`, `saturated-output`, `no-gradient`, `wrong-gradient`, `unstable-predictions` or
         `unreachable`.
@@ -59,19 +59,19 @@ def probe(model: Model, x: Images, y: Labels, *, most: int = IMAGES) -> tuple[Fi
         outputs = answers(model, x)
         classes = predictions(outputs)
         if bool((classes == NOT_FINITE).any()):
-            return findings  # the judge tells of it on every unit, and nothing below would be true
+            return findings  # the judge reports it on every unit, and no probe below would be valid
         defect = random_output(model, x, outputs, first) or batch_dependence(model, x, outputs, first, whole)
         if defect:
             return tuple(one for one in (*findings, defect, without_gradient(model, x)) if one)
         right = classes == y
         if model.neighbourhood is not None:
-            # A graph head saturates by nature; its gradient sources are made for that.
+            # A graph head saturates by nature; its gradient sources are designed for that.
             blindness = blind_at_the_ends(model, x[right], y[right]) if bool(right.any()) else None
             return (*findings, blindness) if blindness else findings
         defect = not_a_distribution(model.output, outputs)
         if defect is None and bool(right.any()):
-            # What counts is what an attacker differentiates: a smoothed model may answer with votes that say
-            # no more than a class, and yet offer the mean of the softmax.
+            # The outputs that an attacker differentiates count: a smoothed model may return votes that show
+            # only a class, and yet offer the mean of the softmax.
             source = next(iter(model.sources.values()))
             with torch.no_grad():
                 surrogate, _ = source.surrogate(x)

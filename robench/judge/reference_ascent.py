@@ -1,9 +1,9 @@
-"""Does a short plain ascent break what an attack left standing?
+"""Does a short plain ascent break images that an attack left standing?
 
-What an untried attack leaves says little: one that forgets its steps, walks down, or walks a thousandth of
-the way leaves everything, and so does a sound one with unlucky options. Most of ours are watched while they
-climb (`not-converged`). After any other, ten steps of PGD (Madry et al. 2018, arXiv:1706.06083) climb from
-some of the images that stand; where that breaks them, the attack's number is too high.
+The survivors of an unknown attack prove little: an attack that discards its steps, descends, or takes far too
+short steps breaks nothing, and neither does a correct attack with bad options. Most of our attacks are
+watched during their ascent (`not-converged`). After any other attack, ten steps of PGD (Madry et al. 2018,
+arXiv:1706.06083) start from some of the surviving images; if they break, the attack's accuracy is too high.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from robench.types import Images, Labels, Mask
 
 STEPS = 10
 STEP = 2.5 / STEPS
-"""Length of a step in radii, as Madry et al. 2018, section 5, and our `pgd` have it."""
+"""Length of a step in radii, as in Madry et al. 2018, section 5, and in our `pgd`."""
 
 MOST_ASKED = 32
-"""Most surviving images that are climbed, spread evenly over all; of a joint batch all images are."""
+"""Most surviving images to try, spread evenly over all; in a joint batch all images are tried."""
 
 FEWEST_BROKEN = 3
 NOTABLE = 0.02
-"""Share of the images by which a number has to be too high, as far as those asked tell."""
+"""A finding is raised if, by the tried images, the accuracy is too high by at least this share."""
 
 AGAIN = 2
-"""How often a point that breaks an image is asked about once more: a random model may be wrong by chance."""
+"""How often a point that breaks an image is classified again: a random model may be wrong by chance."""
 
 
 def is_asked(attack: Attack, threat: ThreatModel, ledger: Ledger, survivors: Mask) -> bool:
-    """Tell whether an attack's survivors (B,) are climbed.
+    """Tell whether the ascent is tried on an attack's survivors (B,).
 
-    Not where nothing stands, where an attack of ours was seen climbing, where it asked for one gradient alone
-    (`weak-attacks-only` tells that), and where the threat does not grant the gradient or so many passes.
-    What others' code climbs may be a ball of its own, in which its loss settles at once.
+    Not if nothing survives, if the ascent of our own attack was watched, if the attack used a single gradient
+    (`weak-attacks-only` covers that), or if the threat does not allow gradients or so many passes. Foreign
+    code may use a ball of its own, in which its loss converges at once, so watching its ascent is not enough.
     """
     info = attack.info
     if info.control:
@@ -67,16 +67,16 @@ def weaker_than_pgd(
     rng: Randomness,
     batch_size: int,
 ) -> Finding | None:
-    """Climb some of the images that stand; return a finding if too many of them fall.
+    """Run the ascent on some of the surviving images; return a finding if too many of them break.
 
     Args:
         model: the model that was attacked and judged.
         x: clean images (B, C, H, W).
-        labels: theirs (B,), or the target classes under a targeted goal.
-        survivors: those that the attack left standing (B,).
+        labels: their labels (B,), or the target classes under a targeted goal.
+        survivors: which images the attack left standing (B,).
         threat: the radius, the box and the goal.
-        source: what is differentiated.
-        rng: of the images' random starts.
+        source: the gradient source.
+        rng: draws the images' random starts.
         batch_size: most images in a pass.
     """
     standing = survivors.nonzero().flatten()
@@ -120,7 +120,7 @@ def weaker_than_pgd(
 
 
 def _spread(rows: torch.Tensor, most: int) -> torch.Tensor:
-    """Return at most so many of the rows, evenly spread."""
+    """Return at most `most` of the rows, evenly spread."""
     if len(rows) <= most:
         return rows
     places = torch.linspace(0, len(rows) - 1, most).round().to(torch.int64)

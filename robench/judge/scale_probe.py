@@ -1,9 +1,9 @@
-"""Does it hang on the size of a model's scores how far an ascent of cross-entropy gets?
+"""Does the success of an ascent of cross-entropy depend on the scale of a model's scores?
 
-Scores that are multiplied, or bent by a rising function, name the same classes, so the model is as robust as
-before. But where they lie close together, cross-entropy aims at all wrong classes alike and misses the near
-one, and where they are bent, its slope forgets the wrong classes: an attack that climbs it then leaves images
-standing that fall to the same attack on larger scores, or on their margin.
+Multiplying the scores, or applying an increasing function to them, changes no class, so the model stays as
+robust as before. But if scores lie close together, cross-entropy treats all wrong classes equally and misses
+the nearest one, and after an increasing function its gradient may ignore the wrong classes. An attack on it
+then leaves images standing that the same attack breaks on larger scores, or on the margin of the scores.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ from robench.record.schema import Finding
 from robench.types import Images, Labels, Outputs, PerSample
 
 CLOSE = 6.0
-"""From this lead on larger scores are not tried, and fewer images asked. Of networks with leads of 4 to 12
-the other ascents broke at most 2 of 42 to 64 images more (5 of 55 once); of the same with scores of 0.4 to
-0.03 times the size, 3 to 18."""
+"""From this lead on, larger scores are not tried, and fewer images are used. On networks with leads of 4 to
+12 the other ascents broke at most 2 of 42 to 64 images more (5 of 55 once); on the same networks with scores
+multiplied by 0.4 to 0.03, 3 to 18 more."""
 
 LEAD = 10.0
-"""The lead to which scores are brought for the comparison: cross-entropy then follows the nearest class."""
+"""The scores are scaled to this lead for the comparison: cross-entropy then follows the nearest class."""
 
 IMAGES, FEWER_IMAGES = 32, 16
-"""Most images that are asked about where the lead is close, and where it is not."""
+"""Most images used if the lead is small, and if it is not."""
 
 FEWEST = 3
-"""Fewer images that fall more say nothing, however few there are."""
+"""A smaller number of additionally broken images never counts, even among few images."""
 
 STEPS = 24
 FIRST, GROWTH = 1 / 512, 1.2
-"""Length of the first step of an ascent, in units of the box, and by how much each is longer than the last:
-together they go as far as 0.75."""
+"""Length of the first step of an ascent, in units of the box, and the ratio of successive steps: together
+they reach 0.75."""
 
 Loss = Callable[[Outputs], PerSample]
 
 
 def scale_dependence(model: Model, x: Images, y: Labels) -> Finding | None:
-    """Compare how far ascents get: of cross-entropy, of the same on larger scores, and of their margin.
+    """Compare three ascents: of cross-entropy, of cross-entropy on larger scores, and of the margin.
 
     Args:
-        model: in evaluation mode; its first gradient source is followed.
-        x: images (B, C, H, W) it gets right, at least one; the first ones are asked about.
+        model: in evaluation mode; its first gradient source is used.
+        x: images (B, C, H, W) it gets right, at least one; the first ones are used.
         y: their labels (B,).
 
     Returns:
-        `flat-output` if at some distance another ascent has broken more of the images, by `MANY` of them.
-        None where chance would decide (a model that draws noise).
+        `flat-output` if at some distance another ascent has broken more images, by a share of `MANY`.
+        None if the result would be random (a model that draws noise).
     """
     if model.coupling is Coupling.JOINT or model.random or model.classes < 3:
         return None
@@ -93,7 +93,7 @@ def _multiplied(outputs: Outputs, y: Labels, kind: OutputKind, factor: float) ->
 
 
 def _broken_after(model: Model, source: GradientSource, x: Images, y: Labels, loss: Loss) -> Tensor:
-    """Return how many images an ascent has broken before each of its steps, (STEPS,)."""
+    """Return the number of images that an ascent has broken before each of its steps, (STEPS,)."""
     low, high = model.bounds
     point, length = x.clone(), FIRST * (high - low)
     is_broken = torch.zeros(len(x), dtype=torch.bool, device=x.device)

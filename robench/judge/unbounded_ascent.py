@@ -1,8 +1,8 @@
-"""Does following the gradient, with all the room there is, lead to another class?
+"""Does following the gradient without a limit lead to another class?
 
-Pintor et al. 2022 (arXiv:2106.09947, I6) and Athalye et al. 2018 (arXiv:1802.00420, section 3.1) let it go
-anywhere: an attack that breaks nothing even then does not see the model. A network that is constant around an
-image gives no direction there, and yet hides nothing; so such an image gets other places to start from.
+Pintor et al. 2022 (arXiv:2106.09947, I6) and Athalye et al. 2018 (arXiv:1802.00420, section 3.1) allow any
+perturbation: an attack that breaks nothing even then does not see the model. A network that is constant
+around an image gives no direction there, but hides nothing; so such an image gets other starting points.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from robench.types import Images, Labels, Mask, Outputs
 
 STEPS = 40
 FIRST_STEPS = (0.5, 0.1, 0.05)
-"""Length of the first step of each try, in units of the box: a long one may leap over a narrow slope."""
+"""Length of the first step of each try, in units of the box: a long step may jump over a narrow slope."""
 
 PARTNERS = 6
-"""Places an image is led towards: images of other classes, and as many random points as half of that."""
+"""Number of goals that an image is moved towards: images of other classes, and half as many random points."""
 
 ON_THE_WAY = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)
 HALVINGS = 8
 SAME = 1e-6
-"""Largest relative difference of outputs that are the same."""
+"""Outputs with a smaller relative difference count as equal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
-    """What a model says of images.
+    """A model's results for images.
 
     Attributes:
-        outputs: its own, (B, K).
+        outputs: its own outputs, (B, K).
         right: whether the class is the label, (B,).
         gradient: of the loss of its first source, (B, C, H, W); zero where it has none.
         flat: whether that is exactly zero, (B,).
@@ -48,21 +48,21 @@ class _Answer:
 
 
 def standing_anywhere(model: Model, x: Images, y: Labels) -> Mask:
-    """Return which images (B,) stand although every pixel may become anything.
+    """Return which images (B,) stand although every pixel may have any value.
 
     Args:
         model: in evaluation mode.
-        x: images (B, C, H, W) it gets right; its first gradient source is followed.
+        x: images (B, C, H, W) it gets right; its first gradient source is used.
         y: their labels (B,).
     """
     standing, flats = _climb(model, x, y, FIRST_STEPS[0])
-    # Where there was a gradient at every step, and it led nowhere, other places prove nothing.
+    # If there was a gradient at every step but it led nowhere, other starting points prove nothing.
     rows = (standing & flats).nonzero().flatten()
     for number, there in enumerate(_partners(model, x, y)):
         if len(rows) == 0:
             break
         start, has_start, jumps = _way(model, x[rows], there[rows], y[rows])
-        # Its answer changes where its gradient says that it does not: that is no plateau.
+        # The output changes although the gradient is zero there: this is not a plateau.
         rows, start, has_start = rows[~jumps], start[~jumps], has_start[~jumps]
         if bool(has_start.any()):
             first = FIRST_STEPS[number % len(FIRST_STEPS)]
@@ -73,7 +73,7 @@ def standing_anywhere(model: Model, x: Images, y: Labels) -> Mask:
 
 
 def _climb(model: Model, x: Images, y: Labels, first: float) -> tuple[Mask, Mask]:
-    """Follow the sign of the gradient; return what stands, and where it was exactly zero on the way; (B,)."""
+    """Follow the gradient's sign; return which images stand, and which met an exact zero gradient, (B,)."""
     low, high = model.bounds
     point = x.clone()
     standing = torch.ones(len(x), dtype=torch.bool, device=x.device)
@@ -90,7 +90,7 @@ def _climb(model: Model, x: Images, y: Labels, first: float) -> tuple[Mask, Mask
 
 
 def _partners(model: Model, x: Images, y: Labels) -> Iterator[Images]:
-    """Yield where each image is led: to images of another class and to random points, in turn."""
+    """Yield the goals of each image: images of another class and random points, in turn."""
     draw = torch.Generator().manual_seed(0)
     low, high = model.bounds
     for _ in range(PARTNERS // 2):
@@ -102,11 +102,11 @@ def _partners(model: Model, x: Images, y: Labels) -> Iterator[Images]:
 
 
 def _way(model: Model, x: Images, there: Images, y: Labels) -> tuple[Images, Mask, Mask]:
-    """Walk straight from each image to another place.
+    """Walk on a straight line from each image to another point.
 
     Returns:
-        The last point that has a gradient and is still of its class; whether there is one (B,); and whether
-        the answer changed on the way while the gradient was zero on either side and between (B,).
+        The last point that has a gradient and is still of its class; whether there is such a point (B,); and
+        whether the output changed on the way while the gradient was zero before, after and between (B,).
     """
     start = x.clone()
     has_start = torch.zeros(len(x), dtype=torch.bool, device=x.device)
@@ -142,7 +142,7 @@ def _slope_between(
     right: torch.Tensor,
     before: Outputs,
 ) -> tuple[Images, Mask]:
-    """Look by bisection for a gradient where the answer changes; return points and whether they have one."""
+    """Search by bisection for a gradient where the output changes; return points, and which have one."""
     slope = x.clone()
     has_slope = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     left, right = left.clone(), right.clone()

@@ -1,4 +1,4 @@
-"""Attacks propose, the judge disposes: measure a proposal afresh and decide what it is worth."""
+"""The judge measures every proposal of an attack again and decides its status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from robench.record.schema import Finding, Status
 from robench.types import Images, Labels, Mask, PerSample
 
 VERSION = 1
-"""Version of the rule for one image; raised, it goes into every key, so that earlier verdicts are not kept.
+"""Version of the rule for one image; part of every key, so that raising it makes earlier verdicts invalid.
 
 Which images of a record count as robust is in `robench.record.status.robust_images`.
 `reports.board.judgements` and `reports.board.shares` apply the same rule to many records at once.
@@ -33,9 +33,9 @@ class Landing:
 
     Attributes:
         point: (B, C, H, W) admissible images.
-        raw: (B, C, H, W) the proposals, with the clean image in place of one that holds NaN.
+        raw: (B, C, H, W) the proposals; the clean image replaces a proposal that is not finite.
         outside: (B,) which proposals left the threat model and were projected.
-        finite: (B,) which proposals were numbers.
+        finite: (B,) which proposals were finite.
     """
 
     point: Images
@@ -57,11 +57,11 @@ def landing(x: Images, x_adv: Images, threat: ThreatModel) -> Landing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the judge found, per image; all columns are (B,).
+    """The judge's results, per image; all columns are (B,).
 
     Attributes:
-        clean: predicted class of the clean image, K if it was rejected; -1 if the output was no number, -2 if
-            two or more classes shared the largest.
+        clean: predicted class of the clean image, K if it was rejected; -1 if the output was not finite, -2
+            if two or more classes shared the largest output.
         adversarial: predicted class of the judged point.
         status: one Status per image.
         linf: largest pixel change of the judged point, float64.
@@ -82,14 +82,14 @@ class Verdict:
 
     @property
     def repaired(self) -> Mask:
-        """Which proposals were outside the threat model or held NaN, and were judged elsewhere, (B,)."""
+        """Which proposals were outside the threat model or not finite, and were judged elsewhere, (B,)."""
         return self.landing.outside | ~self.landing.finite
 
 
 def classify(model: Model, x: Images, *, batch_size: int) -> Labels:
     """Return predicted classes (B,); a joint model sees all of x at once.
 
-    `NOT_FINITE` and `TIED` where there is no answer (`robench.model.predictions`), K where the model rejects.
+    `NOT_FINITE` and `TIED` stand for no class (`robench.model.predictions`), K for a rejection.
 
     Raises:
         JobError: the output does not have the shape (B, columns) that the model declares.
@@ -127,9 +127,9 @@ def fresh_outcomes(
         model: a random model.
         point: images (B, C, H, W).
         y: true labels (B,).
-        attacked: false for clean images, of which only the right class stands.
+        attacked: false for clean images, which stand only if their class is right.
         target: target classes (B,) under a targeted goal.
-        draws: how often each image is asked about.
+        draws: how often each image is classified.
         seed: of networks that draw from the global generators; see `robench.model.fresh`.
         batch_size: most images per pass of an independent model.
     """
@@ -153,26 +153,26 @@ def judge(
     clean: Labels | None = None,
     batch_size: int = 250,
 ) -> Verdict:
-    """Judge proposed images on a model, trusting nothing the attack says.
+    """Judge proposed images on a model, without trusting any result of the attack.
 
-    Distance is recomputed in float64 and box and finiteness are checked. A proposal that is not admissible is
-    projected and judged where it lands, with a finding; one that is not finite becomes the clean image. An
-    image misclassified before the attack is not robust, whatever happens to it. Where the model may reject, a
-    clean image that it rejects is misclassified, and a proposal that it rejects has not reached the goal. A
-    tie is no answer: a clean image is misclassified by it, and a proposal broken, unless a target was wanted.
+    Distance is recomputed in float64, and box and finiteness are checked. A proposal that is not admissible
+    is projected and judged at the projected point, with a finding; one that is not finite is replaced by the
+    clean image. An image misclassified before the attack is never robust. If the model may reject, a
+    rejected clean image is misclassified, and a rejected proposal has not reached the goal. A tie counts as
+    a wrong class: a clean image is then misclassified, and a proposal is broken, unless the goal is targeted.
 
     Args:
         model: the model that classifies; for a joint model the batch is the graph's batch.
         x: clean images (B, C, H, W).
         y: true labels (B,).
         x_adv: proposals, (B, C, H, W).
-        threat: what is admissible.
+        threat: defines which proposals are admissible.
         target: target classes (B,) under a targeted goal.
         clean: predictions on x, if they are known already.
         batch_size: most images per pass of an independent model.
 
     Raises:
-        JobError: the proposal has another shape than x, or the model's output does.
+        JobError: the proposal has another shape than x, or the model's output has a wrong shape.
     """
     if x_adv.shape != x.shape:
         raise JobError(
@@ -183,7 +183,7 @@ def judge(
     linf, l2, distance = LINF.size(delta), L2.size(delta), threat.norm.size(delta)
     adversarial = classify(model, place.point, batch_size=batch_size)
     if clean is None:
-        # The clean evaluation proposes the images themselves: one pass serves both columns.
+        # The clean evaluation proposes the images themselves: one pass gives both columns.
         same = torch.equal(place.point, x)
         clean = adversarial if same else classify(model, x, batch_size=batch_size)
     goal = target if threat.goal is Goal.TARGETED else None
@@ -207,9 +207,9 @@ def judge(
 
 
 def with_count_as_proposed(verdict: Verdict, model: Model, y: Labels, *, batch_size: int) -> Verdict:
-    """Return the verdict, saying also how many images would be right if no proposal were projected.
+    """Return the verdict with a note on how many images would be right if no proposal were projected.
 
-    The verdicts are the same; only the evidence of `inadmissible` gets longer, where there is that finding.
+    The statuses are the same; only the evidence of the finding `inadmissible`, if any, gets longer.
     """
     if not bool(verdict.landing.outside.any()):
         return verdict
@@ -226,7 +226,7 @@ def with_count_as_proposed(verdict: Verdict, model: Model, y: Labels, *, batch_s
 
 
 def _statuses(clean: Labels, adversarial: Labels, y: Labels, successes: Mask) -> list[Status]:
-    """Return the verdict per image: misclassified first, then failed, then whether the goal was reached."""
+    """Return the status per image: misclassified first, then failed, then whether the goal was reached."""
     statuses = []
     for before, after, label, success in zip(
         clean.tolist(), adversarial.tolist(), y.tolist(), successes.tolist(), strict=True

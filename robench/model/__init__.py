@@ -1,7 +1,7 @@
-"""What is under test: a user's network behind one door, its identity, and copies proven before use.
+"""Models under test: the wrapper of a user's network, its identity, and copies proven before use.
 
-Begin at `interface` (a model, its outputs and gradient sources); `tested_network` is the door, `prepared`
-chooses the copy that answers, `fingerprint` tells networks apart.
+Begin at `interface` (a model, its outputs and gradient sources); `tested_network` is the wrapper, `prepared`
+chooses the copy for attacks, `fingerprint` identifies networks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Passes of a copy that go another way than the one it was made for, and how they are refused.
+"""Detects and refuses passes of a copy whose control flow differs from the trace that the copy was made for.
 
-A copy that computes several layers at once is the network only where these layers follow each other as in the
-trace that was read. What watches a pass raises where it goes another way; the copy is then used no more.
+A copy that computes several layers at once equals the network only if these layers follow each other as in
+the trace. A watcher raises if a pass goes another way; the copy is then not used any more.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from torch import nn
 
 
 class AnotherWayError(RuntimeError):
-    """A copy was asked in a way in which it is not the network it was made from."""
+    """A pass of a copy for which the copy does not equal the network it was made from."""
 
 
 class Watcher:
     """Watches the passes of a copy.
 
     Attributes:
-        stray: how a pass went another way; empty if none did. It stays, for an attack may catch the error.
+        stray: how a pass went another way; empty if none did. It is kept, as an attack may catch the error.
     """
 
     stray = ""
 
     def begin(self) -> None:
-        """Forget a pass that was broken off."""
+        """Forget an aborted pass."""
 
     def end(self) -> None:
-        """Look back at a pass.
+        """Check a finished pass.
 
         Raises:
             AnotherWayError: it went another way.
         """
 
     def refuse(self, reason: str) -> NoReturn:
-        """Keep a reason and raise.
+        """Store a reason and raise.
 
         Raises:
             AnotherWayError: always.
@@ -45,7 +45,7 @@ class Watcher:
 
 
 def stray_of(network: nn.Module) -> str:
-    """Return how a pass of a copy went another way, though nobody heard of it; empty if none did."""
+    """Return how a pass of a copy went another way, even if the error was caught; empty if none did."""
     forwards = (part.__dict__.get("forward") for part in network.modules())
     owners = (getattr(forward, "__self__", None) for forward in forwards)
     return next((one.stray for one in owners if isinstance(one, Watcher) and one.stray), "")

@@ -1,4 +1,4 @@
-"""Every network answers to a few images of the run before anything is measured with it."""
+"""Checks the outputs of every network on a few images of the run before any measurement."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _OTHERS = (
 def check_networks(
     models: Sequence[Model], data: ImageSet, *, begin: Callable[[str], None] | None = None
 ) -> None:
-    """Refuse networks whose answers are no rows of class scores, or that cannot take a single image.
+    """Refuse networks whose outputs are not rows of class scores, or that cannot process a single image.
 
-    Broken images leave the batch, so any batch may come down to one image. A network that raises on two
-    images too is no business of this check: its jobs fail, and say why.
+    Broken images leave the batch, so any batch may shrink to one image. A network that raises on two images
+    too passes this check: its jobs fail later, with the reason.
 
     Args:
         models: all models of an evaluation.
-        data: the images they will be asked about.
-        begin: called with the name of every model before it is asked: what kills the process can be named.
+        data: the images of the evaluation.
+        begin: called with the name of every model before its first call, so that a crash can be attributed.
 
     Raises:
         InputError: says which model, and what to do.
@@ -57,26 +57,26 @@ def check_networks(
                 )
             except InputError:
                 raise
-            except (Exception, SystemExit):  # noqa: BLE001 - its jobs meet the same and are recorded with it
+            except (Exception, SystemExit):  # noqa: BLE001 - its jobs raise the same error and record it
                 continue
 
 
 def check_answers(
     ask: Callable[[Images], Outputs], x: Images, *, columns: int, where: str, alone: bool, others: str
 ) -> None:
-    """Refuse what does not answer with one row of class scores for each image, nor for one image alone.
+    """Refuse a network that does not return one row of class scores per image, also for one image alone.
 
     Args:
         ask: images to outputs, in evaluation mode.
         x: a few images (B, C, H, W), at least one.
-        columns: how many outputs a row must have.
+        columns: required number of outputs per row.
         where: for the message.
-        alone: whether one image must be answered to as well.
-        others: what to do where a row has another number of outputs.
+        alone: whether a single image is checked too.
+        others: remedy for a row with more outputs.
 
     Raises:
-        InputError: the answer has another form, or one image is no batch for the network.
-        Exception: whatever the network raises on all the images.
+        InputError: the outputs have another form, or the network fails on a batch of one image.
+        Exception: any error of the network on all the images.
     """
     _check(ask, x, columns, where, others)
     if not alone:

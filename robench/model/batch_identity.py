@@ -1,8 +1,8 @@
-"""Which test images share a batch: for models that, like a published evaluation, prepare anew for each one.
+"""Identifies the batch of test images, for models that make something for each batch, as some papers do.
 
-A model sees pixels, and those change while it is attacked. What belongs to a batch and not to its pixels,
-such as a template drawn for it, has to be the same for its clean and its attacked images, in whatever process
-and order they come. So the unit of work says here which images of the data set it is about.
+A model sees pixels, which change during an attack. Things that belong to a batch and not to its pixels, such
+as a template drawn for it, must be the same for clean and attacked images, in any process and order. So each
+unit of work sets here which images of the data set it is about.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """The batch at hand.
+    """The current batch.
 
     Attributes:
         key: 64 bits that depend on the indices of its images and their order, and on nothing else.
@@ -32,9 +32,9 @@ class Batch:
     _values: dict[int, tuple[object, Any]] = field(default_factory=dict, repr=False)
 
     def once(self, owner: object, make: Callable[[], V]) -> V:
-        """Return what `owner` made for this batch; it is made at the first call and forgotten at its end."""
+        """Return the object of `owner` for this batch: made at the first call, freed with the batch."""
         if id(owner) not in self._values:
-            self._values[id(owner)] = (owner, make())  # the owner is held, so that its id stays its own
+            self._values[id(owner)] = (owner, make())  # keeps the owner alive, so that its id stays unique
         return cast("V", self._values[id(owner)][1])
 
 
@@ -42,13 +42,13 @@ _CURRENT: ContextVar[Batch | None] = ContextVar("robench_batch", default=None)
 
 
 def current_batch() -> Batch | None:
-    """Return the batch at hand; None where nobody said which one it is."""
+    """Return the current batch; None if none was set."""
     return _CURRENT.get()
 
 
 @contextmanager
 def batch_of(indices: Tensor) -> Iterator[Batch]:
-    """Inside the block models are asked about the images with these `indices (B,)` of the data set."""
+    """Inside the block the current batch has the images with these `indices (B,)` of the data set."""
     batch = Batch(seed_from("batch", *indices.tolist()))
     token = _CURRENT.set(batch)
     try:

@@ -1,4 +1,4 @@
-"""What turns a model specification into a Model: the contract of the `robench.builders` plugin."""
+"""Protocol of the plugin in `robench.builders`, which turns a model specification into a Model."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class PublishedEntry(NormalizeEntry):
 
 
 class Builder(Protocol):
-    """Makes networks, keeps their weights, and puts heads on them."""
+    """Makes networks, saves and loads their weights, and puts heads on them."""
 
     def network(
         self, spec: ModelSpec, *, shape: tuple[int, int, int], classes: int, seed: int, trust_code: bool
     ) -> nn.Module:
         """Return the network of a specification with fresh weights drawn from `seed`, on the CPU.
 
-        Its forward takes images (B, C, H, W) in [0, 1] to logits (B, classes), or, for a foreign network, to
-        whatever the specification's `output` says.
+        Its forward maps images (B, C, H, W) in [0, 1] to logits (B, classes), or, for a foreign network, to
+        outputs of the kind in the specification's `output`.
 
         Raises:
             ConfigError: unknown architecture or options, or a file of code without `trust_code`.
@@ -52,9 +52,9 @@ class Builder(Protocol):
         ...
 
     def code(self, spec: ModelSpec) -> dict[str, str]:
-        """Return what identifies the code behind a specification, where it is not ours; else nothing.
+        """Return an identity of the code of a specification if it is not ours; otherwise an empty mapping.
 
-        Results and trained weights are used again only where it is the same.
+        Results and trained weights are used again only if it is the same.
         """
         ...
 
@@ -68,7 +68,7 @@ class Builder(Protocol):
             where: for messages.
 
         Raises:
-            ConfigError: no such network, or its weights are not here; says how to get them.
+            ConfigError: no such network, or its weights are not available; says how to get them.
         """
         ...
 
@@ -84,14 +84,14 @@ class Builder(Protocol):
         """Load weights in place and return the SHA-256 of the file.
 
         Args:
-            network: takes the weights.
+            network: gets the weights.
             path: the file.
-            sha256: what it must hash to, if known.
-            key: the part of the file to look in, None for all of it.
-            remarks: is told, as plain data, what a reader of the results must know of the weights.
+            sha256: its required hash, if known.
+            key: the part of the file to use, None for the whole file.
+            remarks: called with plain data about the weights that a reader of the results must know.
 
         Raises:
-            CheckpointError: missing, corrupt, other hash, code inside, or keys or shapes that do not match.
+            CheckpointError: missing, corrupt, wrong hash, code inside, or keys or shapes that do not match.
         """
         ...
 
@@ -99,7 +99,7 @@ class Builder(Protocol):
         """Write weights (safetensors, atomically) and return the SHA-256 of the file.
 
         Raises:
-            StorageError: the disk refused; an older file is intact.
+            StorageError: writing to disk failed; an older file is intact.
         """
         ...
 
@@ -119,11 +119,11 @@ class Builder(Protocol):
             spec: the specification; its head may need a template.
             network: as `network` returned it, trained; it may be shared by several models.
             classes: number of classes.
-            training_data: gives the training split, for the template; called only by heads that need one.
+            training_data: returns the training split, for the template; called only by heads that need one.
             seed: for the choice of the template.
-            device: where the model shall live.
+            device: device of the model.
 
         Raises:
-            InputError: a template misses a class or is too small for m; no linear layer comes last.
+            InputError: a template misses a class or is too small for m; the last layer is not linear.
         """
         ...

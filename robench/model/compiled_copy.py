@@ -1,9 +1,9 @@
-"""A copy of a network that torch compiles: for long attacks, as compiling takes a minute or more.
+"""A copy of a network compiled by PyTorch, for long attacks: compiling takes a minute or more.
 
-`torch.compile` makes C++ (with a compiler such as g++) or Triton code of the gradient of a network. Which
-code that is depends on the machine, so it is made only where it is asked for (`--engine compiled`), and it is
-proven like every copy. What torch remembers of compiled code hangs on the code object it was made of: the
-copy gets one of its own, so that nothing is remembered of the user's classes, and all goes with the copy.
+`torch.compile` makes C++ (with a compiler such as g++) or Triton code for the gradient of a network. The code
+depends on the machine, so it is made only on request (`--engine compiled`), and it is proven like every copy.
+PyTorch stores compiled code with the code object of the function. So the copy gets its own code object:
+nothing is stored with the user's classes, and everything is freed with the copy.
 """
 
 from __future__ import annotations
@@ -22,16 +22,15 @@ from robench.model.another_way import Watcher
 
 
 class CompiledCopy(Watcher):
-    """Lets a copy of a network answer by compiled code where a gradient of several images is wanted.
+    """Lets a copy of a network use compiled code for gradients of several images.
 
-    One image alone, and questions without a gradient, are answered as they are: each would be compiled for
-    itself.
+    One image alone, and passes without a gradient, are not compiled: each would need its own compilation.
 
     Args:
         network: the copy; its `forward` is compiled as one piece.
 
     Raises:
-        ValueError: it has no `forward` in Python of its own class.
+        ValueError: its class has no `forward` in Python.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -48,7 +47,7 @@ class CompiledCopy(Watcher):
         fresh.__kwdefaults__ = function.__kwdefaults__
         self._plain = network.forward
         with _quietly():
-            # Nothing of it may run in other processes, which would stay.
+            # Compilation must not start other processes, which would stay alive.
             self._compiled: Callable[..., Any] = torch.compile(
                 MethodType(fresh, network), fullgraph=True, options={"compile_threads": 1}
             )
@@ -56,10 +55,10 @@ class CompiledCopy(Watcher):
         network.__dict__["forward"] = self.forward
 
     def forward(self, x: Tensor) -> Any:
-        """Return what the copy answers to images (B, C, H, W).
+        """Return the copy's outputs for images (B, C, H, W).
 
         Raises:
-            AnotherWayError: it answered before, and these images cannot be answered by compiled code.
+            AnotherWayError: it worked before, but compiled code fails on these images.
         """
         if len(x) < 2 or not (x.requires_grad and torch.is_grad_enabled()):
             return self._plain(x)
@@ -78,7 +77,7 @@ class CompiledCopy(Watcher):
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Put back the variables that torch sets for the whole process, and tell nobody of its own warnings."""
+    """Restore the variables that PyTorch sets for the whole process, and hide its own warnings."""
     before = dict(os.environ)
     try:
         with warnings.catch_warnings():

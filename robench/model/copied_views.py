@@ -1,8 +1,8 @@
-"""Channels-last copies of networks that ask for a view of images laid out channels-first.
+"""Channels-last copies of networks that use `view`, which needs a channels-first layout.
 
-`x.view(-1, features)` is refused where images are laid out channels-last, though the numbers are all there.
-In such a copy it is answered with a copy of the numbers in the order that a view would have. Writing into one
-of the two would then not be seen in the other: a pass in which anybody does so is refused.
+PyTorch refuses `x.view(-1, features)` if images are laid out channels-last. Such a copy then returns a copy
+of the numbers in the order of the view. Writing into one of the two tensors would not change the other, as
+it would with a view: a pass in which that happens is refused.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from torch.overrides import TorchFunctionMode
 from robench.model.another_way import Watcher
 
 REFUSAL = "view size is not compatible"
-"""What torch says where a view would need a copy."""
+"""PyTorch's error text if a view would need a copy."""
 
 
 class CopiedViews(Watcher):
-    """Lets a copy of a network copy where it asks for a view that its layout does not allow.
+    """Lets a copy of a network copy numbers instead of making a view that its layout does not allow.
 
     Args:
-        network: the copy; its `forward`, and `features` where it has them, are watched from now on.
+        network: the copy; its `forward`, and its `features` if it has them, are watched from now on.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -38,21 +38,21 @@ class CopiedViews(Watcher):
             )
 
     def forward(self, *args: Any, **options: Any) -> Any:
-        """Return what the copy answers.
+        """Return the copy's outputs.
 
         Raises:
-            AnotherWayError: it wrote into numbers of which a copy was made in place of a view.
+            AnotherWayError: it wrote into numbers that were copied instead of viewed.
         """
         return self._watched(self._forward, *args, **options)
 
     def copied(self, x: Tensor, *shape: Any, **options: Any) -> Tensor:
-        """Return the numbers of x in another shape; they are laid out anew."""
+        """Return a copy of the numbers of x in another shape."""
         view = x.contiguous().view(*shape, **options)
         self._pairs.append((x, view, x._version))
         return view
 
     def end(self) -> None:
-        """Refuse a pass in which somebody wrote into numbers that were copied."""
+        """Refuse a pass that wrote into copied numbers."""
         pairs, self._pairs = self._pairs, []
         if any(x._version != version or view._version for x, view, version in pairs):
             self.refuse("it wrote into a view that was a copy")
@@ -77,7 +77,7 @@ class _Views(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Answer as torch does, but where it refuses a view."""
+        """Do the same as PyTorch, except where it refuses a view."""
         if func is not Tensor.view:
             return func(*args, **(kwargs or {}))
         try:

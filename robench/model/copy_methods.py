@@ -1,4 +1,4 @@
-"""How copies of a network are made faster, and which of these ways do something to a network."""
+"""Methods that make copies of a network faster, and which of them change something in a given network."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from robench.model.winograd import applies, suits
 
 @dataclass(frozen=True, slots=True)
 class CopyMethod:
-    """How a copy of a network is made faster: what is done to a plain one.
+    """How a copy of a network is made faster: the changes to a plain copy.
 
     Attributes:
-        name: what records call it.
+        name: its name in records.
         fold: fold batch-norm into convolutions.
         channels_last: lay convolutions out channels-last.
         winograd: compute 3x3 convolutions of many channels by Winograd's filtering.
-        views: copy where the network asks for a view that the layout does not allow.
+        views: copy a tensor where the network asks for a view that the layout does not allow.
         compiled: let torch compile it.
         rough: take gradients from passes in bfloat16.
     """
@@ -50,7 +50,7 @@ COPY_METHODS = (
 )
 """The copies that are tried, fastest first; after them comes the network as it is.
 
-One that copies views is tried where the one before it failed for a view.
+A method that copies views is tried if the previous one failed because the network uses `view`.
 """
 
 
@@ -58,10 +58,10 @@ COMPILED_METHODS = (
     CopyMethod("compiled, channels-last", channels_last=True, compiled=True),
     CopyMethod("compiled", compiled=True),
 )
-"""Tried before all others where they are asked for; a choice by itself would depend on the machine.
+"""Tried first if the user asks for them. Never chosen automatically: that would depend on the machine.
 
-The second is for networks that ask for views which the layout does not allow. Batch-norm is not folded in
-them: compiled code computes it together with what follows, so that folding it brings nothing.
+The second is for networks that use views which the layout does not allow. Neither folds batch-norm:
+compiled code computes it together with the next layers, so folding would not make it faster.
 """
 
 ROUGH_METHODS = tuple(
@@ -69,21 +69,21 @@ ROUGH_METHODS = tuple(
     for method in COPY_METHODS
     if not method.winograd
 )
-"""Tried before all others where they are asked for; see `robench.model.rough_gradient`.
+"""Tried first if the user asks for them; see `robench.model.rough_gradient`.
 
-Winograd's filtering loses bits that bfloat16 does not have.
+Without Winograd's filtering: its rounding errors are too large in bfloat16.
 """
 
 NEW_BITS = 2
-"""Version of the copies that round otherwise than those before them: Winograd's, and those that copy views.
+"""Version of the copies that round differently from version 1: Winograd's, and those that copy views.
 
-It is in the keys of images crafted on networks that have such a copy, and in no others: all else rounds as it
-did.
+It is part of the keys of images crafted on networks with such a copy, and of no other keys: the rounding of
+all other networks is unchanged.
 """
 
 
 _NEW_BITS_OF: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
-"""Answers by network: a key is made for every unit, and what networks are made of does not change."""
+"""Cache of answers by network: a key is made for every unit, but a network's layers never change."""
 
 
 def version_of_copies(net: nn.Module) -> int:
@@ -96,7 +96,7 @@ def version_of_copies(net: nn.Module) -> int:
 def methods_for(
     networks: Sequence[nn.Module], methods: Sequence[CopyMethod] = COPY_METHODS
 ) -> list[CopyMethod]:
-    """Return those of the methods that do something to networks, in their order."""
+    """Return the methods that change something in these networks, in their order."""
     parts = [part for network in networks for part in network.modules()]
     fold = any(type(part) is nn.BatchNorm2d for part in parts)
     last = any(isinstance(part, nn.Conv2d | nn.ConvTranspose2d) for part in parts)
@@ -112,9 +112,9 @@ def methods_for(
 
 
 def round_otherwise(networks: Sequence[nn.Module]) -> bool:
-    """Tell whether there is a copy of these networks whose bits are not those of copies of version 1."""
+    """Tell whether these networks have a copy whose results differ in bits from copies of version 1."""
     parts = [part for network in networks for part in network.modules()]
-    # Whatever device they are on: keys do not tell devices.
+    # The device does not matter: it is not part of the key.
     return any(method.views for method in methods_for(networks)) or any(map(suits, parts))
 
 

@@ -1,4 +1,4 @@
-"""What a defense is: a frozen recipe that trains a network, or one that is put in front of a trained model.
+"""Protocols of defenses: a frozen recipe that trains a network, or that is put in front of a trained model.
 
 No torch at import.
 """
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefenseInfo(Info):
-    """What is known of a defense without running it.
+    """Facts about a defense that are known without running it.
 
     Attributes:
         stage: `training`, or `inference` for one applied to a trained model.
-        uses_unlabelled: whether it learns from images whose labels are withheld (-1) too; any other defense
-            is given the labelled ones only.
-        attacked_through: how the gradient sources of a model behind an inference defense get past it, in one
+        uses_unlabelled: whether it also uses images with withheld labels (-1); any other defense gets only
+            the labelled images.
+        attacked_through: how the gradient sources of a defended model bypass an inference defense, in one
             sentence; empty for a training defense.
     """
 
@@ -38,18 +38,18 @@ class DefenseInfo(Info):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingContext:
-    """What a training run is given beside its recipe.
+    """The inputs of a training beside its recipe.
 
     Attributes:
-        seed: the only source of chance.
-        device: where to train.
-        state: file that holds the running state; read if it exists (resume), written after every epoch
-            atomically, and left in place.
+        seed: the only source of randomness.
+        device: device of the training.
+        state: file of the running state; read if it exists (resume), written atomically after every epoch,
+            and not deleted.
         identity: plain JSON that names what is trained; a state made for another identity is refused.
         progress: called after every epoch with the row of the history that was just added, and by the loop
             every few steps with a row that has `epoch`, `step` and `steps`.
         history: file for the history as CSV, written anew after every epoch; None for none.
-        last: called once with the weights (name to tensor) that the last epoch left, whichever are chosen.
+        last: called once with the weights (name to tensor) of the last epoch, which need not be chosen.
     """
 
     seed: int
@@ -78,7 +78,7 @@ class Defense(Protocol):
             context: seed, device, state file, progress.
 
         Raises:
-            JobError: the loss stopped being a number; names epoch and step.
+            JobError: the loss is NaN or infinite; names epoch and step.
             ConfigError: the state file belongs to another configuration.
         """
         ...
@@ -86,7 +86,7 @@ class Defense(Protocol):
 
 @runtime_checkable
 class InferenceDefense(Protocol):
-    """A defense put in front of a trained model: it changes the image, or how the answer is found."""
+    """A defense in front of a trained model: it changes the image, or the way the outputs are computed."""
 
     info: ClassVar[DefenseInfo]
 
@@ -94,25 +94,25 @@ class InferenceDefense(Protocol):
         """Return the gradient sources of the defended model, so that a configuration can be checked early.
 
         Args:
-            beneath: those of the model it is put in front of.
+            beneath: gradient sources of the undefended model.
         """
         ...
 
     def __call__(self, model: Model, *, training_data: Callable[[], ImageSet], seed: int) -> Model:
         """Return the defended model, under the same name.
 
-        Its details name the defense and its options, so that no result of another model is taken for its own.
-        Its gradient sources get past the defense, as `info.attacked_through` says; the second output of each
-        is what the defended model answers. Noise is a function of image, seed and draw
+        Its details name the defense and its options, so that its results are not confused with another
+        model's. Its gradient sources bypass the defense, as `info.attacked_through` says; the second output
+        of each is the output of the defended model. Noise is a function of image, seed and draw
         (`robench.model.noise`).
 
         Args:
             model: the trained model; its network is shared, not changed.
-            training_data: gives the training split; called only if needed.
-            seed: the only source of chance.
+            training_data: returns the training split; called only if needed.
+            seed: the only source of randomness.
 
         Raises:
             ConfigError: the defense cannot be put in front of this model.
-            InputError: the training images will not do.
+            InputError: the training images are not suitable.
         """
         ...

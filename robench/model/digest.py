@@ -1,4 +1,4 @@
-"""A SHA-256 over objects that may hold each other, and how what has no parts of its own is added to it."""
+"""A SHA-256 over objects that may contain each other, and functions to add objects without parts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from torch import Tensor
 
 _MANGLED = re.compile(rb"___torch_mangle_\d+\.?")
 SIMPLE = (str, int, float, bool, bytes, type(None), torch.dtype, torch.Size)
-"""Types whose `repr` says all there is."""
+"""Types whose `repr` is a complete description."""
 
 _DEEPEST, _MOST_OBJECTS = 50, 100_000
-"""How deep in each other, and how many in all, objects of libraries are taken apart."""
+"""Largest nesting depth, and largest number, of library objects that are examined part by part."""
 
 
 class Digest:
-    """A SHA-256 that knows which objects it has met, for they may hold each other."""
+    """A SHA-256 that remembers objects it has met, because they may contain each other."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -33,11 +33,11 @@ class Digest:
         self.update, self.digest = self._hash.update, self._hash.digest
 
     def met(self, value: object) -> bool:
-        """Tell whether an object was met before, and add which one it is."""
+        """Tell whether an object was met before; if so, add its number."""
         if id(value) in self._met:
             self.update(f"again {self._met[id(value)][0]}".encode())
             return True
-        self._met[id(value)] = (len(self._met), value)  # held, so that its id stays its own
+        self._met[id(value)] = (len(self._met), value)  # keeps it alive, so that its id stays unique
         return False
 
     def beside(self) -> Digest:
@@ -49,21 +49,21 @@ class Digest:
 
     @contextmanager
     def in_library(self, *, is_library: bool) -> Iterator[None]:
-        """Inside the block objects of libraries are known by their types, as those are by their version."""
+        """Inside the block library objects are identified by type only, as libraries are by version."""
         before, self.is_in_library = self.is_in_library, self.is_in_library or is_library
         yield
         self.is_in_library = before
 
     @contextmanager
     def inside(self) -> Iterator[bool]:
-        """Tell whether an object is taken apart: what it consists of may be made anew without end."""
+        """Tell whether to examine an object's parts; limited, as some objects create parts without end."""
         self._depth, self._left = self._depth + 1, self._left - 1
         yield not self.is_in_library and self._depth <= _DEEPEST and self._left >= 0
         self._depth -= 1
 
 
 def add_instructions(digest: Digest, code: CodeType) -> None:
-    """Add what compiled code does, that of functions inside it included."""
+    """Add the instructions of compiled code, including those of inner functions."""
     digest.update(code.co_code + repr((code.co_names, code.co_varnames)).encode())
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -73,7 +73,7 @@ def add_instructions(digest: Digest, code: CodeType) -> None:
 
 
 def plain_text(value: Any) -> str:
-    """Return a text of plain values; those of a set have no order, and another one in each process."""
+    """Return a text of plain values; entries of a set are sorted, as their order varies between processes."""
     if isinstance(value, set | frozenset):
         return f"{{{', '.join(sorted(map(plain_text, value)))}}}"
     if isinstance(value, tuple):
@@ -82,14 +82,14 @@ def plain_text(value: Any) -> str:
 
 
 def is_plain(value: Any) -> bool:
-    """Tell whether the text of a value (`plain_text`) says all there is."""
+    """Tell whether `plain_text` describes a value completely."""
     if isinstance(value, frozenset | tuple):
         return all(map(is_plain, value))
     return isinstance(value, (*SIMPLE, complex))
 
 
 def add_tensor(digest: Digest, value: Tensor) -> None:
-    """Add the numbers of a tensor, wherever and in whatever layout they lie; none where it has none."""
+    """Add the numbers of a tensor, on any device and in any layout; nothing if it has none."""
     if value.is_quantized:
         value = value.dequantize()
     if value.layout is not torch.strided:
@@ -114,8 +114,8 @@ def add_program(digest: Digest, name: str, part: torch.jit.ScriptModule) -> None
 
 
 def pickled(value: Any) -> bytes:
-    """Return an object as pickle writes it, nothing where it cannot."""
+    """Return the pickle of an object, empty bytes if it cannot be pickled."""
     try:
         return pickle.dumps(value)
-    except Exception:  # noqa: BLE001 - an object that cannot be written out is known by its type only
+    except Exception:  # noqa: BLE001 - an object that cannot be pickled is identified by its type only
         return b""

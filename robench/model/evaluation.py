@@ -1,4 +1,4 @@
-"""Evaluation mode, in proper float32, after which everything is as it was."""
+"""Evaluation mode, in exact float32, after which the previous state is restored."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from robench.randomness import kept_global_randomness
 
 @contextmanager
 def evaluation_mode(net: nn.Module) -> Iterator[NetworkState]:
-    """Inside the block: evaluation mode and proper float32. Afterwards the network is as it was, bit for bit.
+    """Inside the block: evaluation mode and exact float32. Afterwards the network is restored bit for bit.
 
-    Parameters, buffers, modes, flags, `.grad`, hooks and attributes are put back, also after an exception,
-    and whoever changed them; so are the global generators that a random network draws from.
+    Parameters, buffers, modes, flags, `.grad`, hooks and attributes are restored, also after an exception, no
+    matter which code changed them; so are the global generators that a random network draws from.
     """
     state = NetworkState(net)
     try:
@@ -29,7 +29,7 @@ def evaluation_mode(net: nn.Module) -> Iterator[NetworkState]:
             kept_torch_state(),
         ):
             switch_to_evaluation(net)
-            for part in state.parts:  # those in plain lists and objects are not registered
+            for part in state.parts:  # includes parts in plain lists and objects, which are not registered
                 if getattr(part, "training", False):
                     switch_to_evaluation(part)
             yield state

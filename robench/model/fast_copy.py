@@ -1,10 +1,10 @@
-"""Copies of a network that answer faster, prepared for gradients with respect to images.
+"""Faster copies of a network, prepared for gradients with respect to images.
 
 Parameters are frozen, batch-norm is folded into the convolution before it (in evaluation mode both together
-are one convolution: Jacob et al. 2018, arXiv:1712.05877, section 3.2), what a ReLU and a max-pooling do is
-done the other way round, weights of convolutions are laid out channels-last, and those of many channels are
-computed with fewer multiplications (`robench.model.winograd`). Start at `robench.model.prepared`, which
-chooses a copy and has it proven by `robench.model.proof`.
+are one convolution: Jacob et al. 2018, arXiv:1712.05877, section 3.2), ReLU and max-pooling change places,
+weights of convolutions are laid out channels-last, and convolutions of many channels are computed with fewer
+multiplications (`robench.model.winograd`). Start at `robench.model.prepared`, which chooses a copy and has
+it proven by `robench.model.proof`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def prepared_copy(network: nn.Module, method: CopyMethod) -> nn.Module:
 
     Raises:
         ValueError: the network makes copies that share weights or parts with it.
-        Exception: whatever the network's own code raises when it is copied.
+        Exception: any error of the network's own code when it is copied.
     """
     with evaluation_mode(network):
-        with torch.no_grad():  # else a copied TorchScript parameter is the result of an operation, no leaf
+        with torch.no_grad():  # otherwise a copied TorchScript parameter is not a leaf tensor
             twin = copy.deepcopy(network)
         parts = {id(part) for part in network.modules()} & {id(part) for part in twin.modules()}
         overlap = _places(network) & _places(twin)
@@ -65,8 +65,8 @@ def prepared_copy(network: nn.Module, method: CopyMethod) -> nn.Module:
 
 
 def _channels_last(weight: Tensor) -> Tensor:
-    # Not `contiguous`: it takes a weight with one input channel for channels-last as it is, and the first
-    # layer of a network on grey images would send everything after it the slow way.
+    # Not `contiguous`: it considers a weight with one input channel as channels-last already, and then all
+    # layers after the first layer of a network on grey images would be slow.
     return torch.empty_like(weight, memory_format=torch.channels_last).copy_(weight)
 
 
@@ -76,15 +76,15 @@ def _places(network: nn.Module) -> set[int]:
 
 
 def _compute_together(net: nn.Module, method: CopyMethod, room: Room) -> None:
-    """Let layers that follow each other, and nothing between them, be computed together.
+    """Compute pairs of directly consecutive layers together.
 
     Raises:
-        ValueError: batch-norm is to be folded, and none follows a convolution alone.
+        ValueError: batch-norm is to be folded, but none directly follows a convolution.
     """
     state = NetworkState(net)
     with borrowed_global_randomness(0), kept_torch_state():
         neighbours = pairs(net)
-    state.restore()  # tracing runs the network's own code on symbols, which it may keep
+    state.restore()  # tracing runs the network's own code on symbolic values, which the network may store
     single = one_place(net)
     joint: list[WatchedPair] = []
     for first, second in neighbours:
@@ -102,7 +102,7 @@ def _compute_together(net: nn.Module, method: CopyMethod, room: Room) -> None:
 
 
 def _fused(conv: nn.Conv2d, norm: nn.BatchNorm2d, method: CopyMethod, room: Room) -> Convolution:
-    """Return the convolution that both layers are together."""
+    """Return the one convolution that does the same as both layers."""
     mean, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
     with torch.no_grad():
         scale = (variance + norm.eps).rsqrt()

@@ -1,8 +1,7 @@
-"""What identifies a network: every number in it, wherever it keeps it.
+"""The identity of a network: a hash of every number in it, wherever it is stored.
 
-Also where Python hides it: in lists, in objects, in private attributes, in what a function holds on to, in
-hooks. Two networks taken for one would share crafted images, and the second would be attacked with those of
-the first.
+This includes lists, objects, private attributes, closures and hooks. Two networks with the same hash would
+share crafted images, and the second would be attacked with the images of the first.
 """
 
 from __future__ import annotations
@@ -32,19 +31,19 @@ from robench.model.module_search import closure_values, is_of_library, names_in
 from robench.model.object_parts import object_parts
 
 _KNOWN = ("torch.", "torchvision.", "robench.", "model_zoo.", "defenses.", "attacks.")
-"""Packages whose code is known by their version."""
+"""Packages whose code is identified by their version."""
 _OWN_OF_MODULES = frozenset({*nn.Module().__dict__, "_is_full_backward_hook", "training"})
-"""What torch keeps in every module."""
+"""Attributes of every PyTorch module."""
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
 def network_digest(net: nn.Module) -> bytes:
     """Return the SHA-256 over a network's state and the plain values and tensors among its attributes.
 
-    The state is the `state_dict`, whatever is in it (packed weights of a quantised layer are no tensors); of
-    a TorchScript module it is the whole program, for a frozen one has no state. Code counts too, where it is
-    not a library's: two networks may have the same weights and another `forward`. Attributes count because a
-    scale or a mean may decide the answers without being a parameter.
+    The state is the whole `state_dict`, also entries that are not tensors (packed weights of a quantised
+    layer). For a TorchScript module it is the whole program, because a frozen one has no state. Code that is
+    not a library's counts too: two networks may have the same weights and another `forward`. Attributes count
+    because a scale or a mean may change the outputs without being a parameter.
     """
     digest = Digest()
     _add_network(digest, net)
@@ -71,7 +70,7 @@ def _add_network(digest: Digest, net: nn.Module) -> None:
         for key in sorted(part._non_persistent_buffers_set):
             _add(digest, f"{name}.{key}", part._buffers.get(key))
         for hooks in _HOOKS:
-            for hook in getattr(part, hooks).values():  # its keys are numbered through the process
+            for hook in getattr(part, hooks).values():  # the keys are numbers that depend on the process
                 _add(digest, f"{name}.{hooks}", hook)
         for key, value in sorted(vars(part).items()):
             if key not in _OWN_OF_MODULES and (mine or not key.startswith("_")):
@@ -79,7 +78,7 @@ def _add_network(digest: Digest, net: nn.Module) -> None:
 
 
 def _add_class(digest: Digest, name: str, kind: type) -> None:
-    """Add the code of a class that is neither torch's nor ours, up to the first that is."""
+    """Add the code of a class and its bases, up to the first that is PyTorch's or ours."""
     for base in kind.__mro__:
         if base.__module__.startswith(_KNOWN) or base is object:
             continue
@@ -96,7 +95,7 @@ def _add_members(digest: Digest, name: str, base: type) -> None:
 
 
 def _add_code(digest: Digest, name: str, function: FunctionType) -> None:
-    """Add what a function does and what it holds on to; a function of a library by its name."""
+    """Add the code and the closure of a function; a library's function is added by name."""
     digest.update(f"{name}:{function.__qualname__}".encode())
     if str(function.__module__).startswith(_KNOWN) or digest.met(function):
         return
@@ -119,7 +118,7 @@ def _scripts(net: nn.Module) -> list[str]:
 
 
 def _add(digest: Digest, name: str, value: Any) -> None:
-    """Add any value: what can be told of it in the same words in every process."""
+    """Add any value, by a description that is the same in every process."""
     if isinstance(value, Tensor):
         digest.update(f"{name}:{value.dtype}:{tuple(value.shape)}".encode())
         add_tensor(digest, value.detach())
@@ -133,13 +132,13 @@ def _add(digest: Digest, name: str, value: Any) -> None:
         _add_code(digest, name, value)
     else:
         digest.update(f"{name}:{type(value).__qualname__}".encode())
-        # Tuples hold nothing that holds them, and which of them are one object is no rule of the language.
+        # Tuples cannot contain themselves, and Python does not define which equal tuples are one object.
         if isinstance(value, tuple) or not digest.met(value):
             _add_parts(digest, name, value)
 
 
 def _add_parts(digest: Digest, name: str, value: Any) -> None:
-    """Add what a value consists of: entries, arguments, attributes."""
+    """Add the parts of a value: entries, arguments, attributes."""
     if isinstance(value, Mapping):
         for key in sorted(value, key=str):
             _add(digest, f"{name}[{key}]", value[key])
@@ -158,7 +157,7 @@ def _add_parts(digest: Digest, name: str, value: Any) -> None:
     elif isinstance(value, type):
         if not _walked(value):
             digest.update(f"{value.__module__}:{value.__qualname__}".encode())
-        else:  # its code says more than its module, whose name depends on where its file lies
+        else:  # its code identifies it better than its module's name, which depends on the file's path
             digest.update(value.__qualname__.encode())
             _add_class(digest, name, value)
     elif not isinstance(value, ModuleType):
@@ -166,7 +165,7 @@ def _add_parts(digest: Digest, name: str, value: Any) -> None:
 
 
 def _add_unordered(digest: Digest, name: str, entries: list[Any]) -> None:
-    """Add entries of a set that have no text: each is digested alone, for they come in no order."""
+    """Add entries of a set that have no text: each is hashed alone, because a set has no order."""
     single = []
     for entry in () if digest.is_in_library else entries:
         other = digest.beside()
@@ -194,14 +193,14 @@ def _add_object(digest: Digest, name: str, value: Any) -> None:
         _add(digest, f"{name}.{key}", entries[key])
     if kind.__module__.startswith("PIL.") and hasattr(value, "tobytes"):
         digest.update(f"{value.mode}:{value.size}".encode() + value.tobytes())
-    elif not entries:  # written in another language than Python
+    elif not entries:  # not written in Python
         _add_library_object(digest, name, value)
 
 
 def _walked(kind: type) -> bool:
-    """Tell whether the attributes of objects of a class may decide an answer.
+    """Tell whether attributes of objects of a class may change an output.
 
-    Those of Python's own library and of torch hold locks, counters and addresses: see `object_parts`.
+    Objects of Python's own library and of PyTorch contain locks, counters and addresses: see `object_parts`.
     """
     packages = tuple(package for package in _KNOWN if package != "torchvision.")
     return not is_of_library(kind.__module__) and not kind.__module__.startswith((*packages, "numpy"))

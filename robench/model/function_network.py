@@ -14,16 +14,16 @@ from robench.model.module_search import modules_within
 class FunctionNetwork(nn.Module):
     """Calls a function of images.
 
-    The modules that the function is seen to use (`robench.model.module_search`: in its closure, its defaults,
-    the globals it names, objects, lists and partials) are parts of this one, so that they are put into
-    evaluation mode, left as they were, and count for its identity.
+    The modules that the function uses (found by `robench.model.module_search` in its closure, its defaults,
+    the globals it names, objects, lists and partials) become submodules, so that they are put into
+    evaluation mode, restored, and part of the identity.
 
     Args:
         function: images (B, C, H, W) in [0, 1] to outputs (B, classes).
     """
 
     searched_before = ("function",)
-    """Attributes whose modules are registered when this is made."""
+    """Attributes whose modules are registered on creation."""
 
     def __init__(self, function: Callable[[Tensor], Any]) -> None:
         super().__init__()
@@ -32,12 +32,12 @@ class FunctionNetwork(nn.Module):
         self.training = False
 
     def forward(self, x: Tensor) -> Any:
-        """Return what the function returns."""
+        """Return the function's result."""
         return self.function(x)
 
 
 def as_network(value: object, where: str) -> nn.Module:
-    """Return a module, or a function of images as one.
+    """Return a module; a function of images is wrapped into one.
 
     Raises:
         InputError: it is neither.

@@ -1,4 +1,4 @@
-"""What a user's code may switch for the whole process, and the way back, for the sake of all other rows."""
+"""Restores process-wide settings that a user's code may change, so that other rows are not affected."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from robench.randomness import kept_global_randomness
 
 @contextmanager
 def kept_global_state() -> Iterator[None]:
-    """Restore all that importing and calling a user's code might switch for the whole process.
+    """Restore all process-wide settings that importing and calling a user's code might change.
 
     The state of torch (see `kept_torch_state`; also threads, determinism, cuDNN, precision, autocast), the
     global generators, NumPy's error handling and printing, warning filters, paths, arguments, environment,
     standard streams, signal handlers, the recursion limit and the root logger.
     """
-    # Around all the rest: what is put back may import a module that adds a filter.
+    # Around everything else: restoring may import a module that adds a filter.
     with warnings.catch_warnings():
         cudnn = torch.backends.cudnn
         flags = (cudnn.enabled, cudnn.benchmark, cudnn.deterministic)
@@ -51,7 +51,7 @@ def kept_global_state() -> Iterator[None]:
                 yield
         finally:
             cudnn.enabled, cudnn.benchmark, cudnn.deterministic = flags
-            if _determinism() != deterministic:  # else not: setting it imports torch's compiler, two seconds
+            if _determinism() != deterministic:  # only if needed: setting it imports torch's compiler (2 s)
                 torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
             for kind, (is_on, dtype) in autocast.items():
                 torch.set_autocast_enabled(kind, is_on)
@@ -79,18 +79,18 @@ def kept_global_state() -> Iterator[None]:
 
 
 def _determinism() -> tuple[bool, bool]:
-    """Return whether torch takes deterministic algorithms alone, and whether it only warns of others."""
+    """Return whether PyTorch uses only deterministic algorithms, and whether it only warns about others."""
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     return torch.are_deterministic_algorithms_enabled(), warn_only
 
 
 def _signals() -> dict[int, Any]:
-    """Return the handlers of this process; none outside of the main thread, which may not set them."""
+    """Return the handlers of this process; none outside the main thread, because others cannot set them."""
     handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for number in signal.valid_signals():
             with suppress(ValueError, OSError):
                 handler = signal.getsignal(number)
-                if handler is not None:  # None: set by somebody outside of Python
+                if handler is not None:  # None: set outside of Python
                     handlers[number] = handler
     return handlers

@@ -20,7 +20,7 @@ from robench.types import Images, Labels, Outputs
 
 
 class OutputKind(StrEnum):
-    """What one row of a model's output is."""
+    """Kind of a row of a model's outputs."""
 
     LOGITS = "logits"
     LOG_PROBABILITIES = "log_probabilities"
@@ -28,7 +28,7 @@ class OutputKind(StrEnum):
 
 
 class Coupling(StrEnum):
-    """Whether the prediction of an image depends on the others in its batch."""
+    """Whether the prediction of an image depends on the other images in its batch."""
 
     INDEPENDENT = "independent"
     JOINT = "joint"
@@ -40,16 +40,16 @@ Surrogate = Callable[[Images], tuple[Outputs, Outputs]]
 
 @dataclass(frozen=True, slots=True)
 class GradientSource:
-    """What a white-box attacker differentiates in place of, or as, the model (docs/wnll-attacks.md).
+    """The function that a white-box attacker differentiates: the model or a surrogate (docs/wnll-attacks.md).
 
     Attributes:
         name: `exact`, `linear`, `straight_through`, `kernel`, ...
         surrogate: one pass that gives both the surrogate's output (with a gradient) and the model's own.
-        output: what the surrogate's output is; the model's own keeps the model's kind.
-        forwards: passes of the network that one question takes, the model's own answer included.
-        backwards: backward passes that one gradient takes.
-        template_free: whether it does without the images a graph head remembers.
-        unseen: whether it never looks at the noise that a random model classifies with (draw 0).
+        output: kind of the surrogate's output; the model's own output keeps the model's kind.
+        forwards: forward passes of the network per call, including the model's own output.
+        backwards: backward passes per gradient.
+        template_free: whether it does not use the template of a graph head.
+        unseen: whether it never uses the noise with which a random model classifies (draw 0).
     """
 
     name: str
@@ -63,7 +63,7 @@ class GradientSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """The training images a classifier by neighbours remembers for the batch at hand.
+    """The training images that a neighbour classifier stores for the current batch.
 
     Attributes:
         images: (T, C, H, W) clean, on the model's device.
@@ -78,17 +78,17 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbourhood:
-    """What an attacker who knows everything sees of a classifier by neighbours, beside its gradient sources.
+    """What an attacker with full knowledge sees of a neighbour classifier, beside its gradient sources.
 
     Attributes:
         features: images (B, C, H, W) to features (B, D), differentiable.
-        classify: features (B, D) and the features (T, D) that stand in for the remembered ones (None: those
-            themselves) to the model's outputs (B, K).
+        classify: features (B, D), and features (T, D) that replace the stored ones (None: the stored ones),
+            to the model's outputs (B, K).
         density: features (B, D) and a temperature to class scores (B, K), logits: the kernel density of every
-            class over all remembered images; differentiable.
+            class over all stored images; differentiable.
         linear: features (B, D) to the logits (B, K) of the linear branch; None without a trained one.
-        memory: gives what is remembered; asked anew for each batch.
-        reach: how many neighbours decide about an image.
+        memory: returns the stored images; called again for each batch.
+        reach: number of neighbours that decide about an image.
     """
 
     features: Callable[[Images], Tensor]
@@ -101,26 +101,26 @@ class Neighbourhood:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """What is evaluated. Normalisation is its first layer, so inputs always live in `bounds`.
+    """A model to evaluate. Normalisation is its first layer, so inputs are always in `bounds`.
 
     Attributes:
         name: the name of its row in every table.
-        net: images (B, C, H, W) to outputs (B, columns) of kind `output`; a plain network is put behind a
-            `TestedNetwork`, which keeps it and the images apart.
+        net: images (B, C, H, W) to outputs (B, columns) of kind `output`; a plain network is wrapped in a
+            `TestedNetwork`, which protects the images from it.
         classes: number of classes K.
         output: logits, log-probabilities or simplex.
         coupling: joint if an image's prediction depends on its batch.
         bounds: the box of valid inputs.
         sources: the gradient sources it offers; a plain network offers `exact`, itself.
         details: plain JSON facts that identify it (architecture, head, protocol, template, checkpoint hash).
-        neighbourhood: for a classifier by neighbours, what an attack on neighbourhoods needs.
-        features: for a model without neighbourhood, images (B, C, H, W) to what the last layer is given
-            (B, D); None where no such thing stands for the model, as behind a random defense. For pictures.
-        rejects: whether it may refuse to answer: its outputs are then (B, classes + 1), and a prediction of
+        neighbourhood: for a neighbour classifier, the inputs of attacks on neighbourhoods.
+        features: for a model without neighbourhood, images (B, C, H, W) to the inputs of the last layer (B,
+            D); None if these do not describe the model, as behind a random defense. For figures.
+        rejects: whether it may reject an image: its outputs are then (B, classes + 1), and a prediction of
             the last column, `classes`, is a rejection.
-        forwards: passes of the network that one answer takes: votes, squeezed versions.
-        template: whether its answers depend on training images drawn for it, which an attacker may not know.
-        random: whether it answers with noise of its own (`robench.model.noise`).
+        forwards: forward passes of the network per prediction, such as votes or squeezed versions.
+        template: whether its outputs depend on training images drawn for it, which an attacker may not know.
+        random: whether its outputs contain noise (`robench.model.noise`).
     """
 
     name: str
@@ -139,7 +139,7 @@ class Model:
     random: bool = False
 
     def __post_init__(self) -> None:
-        """Put a plain network behind its door and give it its one gradient source."""
+        """Wrap a plain network and add its only gradient source."""
         if not self.sources:
             if not isinstance(self.net, TestedNetwork):
                 object.__setattr__(self, "net", TestedNetwork(self.net, kind=self.output))
@@ -151,13 +151,13 @@ class Model:
         return outputs, outputs
 
     def __call__(self, x: Tensor) -> Outputs:
-        """Return the outputs (B, columns) for images (B, C, H, W), in evaluation mode and proper float32.
+        """Return the outputs (B, columns) for images (B, C, H, W), in evaluation mode and exact float32.
 
-        The images are moved to the model's device. Gradients with respect to them flow; the network is left
-        as it was.
+        The images are moved to the model's device. Gradients with respect to them flow; the network's state
+        is restored.
 
         Raises:
-            InputError: they are no tensor of four axes.
+            InputError: they are not a tensor with four axes.
         """
         from robench.model.evaluation import evaluation_mode
 
@@ -178,7 +178,7 @@ class Model:
         return outputs
 
     def __repr__(self) -> str:
-        """Return one line: name, network, classes, output, and what may be differentiated."""
+        """Return one line: name, network, classes, output, and gradient sources."""
         network = getattr(self.net, "module", self.net)
         random = ", random" if self.random else ""
         return (
@@ -204,7 +204,7 @@ class Model:
 
     @property
     def columns(self) -> int:
-        """How many outputs an image gets: one per class, and one more if the model may reject it."""
+        """Number of outputs per image: one per class, and one more if the model may reject it."""
         return self.classes + self.rejects
 
     @property
@@ -215,7 +215,7 @@ class Model:
         return torch.device("cpu")
 
     def fitting_batches(self, images: int) -> FittingBatches:
-        """Return the batches in which works about so many images are done; that of a joint model is whole."""
+        """Return the batches for work on so many images; the batch of a joint model cannot be split."""
         whole = f"a joint batch of {images} images" if self.coupling is Coupling.JOINT else ""
         return FittingBatches(images=images, where=f"model {self.name!r}", whole=whole)
 
@@ -235,11 +235,11 @@ class Model:
         return self.sources[name]
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 over all the network holds (`robench.model.fingerprint`) and the details."""
+        """Return the SHA-256 over the network's contents (`robench.model.fingerprint`) and the details."""
         digest = hashlib.sha256(repr(sorted(self.details.items(), key=str)).encode())
         digest.update(network_digest(self.net))
         digest.update(f"{self.classes}:{self.output}:{self.coupling}:{self.bounds}".encode())
-        if self.rejects:  # said only where it is so: the fingerprints of all other models stay as they were
+        if self.rejects:  # only added if true, so that the fingerprints of all other models stay the same
             digest.update(b"rejects")
         return digest.hexdigest()
 
@@ -249,19 +249,19 @@ class Model:
 
 
 NOT_FINITE, TIED = -1, -2
-"""What stands for a class where a row holds NaN or infinity, and where several entries share its maximum."""
+"""Codes instead of a class: for a row with NaN or infinity, and for a row whose maximum is not unique."""
 
 UNIFORM = 1e-6
-"""Largest spread of a simplex row that counts as uniform: a solver's rounding decides nothing."""
+"""Largest spread of a simplex row that counts as uniform, so that a solver's rounding decides nothing."""
 
 
 def predictions(outputs: Outputs, kind: OutputKind | None = None) -> Labels:
-    """Return the predicted class of each row of outputs (B, columns), (B,); what is no answer is never right.
+    """Return the predicted class of each row of outputs (B, columns), (B,), or a negative code for no class.
 
-    The class of the largest entry, if it is the largest alone: one that two or more share, as in a uniform
-    row, says nothing, and the row is `TIED`. A class masked by -inf is one like any other. `NOT_FINITE` where
-    an entry is NaN or +inf, or all are -inf. Told that the outputs are a simplex, a row is uniform up to
-    `UNIFORM`: a graph head answers so where no path leads from an image to the template.
+    The class of the largest entry, if only one class has it. If two or more classes share the largest entry,
+    as in a uniform row, the row is `TIED`. A class masked by -inf counts like any other. `NOT_FINITE` where
+    an entry is NaN or +inf, or all are -inf. For a simplex, rows that are uniform up to `UNIFORM` are `TIED`
+    too: a graph head gives such a row where no path leads from an image to the template.
     """
     top = outputs.amax(dim=1, keepdim=True)  # NaN where any entry is
     alone = (outputs == top).sum(dim=1) == 1

@@ -1,4 +1,4 @@
-"""Layers that follow each other alone, as one trace of a network's code shows, and which may be joined."""
+"""Pairs of directly consecutive layers that may be computed together, found by tracing a network's code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import fx, nn
 
 
 def pairs(net: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
-    """Return pairs of layers of which the first feeds the second and nothing else.
+    """Return pairs of layers in which only the second layer uses the output of the first.
 
     Of these kinds: a convolution and a batch-norm, a ReLU and a max-pooling.
     """
@@ -18,8 +18,8 @@ def pairs(net: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
         return []
     try:
         graph = fx.Tracer().trace(net)
-    except Exception:  # noqa: BLE001 - a user's code meets symbols here: whatever it raises, nothing is folded
-        # Often control flow that depends on data: look at the parts on their own.
+    except Exception:  # noqa: BLE001 - a user's code gets symbolic values: on any error nothing is folded
+        # Often control flow that depends on data: trace the parts separately.
         return [pair for child in net.children() for pair in pairs(child)]
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
     attributes = [str(node.target) for node in graph.nodes if node.op == "get_attr"]
@@ -33,7 +33,7 @@ def pairs(net: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
         names = [str(before.target), str(node.target)]
         first, second = (net.get_submodule(name) for name in names)
         if isinstance(first, nn.ReLU) and isinstance(second, nn.MaxPool2d):
-            if first.inplace:  # what it writes into, others may read in another pass
+            if first.inplace:  # other layers may read its input in another pass
                 continue
         elif not (isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d)):
             continue
@@ -44,7 +44,7 @@ def pairs(net: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
 
 
 def one_place(net: nn.Module) -> Callable[[nn.Module], bool]:
-    """Return a test whether a layer has one name, and each of its tensors one owner."""
+    """Return a function that tells whether a layer has one name, and each of its tensors one owner."""
     names = Counter(id(part) for _, part in net.named_modules(remove_duplicate=False))
     owners = Counter(
         id(tensor)
@@ -63,7 +63,7 @@ def one_place(net: nn.Module) -> Callable[[nn.Module], bool]:
 
 
 def plain(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> bool:
-    """Tell whether nothing but the two layers' own arithmetic would be skipped."""
+    """Tell whether joining would skip only the two layers' own arithmetic."""
     if type(conv) is not nn.Conv2d or type(norm) is not nn.BatchNorm2d:
         return False
     if norm.training or not norm.track_running_stats or norm.running_mean is None or norm.running_var is None:
@@ -76,7 +76,7 @@ def plain(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> bool:
 
 
 def poolable(relu: nn.ReLU, pool: nn.MaxPool2d) -> bool:
-    """Tell whether nothing but the largest of rectified values is wanted."""
+    """Tell whether the result is only the largest of rectified values."""
     if type(relu) is not nn.ReLU or relu.inplace or type(pool) is not nn.MaxPool2d:
         return False
     if pool.return_indices or pool.ceil_mode:
@@ -85,7 +85,7 @@ def poolable(relu: nn.ReLU, pool: nn.MaxPool2d) -> bool:
 
 
 def hooked(layer: nn.Module) -> bool:
-    """Tell whether anybody is called when this layer, or any layer at all, is."""
+    """Tell whether there are hooks on this layer, or global hooks on all layers."""
     everywhere = torch.nn.modules.module
     return bool(
         layer._forward_hooks

@@ -1,7 +1,7 @@
-"""A model that is asked about a few images at a time, however many a question holds.
+"""A model that processes only a few images at a time, however large the batch is.
 
-For questions that are not cut into batches by whoever asks them. Of a question with a gradient only the
-answers are kept; a part is computed again when its gradient is wanted (Chen et al. 2016, arXiv:1604.06174).
+For callers that do not split their images into batches. For gradients only the outputs are stored; a part is
+computed again when its gradient is needed (Chen et al. 2016, arXiv:1604.06174).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 
 def in_micro_batches(model: Model, size: int) -> Model:
-    """Return a model whose network and gradient sources never see more than `size` images at once.
+    """Return a model whose network and gradient sources never get more than `size` images at once.
 
     Args:
-        model: one whose images do not influence each other.
+        model: a model whose images do not influence each other.
         size: at least 1.
     """
     sources = {name: _in_parts(source, size) for name, source in model.sources.items()}
@@ -52,10 +52,10 @@ def _in_parts(source: GradientSource, size: int) -> GradientSource:
 
 
 def _again(ask: Callable[[Images], T], part: Images) -> T:
-    """Ask about a part; where a gradient may follow, keep no graph of it."""
+    """Compute a part; if a gradient may follow, do not store its graph."""
     if not (torch.is_grad_enabled() and part.requires_grad):
         return ask(part)
-    # A device's backward pass runs in a thread of its own, which does not know batch and draw at hand.
+    # A device's backward pass runs in its own thread, which does not have the current batch and draw.
     context = copy_context()
     answer: T = checkpoint(lambda x: context.copy().run(ask, x), part, use_reentrant=False)
     return answer

@@ -1,4 +1,4 @@
-"""Networks that torch does not know of: in lists, objects, partials and in what functions carry with them."""
+"""Finds modules that are not registered in PyTorch: in lists, objects, partials, closures and defaults."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 _MOST_VALUES, _MOST_ENTRIES = 10_000, 1_000
-"""How many values are looked at in all, and how many entries of one container."""
+"""Most values to examine in all, and most entries of one container."""
 _PLAIN = (str, int, float, bool, bytes, complex, type(None), type, Tensor, torch.dtype, torch.device)
 _FOREIGN = ("torch.", "robench.", "model_zoo.", "defenses.", "attacks.")
 _OWN_OF_MODULES = frozenset({*nn.Module().__dict__, "_is_full_backward_hook"})
 
 
 def modules_within(value: object) -> Iterator[nn.Module]:
-    """Yield the modules that a value holds or uses, each once; not those inside of them."""
+    """Yield the modules that a value contains or uses, each once, without their own submodules."""
     waiting, kept_values = deque([value]), {id(value): value}
     for _ in range(_MOST_VALUES):
         if not waiting:
@@ -98,7 +98,7 @@ def _function_parts(function: FunctionType) -> list[Any]:
 
 
 def closure_values(function: FunctionType) -> list[Any]:
-    """Return the values of a function's closure; None and cells that hold nothing yet are left out."""
+    """Return the values of a function's closure, without None and empty cells."""
     return [cell.cell_contents for cell in function.__closure__ or () if _has_value(cell)]
 
 

@@ -1,7 +1,7 @@
-"""The exact state of a network, and the way back to it: tensors, modes, flags, `.grad`, hooks, attributes.
+"""Saves and restores the exact state of a network: tensors, modes, flags, `.grad`, hooks, attributes.
 
-A network belongs to its user. Whatever happens to it while it is measured, by its own forward, by a library
-or by an attack, it is afterwards what it was before, bit for bit.
+A network belongs to its user. Any change during the measurement, by its own forward, by a library or by an
+attack, is undone afterwards, bit for bit.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from robench.model.module_search import all_modules
 from robench.model.plain_state import PlainState
 
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""Integers as wide as a number: NaN equals itself there, and 0.0 is not -0.0."""
+"""Integers of the same width as a float: as integers, NaN equals itself and 0.0 differs from -0.0."""
 
 
 @dataclass(frozen=True, slots=True)
 class _TensorState:
-    """One parameter or buffer: the tensor, what it pointed to, and a copy of its values."""
+    """One parameter or buffer: the tensor, its storage, and a copy of its values."""
 
     tensor: Tensor
     storage: Tensor
@@ -32,11 +32,11 @@ class _TensorState:
 
 
 class NetworkState:
-    """A network's state when this was made; see `restore`.
+    """A network's state at the creation of this object; see `restore`.
 
-    So are the entries of lists, dicts, sets, deques and NumPy arrays that its modules keep as attributes
+    It includes entries of lists, dicts, sets, deques and NumPy arrays in attributes of its modules
     (`robench.model.plain_state`), up to a size; attributes of other objects are not followed.
-    Modules in plain lists, objects and functions among its attributes are parts of it like registered ones.
+    Modules in plain lists, objects and functions among its attributes count like registered ones.
 
     Args:
         net: the network.
@@ -75,7 +75,7 @@ class NetworkState:
         self._inside = [_tensor_state(tensor) for tensor in inside.values()]
 
     def changes(self) -> set[str]:
-        """Return the names of the parameters, buffers and other tensors whose values are not those found."""
+        """Return the names of the parameters, buffers and other tensors whose values have changed."""
         changes = {name for name, state in self._tensors.items() if not _same(state.tensor, state.values)}
         for where, part, attributes, inner in self._attributes:
             for key in ("_parameters", "_buffers", "_modules"):
@@ -86,7 +86,7 @@ class NetworkState:
         return changes
 
     def restore(self) -> None:
-        """Make the network what it was when it was found."""
+        """Restore the saved state of the network."""
         for _, part, attributes, inner in self._attributes:
             if not _identical(part.__dict__, attributes):
                 part.__dict__.clear()
@@ -148,7 +148,7 @@ def _same_place(first: Tensor, second: Tensor) -> bool:
 
 
 def _same(first: Tensor, second: Tensor) -> bool:
-    """Tell whether two tensors hold the same bits."""
+    """Tell whether two tensors have the same bits."""
     first, second = first.detach(), second.detach()
     if first.shape != second.shape or first.dtype != second.dtype or first.device != second.device:
         return False

@@ -1,9 +1,9 @@
-"""Chance inside a model: noise that belongs to an image's content, so a random model is still a function.
+"""Randomness inside a model: noise that depends on an image's content, so a random model is still a function.
 
-A model that draws noise when it classifies would answer the same image differently in another batch, in
-another order, or when a run resumes. Here the noise is a function of (seed, pixels of the image, draw): one
-image always gets one answer, every evaluation can be repeated bit for bit, and an attacker who averages over
-draws (expectation over transformation, Athalye et al. 2018, arXiv:1802.00420, section 4)
+A model that draws noise when it classifies would give the same image other outputs in another batch, in
+another order, or after a resume. Here the noise is a function of (seed, pixels of the image, draw): one
+image always gets the same output, every evaluation can be repeated bit for bit, and an attacker who averages
+over draws (expectation over transformation, Athalye et al. 2018, arXiv:1802.00420, section 4)
 sees fresh, independent noise with each draw and with each changed pixel.
 """
 
@@ -24,12 +24,12 @@ _ODD = 0x5851F42D4C957F2D  # Knuth's multiplier (MMIX)
 
 
 def content_keys(x: Images) -> Tensor:
-    """Return one int64 per image (B,) that depends on every pixel's value and on nothing else.
+    """Return one int64 per image (B,) that depends only on the values of all pixels.
 
     Args:
         x: images (B, C, H, W) of any float type; they are read as float32.
     """
-    # Adding zero turns -0.0, which equals 0.0 and must not answer differently, into 0.0.
+    # Adding zero turns -0.0, which equals 0.0 and must give the same output, into 0.0.
     pixels = (x.detach().to(torch.float32) + 0.0).contiguous()
     bits = pixels.view(torch.int32).flatten(1).to(torch.int64)
     # Odd multipliers are invertible modulo 2**64, so a change of one pixel always changes the sum.
@@ -46,12 +46,12 @@ def noise_of(x: Images, *, seed: int, use: str) -> Randomness:
 
 
 def current_draw() -> int:
-    """Return the number of the draw that random models use now; 0 outside of every expectation."""
+    """Return the number of the current draw of random models; 0 outside of every expectation."""
     return _DRAW.get()
 
 
 def draws(count: int) -> Sequence[int]:
-    """Return the draws an expectation goes through: 1 to `count`, or, inside another, its current one.
+    """Return the draws of an expectation: 1 to `count`, or, inside another expectation, its current draw.
 
     So a random model inside another one is averaged over `count` joint draws, and not over `count` squared.
 
@@ -63,10 +63,10 @@ def draws(count: int) -> Sequence[int]:
 
 @contextmanager
 def draw(number: int) -> Iterator[None]:
-    """Inside the block random models draw their `number`-th noise; 0 is what the model classifies with.
+    """Inside the block random models use noise number `number`; the model itself classifies with draw 0.
 
-    An attacker's expectation uses draws 1, 2, ...: with draw 0 an attack would see the very noise that the
-    model classifies with. The judge's fresh draws are -1, -2, ... (`fresh`), which no expectation reaches.
+    An attacker's expectation uses draws 1, 2, ...: with draw 0 an attack would see the same noise with which
+    the model classifies. The judge's fresh draws are -1, -2, ... (`fresh`), which no expectation uses.
     """
     token = _DRAW.set(number)
     try:
@@ -77,10 +77,10 @@ def draw(number: int) -> Iterator[None]:
 
 @contextmanager
 def fresh(number: int, seed: int) -> Iterator[None]:
-    """Inside the block a model draws noise that no attack has seen: the judge's, `number` from 0.
+    """Inside the block a model uses noise that no attack has seen: the judge's draw `number`, from 0.
 
-    Random models (`robench.model.noise`) use draw -1 - `number`; one that draws from the global generators
-    finds them seeded, and they are restored.
+    Random models (`robench.model.noise`) use draw -1 - `number`; for models that draw from the global
+    generators these are seeded, and restored afterwards.
 
     Args:
         number: of the draw, from 0.

@@ -1,7 +1,7 @@
-"""What an object of Python's library, of numpy or of torch consists of, in the same words in every process.
+"""The parts of an object of Python's library, NumPy or PyTorch, described the same way in every process.
 
-It is what `pickle` would keep. Locks, counters, caches, devices and addresses are no part of it: they are
-others in each process, and decide no answer.
+These are the parts that `pickle` would store. Locks, counters, caches, devices and addresses are left out:
+they differ between processes, and change no output.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ _PROCESS_PARTS_OF_TORCH = (
     *("torch.package", "torch.profiler", "torch.utils.hooks", "torch.utils.tensorboard", "torch.xpu"),
 )
 _DESCRIPTIONS = (GetSetDescriptorType, MemberDescriptorType, DynamicClassAttribute, torch.device)
-"""Places of attributes, and the place where numbers lie: known by the type."""
+"""Attribute descriptors, and devices: identified by type."""
 _FUNCTIONS = (functools._lru_cache_wrapper, staticmethod, classmethod)
 _LARGEST_SEED = 2**64
-"""The machine's seeds have 128 bits, people's at most 64."""
+"""Seeds from the operating system have 128 bits, seeds of users at most 64."""
 _NO_STATE = frozenset({"__doc__", "__module__"})
 
 
 def object_parts(value: Any) -> tuple[Any, ...]:
-    """Return the values that an object consists of; none where nothing can be told but its type."""
+    """Return the parts of an object; none if only its type can be described."""
     kind = type(value)
     if isinstance(value, bytearray | memoryview | array):
         view = memoryview(value)
@@ -57,10 +57,10 @@ def object_parts(value: Any) -> tuple[Any, ...]:
     if isinstance(value, np.random.Generator | np.random.BitGenerator):
         return _numpy_generator_parts(value)
     if isinstance(value, np.random.RandomState | random.Random):
-        return ()  # nothing tells whether somebody seeded it; else each process had another network
+        return ()  # unknown whether it was seeded; if not, the network would differ in each process
     if isinstance(value, torch.optim.Optimizer):
         return (value.state_dict(),)
-    if isinstance(value, np.vectorize):  # it keeps a cache beside these
+    if isinstance(value, np.vectorize):  # without its cache
         return (value.pyfunc, value.otypes, value.signature, value.excluded)
     if isinstance(value, _FUNCTIONS):
         return (cast("Any", value).__wrapped__,)
@@ -70,7 +70,7 @@ def object_parts(value: Any) -> tuple[Any, ...]:
 
 
 def _numpy_generator_parts(value: np.random.Generator | np.random.BitGenerator) -> tuple[Any, ...]:
-    """Return kind and state of a generator that was seeded; of one that the machine seeded, its kind."""
+    """Return kind and state of a seeded generator; only the kind if the operating system seeded it."""
     source = value.bit_generator if isinstance(value, np.random.Generator) else value
     entropy = getattr(source.seed_seq, "entropy", None)
     is_from_machine = isinstance(entropy, int) and entropy >= _LARGEST_SEED
@@ -88,7 +88,7 @@ def _is_opaque(value: Any, kind: type) -> bool:
 
 
 def _is_of_process(value: Any) -> bool:
-    """Tell whether this is one of the generators that the whole process draws from."""
+    """Tell whether this is one of the global generators of the process."""
     common = (cast("Any", random.random).__self__, cast("Any", np.random.rand).__self__)
     generators = (torch.default_generator, *torch.cuda.default_generators)
     return any(value is one for one in (*common, *generators))
@@ -104,7 +104,7 @@ def _reduced_parts(value: Any, kind: type) -> tuple[Any, ...]:
         state, entries, items = (*rest[:3], None, None, None)[:3]
         entries = None if entries is None else list(entries)
         items = None if items is None else dict(items)
-    except Exception:  # noqa: BLE001 - what cannot be written out is known by its type
+    except Exception:  # noqa: BLE001 - an object that cannot be pickled is identified by its type
         return ()
     if isinstance(state, dict):
         state = _lasting(kind, state)
@@ -116,7 +116,7 @@ def _reduced_parts(value: Any, kind: type) -> tuple[Any, ...]:
 
 
 def _lasting(kind: type, state: dict[Any, Any]) -> dict[Any, Any]:
-    """Return the state without what is computed from the rest when it is first asked for."""
+    """Return the state without cached values, which are computed from the rest on first use."""
     kinds = (functools.cached_property, lazy_property)
     return {
         key: value
@@ -126,7 +126,7 @@ def _lasting(kind: type, state: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def _maker(make: Any) -> Any:
-    """Return the name of a function of a library, whose code holds caches; another one as it is."""
+    """Return the name of a library's function, whose code contains caches; any other function unchanged."""
     if isinstance(make, FunctionType | BuiltinFunctionType) and (
         is_of_library(make.__module__) or str(make.__module__).partition(".")[0] == "torch"
     ):

@@ -1,8 +1,8 @@
-"""Out of memory: the same images again, fewer at once.
+"""Out of memory: repeats the work on the same images with smaller batches.
 
-The one place that knows how a lack of memory shows and what is done about it. Whoever cuts images into
-batches (crafting, judging, probing) hands its whole work over, as a function of the batch size. Chance
-belongs to an image, or is seeded by the work itself, so what comes out is what that smaller size gives from
+The only place that recognises errors of this kind and handles them. Code that splits images into batches
+(crafting, judging, probing) passes its whole work to this module, as a function of the batch size. Randomness
+belongs to an image, or is seeded by the work itself, so the result is the same as with the smaller size from
 the start.
 """
 
@@ -41,10 +41,10 @@ SMALLER_SHARD = "Lower `shard`, so that fewer images belong together, or use a d
 
 
 def at_once(most: int) -> int:
-    """Return how many rows a network may compute at once that by itself would compute `most`.
+    """Return how many rows a network may compute at once if it would normally compute `most`.
 
-    For networks that make many rows of one image, as votes over noisy copies do: where memory ran out, no
-    more of them than images are asked about.
+    For networks that make many rows per image, such as votes over noisy copies: after memory ran out, they
+    compute at most as many rows at once as the reduced batch has images.
     """
     limit = _MOST.get()
     return most if limit is None else min(most, limit)
@@ -57,15 +57,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @dataclass(slots=True, kw_only=True)
 class FittingBatches:
-    """Does works about the same images in batches that fit into memory, and notes how small these had to be.
+    """Runs work on the same images in batches that fit into memory, and notes the smallest batch size.
 
     Args:
         images: how many images there are.
         where: for messages.
-        whole: what they belong to that cannot be split, such as `a joint batch`; nothing is then tried again.
+        whole: name of the indivisible batch of all images, such as `a joint batch`; then nothing is repeated.
 
     Attributes:
-        smallest: most images at once after memory ran out with more; 0 where it never did.
+        smallest: most images at once after memory ran out with more; 0 if it never did.
     """
 
     images: int
@@ -74,16 +74,16 @@ class FittingBatches:
     smallest: int = 0
 
     def do(self, work: Callable[[int], T], *, most: int) -> T:
-        """Do a work with `most` images at once: all over again with half as many where memory runs out.
+        """Run work with `most` images at once; repeat all of it with half as many if memory runs out.
 
         Args:
-            work: called with the most images it may ask a model about at once; it depends on nothing that an
-                earlier call has done.
-            most: the number it is called with first.
+            work: called with the largest batch size it may use; it must not depend on effects of an earlier
+                call.
+            most: batch size of the first call.
 
         Raises:
-            JobError: memory ran out with one image at once, or with images that cannot be split.
-            Exception: whatever else the work raises.
+            JobError: memory ran out with one image at once, or with an indivisible batch.
+            Exception: any other error of the work.
         """
         sizes: Iterable[int] = halving(most, self.images)
         expected, do = "memory for one image at a time", FREE
@@ -97,7 +97,7 @@ class FittingBatches:
 
 
 def halving(most: int, images: int) -> Iterator[int]:
-    """Yield `most`, then half of it or, where they are fewer, of the images, and so on down to 1."""
+    """Yield `most`, then repeated halves, of `most` or of `images` if that is smaller, down to 1."""
     yield most
     size = min(most, images) // 2
     while size >= 1:
@@ -107,12 +107,12 @@ def halving(most: int, images: int) -> Iterator[int]:
 
 @dataclass(frozen=True, slots=True)
 class Fit(Generic[S, T]):
-    """What came of a work that was tried with smaller and smaller sizes.
+    """Result of work that was tried with smaller and smaller sizes.
 
     Attributes:
-        value: what it gave.
-        size: with which it fitted into memory.
-        halved: whether that was not the first.
+        value: the work's result.
+        size: the size that fitted into memory.
+        halved: whether this was not the first size.
     """
 
     value: T
@@ -123,18 +123,18 @@ class Fit(Generic[S, T]):
 def first_fitting(
     work: Callable[[S], T], sizes: Iterable[S], *, where: str, expected: str, do: str
 ) -> Fit[S, T]:
-    """Do a work with the first of these sizes with which memory suffices.
+    """Run work with the first of these sizes for which memory suffices.
 
     Args:
-        work: called with a size, or a pair of which the smaller one is the most images of a pass.
-        sizes: tried in turn; at least one.
+        work: called with a size, or with a pair whose smaller entry is the largest batch of a pass.
+        sizes: tried in order; at least one.
         where: for the message.
-        expected: for the message, what memory did not suffice for.
-        do: for the message, what helps.
+        expected: for the message, the thing for which memory did not suffice.
+        do: for the message, the remedy.
 
     Raises:
         JobError: memory ran out with each of them.
-        Exception: whatever else the work raises.
+        Exception: any other error of the work.
     """
     reason, is_smaller = "", False
     for size in sizes:
@@ -146,7 +146,7 @@ def first_fitting(
                 raise
             reason, is_smaller = reason_of(error), True
             _let_go(error)
-        # Only here, where nothing refers to the error any more, is what it held free.
+        # Memory that the error kept alive is free only here, where nothing refers to it any more.
         gc.collect()
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
@@ -155,7 +155,7 @@ def first_fitting(
 
 @contextmanager
 def _limited(size: int | tuple[int, int]) -> Iterator[None]:
-    """Inside the block `at_once` gives no more than the size, or the smaller of a pair."""
+    """Inside the block `at_once` returns at most the size, or the smaller entry of a pair."""
     token = _MOST.set(at_once(size if isinstance(size, int) else min(size)))
     try:
         yield
@@ -164,7 +164,7 @@ def _limited(size: int | tuple[int, int]) -> Iterator[None]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return in one line that memory ran out, and how that was said."""
+    """Return one line that says that memory ran out, with the original message."""
     cause = next((one for one in _chain(error) if _says_so(one)), error)
     lines = str(cause).strip().splitlines() or [""]
     line = next((line for line in lines if _TEXTS.search(line)), lines[0]).strip()
@@ -180,7 +180,7 @@ def _says_so(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those it was raised from, or while they were handled."""
+    """Yield an error, its causes, and the errors during whose handling it was raised."""
     ids: set[int] = set()
     one: BaseException | None = error
     while one is not None and id(one) not in ids:
@@ -190,7 +190,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _let_go(error: BaseException) -> None:
-    """Drop what the frames that an error passed through still hold: batches, graphs, half of an attack."""
+    """Free the variables in the frames of an error's traceback: batches, graphs, half of an attack."""
     for one in _chain(error):
         traceback.clear_frames(one.__traceback__)
         one.__traceback__ = None

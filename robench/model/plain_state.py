@@ -1,4 +1,4 @@
-"""What the lists, dicts, sets, deques and arrays of a user's module hold, and the way back."""
+"""Saves and restores the contents of lists, dicts, sets, deques and arrays of a user's modules."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 from torch import Tensor, nn
 
 _MOST_VALUES, _MOST_BYTES = 10_000, 2**28
-"""How many values of a network are kept, and how many bytes of arrays and tensors; not more."""
+"""Most values of a network that are saved, and most bytes of arrays and tensors."""
 _MAPPINGS = (dict, OrderedDict, defaultdict, Counter)
 _KNOWN = ("torch.", "torchvision.", "robench.", "model_zoo.", "defenses.", "attacks.")
 _OWN_OF_MODULES = frozenset({*nn.Module().__dict__, "_is_full_backward_hook"})
 
 
 class PlainState:
-    """What the containers and arrays among the attributes of modules held when this was made; see `restore`.
+    """Saved contents of containers and arrays in attributes of modules; see `restore`.
 
     Attributes:
-        tensors: the tensors inside of the containers, to be kept by others.
+        tensors: the tensors inside the containers, to be saved by the caller.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class PlainState:
         self._values, self._bytes = _MOST_VALUES, _MOST_BYTES
 
     def add(self, part: nn.Module) -> None:
-        """Keep what the attributes of a module hold; torch's layers and ours have nothing here."""
+        """Save the contents of a module's attributes; PyTorch's layers and ours have none."""
         if type(part).__module__.startswith(_KNOWN):
             return
         for key, value in part.__dict__.items():
@@ -36,7 +36,7 @@ class PlainState:
                 self._add(value)
 
     def restore(self) -> None:
-        """Give each container the entries it had, the same objects, and each array its numbers."""
+        """Restore the entries of each container, the same objects, and the numbers of each array."""
         for value, entries in self._copies.values():
             if isinstance(value, np.ndarray):
                 if value.shape == entries.shape and value.tobytes() != entries.tobytes():

@@ -1,10 +1,10 @@
 """The fastest copy of a network that is proven to be the same function.
 
-The user's network is never altered. Copies that answer faster (`robench.model.fast_copy`) are made beside it.
+The user's network is never changed. Faster copies (`robench.model.fast_copy`) are made beside it.
 Before the first use of a copy on some images, and again at the points an attack found, its outputs and its
-gradients are compared with those of the original on these very images (`robench.model.proven_copies`). Where
-one raises or disagrees the next plainer one is tried; the last is the network as it is. So which one attacks
-some images does not depend on what was attacked before, nor in which process. The judge asks the original.
+gradients are compared with those of the original on the same images (`robench.model.proven_copies`). If a
+copy raises or disagrees, the next simpler one is tried; the last is the network itself. So the choice of the
+copy does not depend on earlier attacks or on the process. The judge uses the original.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from robench.model.tested_network import TestedNetwork, networks_under_test
 from robench.types import Images, Mask
 
 VERSION = 1
-"""Goes into every key but those of bounds: before it, networks were rewritten in place, with no proof."""
+"""Goes into every key except keys of bounds: before this version, networks were changed without a proof."""
 
 AS_IT_IS = "as it is"
 
 CONFIRMED = 8
-"""Points of every crafting at which a prepared copy is compared with the network once more."""
+"""Number of points of every crafting at which a prepared copy is compared with the network again."""
 
 
 @dataclass(slots=True)
 class PreparedModel:
-    """A model and the prepared copies of its networks, made when they are first wanted.
+    """A model and the prepared copies of its networks, made when they are first needed.
 
     Args:
-        model: what is under test; never altered.
+        model: the model under test; never changed.
         engine: which copies are tried; see `robench.engines`.
 
     Attributes:
-        reasons: why faster copies were not used in the present crafting, by the name of how each is made.
+        reasons: why faster copies were not used in the present crafting, by name of the copy method.
     """
 
     model: Model
@@ -62,17 +62,17 @@ class PreparedModel:
         self._copies = ProvenCopies(self.model)
 
     def begin(self) -> None:
-        """Forget why copies were not used before: every crafting tries all of them anew.
+        """Forget earlier reasons: every crafting tries all copies again.
 
-        A copy that failed at the points of an earlier attack may be right on these images. Were its failure
-        remembered, which copy a crafting uses would depend on what this process crafted before.
+        A copy that failed at the points of an earlier attack may be right on these images. If its failure
+        were remembered, the copy of a crafting would depend on earlier craftings in this process.
         """
         self.reasons = {}
 
     def choose(self, x: Images, sources: Sequence[GradientSource]) -> str:
         """Return the name of the fastest copy that is proven for these images and gradient sources.
 
-        It is proven on the first of the images x (B, C, H, W), once for each source and these images.
+        It is proven on the first images of x (B, C, H, W), once for each source and these images.
         """
         originals = self._copies.originals(x)
         for method in self._methods():
@@ -89,22 +89,23 @@ class PreparedModel:
     def confirm(
         self, name: str, x: Images, sources: Sequence[GradientSource], *, claimed: Mask | None = None
     ) -> bool:
-        """Look back at an attack on a copy; return whether the copy stands, else why not is in `reasons`.
+        """Check a copy after an attack on it; return whether it is valid; if not, `reasons` says why.
 
-        No pass of it may have left the way that was proven, and it is proven again at points of the attack.
+        None of its passes may have another control flow than the proven one, and it is proven again at points
+        of the attack.
 
         Args:
-            name: of the copy; the network as it is stands.
+            name: of the copy; the network itself is always valid.
             x: the points (B, C, H, W) that an attack found.
-            sources: what is differentiated.
-            claimed: which (B,) are said to be adversarial: a few are asked about, these first. None: all.
+            sources: the gradient sources.
+            claimed: which points (B,) should be adversarial: a few are checked, these first. None: all.
         """
         every_method = (*COMPILED_METHODS, *ROUGH_METHODS, *COPY_METHODS)
         method = next((one for one in every_method if one.name == name), None)
         if method is None:
             return True
         copies = self._copies.get(name)
-        if copies and copies.stray:  # the attack caught the error, and may have given up for it
+        if copies and copies.stray:  # the attack caught the error, and may have stopped because of it
             self.rule_out(name, f"in a pass of the attack, {copies.stray}")
             return False
         if claimed is not None:
@@ -120,16 +121,16 @@ class PreparedModel:
         return True
 
     def rule_out(self, name: str, reason: str) -> None:
-        """Discard a copy: the present crafting uses it no more. Keep why."""
+        """Discard a copy for the present crafting, and store the reason."""
         self.reasons[name] = reason
         self._copies.discard(name)
 
     @contextmanager
     def using(self, name: str) -> Iterator[None]:
-        """Inside the block a copy answers in place of the original; both are guarded.
+        """Inside the block a copy replaces the original; both are protected against changes.
 
         Raises:
-            JobError: what ran inside changed the weights or buffers of the network; they are put back.
+            JobError: the code inside changed weights or buffers of the network; they are restored.
         """
         copies = self._copies.get(name)
         replacement = copies.in_use() if copies else nullcontext()
@@ -148,12 +149,12 @@ class PreparedModel:
                 )
 
     def _copy_places(self) -> set[str]:
-        """Return the names under which copies are put into the network: these are no changes of it."""
+        """Return the names of inserted copies in the network, which do not count as changes."""
         parts = self.model.net.named_modules()
         return {f"{name}.module".removeprefix(".") for name, part in parts if isinstance(part, TestedNetwork)}
 
     def _methods(self) -> Iterator[CopyMethod]:
-        """Yield the methods to try; one that copies views only where the one before it failed for a view."""
+        """Yield the methods to try; one that copies views only if the previous one failed at a `view`."""
         networks = [door.module for door in networks_under_test(self.model.net)]
         if not networks or self.engine == "eager":
             return
@@ -179,7 +180,7 @@ class PreparedModels:
     _known: dict[int, PreparedModel] = field(default_factory=dict)
 
     def of(self, model: Model) -> PreparedModel:
-        """Return what was prepared for a model; models with the same network share it."""
+        """Return the prepared copies of a model; models with the same network share them."""
         if id(model.net) not in self._known:
             self._known[id(model.net)] = PreparedModel(model, engine=self.engine)
         return self._known[id(model.net)]

@@ -19,8 +19,8 @@ PROOF_IMAGES = 16
 """Most images on which a copy is compared with the original."""
 
 OUTPUT_TOLERANCE = 1e-4
-"""Largest difference of an output, relative to the largest output of the images compared; of scores, also
-relative to how far they are apart, for behind a mask of -1e4 a whole class may go unseen otherwise."""
+"""Largest difference of an output, relative to the largest output of the compared images. For scores also
+relative to their spread; otherwise, next to a mask of -1e4, a wrong class could remain unnoticed."""
 
 GRADIENT_TOLERANCE = 1e-2
 """Largest difference of a gradient in L2, relative to its length, or the median length if that is more."""
@@ -36,7 +36,7 @@ ROUGH_OUTPUT_TOLERANCE = SURE / 4
 """The same of outputs of a pass in bfloat16: those that are limit lead by four times as much."""
 
 SPARED = 0.2
-"""Share of the images whose gradient may differ more: where rounding turns a ReLU or a maximum, it jumps."""
+"""Share of the images whose gradient may differ more: it jumps if rounding switches a ReLU or a maximum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,11 @@ ROUGH_TOLERANCES = Tolerances(ROUGH_GRADIENT_TOLERANCE, ROUGH_OUTPUT_TOLERANCE)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model answers to images (B, C, H, W).
+    """A model's outputs and gradients for images (B, C, H, W).
 
     Attributes:
-        own: its outputs (B, columns), as a pass without a gradient gives them where that was asked for.
-        surrogate: the outputs of a gradient source, (B, columns of its own).
+        own: its outputs (B, columns), from a pass without a gradient if that was requested.
+        surrogate: the outputs of a gradient source, (B, number of its columns).
         gradient: of a fixed combination of the latter, with respect to the images, (B, C, H, W).
         apart: whether its own outputs come from a pass without a gradient.
     """
@@ -77,15 +77,15 @@ def ask(model: Model, source: GradientSource, x: Images, *, without_gradient: bo
     """Return a model's outputs and a source's, with the gradient of a fixed combination of the latter.
 
     Args:
-        model: who answers.
+        model: the model.
         source: one of its gradient sources.
-        x: images (B, C, H, W), asked about at once where memory suffices.
-        without_gradient: take its own outputs from one more pass, without a gradient, not from that of the
-            source: networks may compute otherwise then.
+        x: images (B, C, H, W), in one batch if memory suffices.
+        without_gradient: take its own outputs from an extra pass without a gradient, not from the pass of the
+            source: networks may compute differently then.
 
     Raises:
         JobError: memory does not suffice for one image, or for a joint batch.
-        Exception: whatever else the network raises.
+        Exception: any other error of the network.
     """
 
     def at_once(size: int) -> Answer:
@@ -105,7 +105,7 @@ def ask(model: Model, source: GradientSource, x: Images, *, without_gradient: bo
 
 
 def _ask(model: Model, source: GradientSource, x: Images, first: int, without_gradient: bool) -> Answer:
-    """Ask about images of which the first is number `first` of all that are compared."""
+    """Compute some of the compared images; the first of them has number `first` among all."""
     answer = None
     if without_gradient:
         with torch.no_grad():
@@ -125,7 +125,7 @@ def _ask(model: Model, source: GradientSource, x: Images, first: int, without_gr
 
 
 def _cotangent(like: Outputs, first: int) -> Tensor:
-    """Return fixed numbers, all different, so that no two outputs cancel: irrational steps in (-1, 1)."""
+    """Return fixed distinct numbers, so that no two outputs cancel: irrational steps in (-1, 1)."""
     start = 1 + first * like[:1].numel()
     steps = torch.arange(start, start + like.numel(), device=like.device, dtype=torch.float64)
     return (2 * (steps * 0.6180339887498949 % 1) - 1).to(like.dtype).view(like.shape)
@@ -133,13 +133,13 @@ def _cotangent(like: Outputs, first: int) -> Tensor:
 
 @dataclass(slots=True)
 class Original:
-    """The network itself, asked about some images once for each gradient source.
+    """The network itself, evaluated on some images once for each gradient source.
 
     Args:
         model: the model.
         x: the images (B, C, H, W).
         without_gradient: see `ask`.
-        note_changes: called with the names of weights and buffers that it changes itself when it is asked.
+        note_changes: called with the names of weights and buffers that the network itself changes in a pass.
     """
 
     model: Model
@@ -149,17 +149,17 @@ class Original:
     _answers: dict[str, Answer | None] = field(default_factory=dict)
 
     def question(self, source: GradientSource) -> Answer:
-        """Ask whoever answers now, the network or a copy of it."""
+        """Evaluate the network, or the copy that replaces it at the moment."""
         return ask(self.model, source, self.x, without_gradient=self.without_gradient)
 
     def answer(self, source: GradientSource) -> Answer | None:
-        """Return the original's answer; None where it raises, which the attack itself will meet and tell."""
+        """Return the original's answer; None if it raises: the attack will raise the same error."""
         if source.name not in self._answers:
             try:
                 with evaluation_mode(self.model.net) as state:
                     answer: Answer | None = self.question(source)
                     changes = state.changes()
-            except Exception:  # noqa: BLE001 - the attack meets the same and is recorded as failed with it
+            except Exception:  # noqa: BLE001 - the attack raises the same error and is recorded as failed
                 answer, changes = None, set()
             self.note_changes(changes)
             self._answers[source.name] = answer

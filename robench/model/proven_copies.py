@@ -1,7 +1,7 @@
-"""The copies of a model's networks, each made when it is first wanted, and proven to be the same function.
+"""The copies of a model's networks, each made when it is first needed, and proven to be the same function.
 
-A copy is compared with the network itself, through each gradient source, on the very images that it is to
-answer for (`robench.model.proof`).
+A copy is compared with the network itself, through each gradient source, on the same images for which it
+will be used (`robench.model.proof`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class NetworkCopies:
     """A prepared copy of each network under test in a model.
 
     Raises:
-        Exception: what `prepared_copy` raises.
+        Exception: as `prepared_copy`.
     """
 
     def __init__(self, model: Model, method: CopyMethod) -> None:
@@ -46,7 +46,7 @@ class NetworkCopies:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Inside the block the copies answer; afterwards they are as they were."""
+        """Inside the block the copies replace the networks; afterwards the copies' state is restored."""
         with ExitStack() as stack:
             for state in self.states:
                 stack.callback(state.restore)
@@ -57,13 +57,13 @@ class NetworkCopies:
 
 @dataclass(slots=True)
 class ProvenCopies:
-    """Copies of the networks of one model, by the name of how each is made, and what proofs of them found.
+    """Copies of the networks of one model, by name of the copy method, and the results of their proofs.
 
     Args:
-        model: what is under test; never altered.
+        model: the model under test; never changed.
 
     Attributes:
-        self_changing: names of weights and buffers that a network changes itself; None before it was asked.
+        self_changing: names of weights and buffers that a network changes itself; None before its first pass.
     """
 
     model: Model
@@ -72,18 +72,18 @@ class ProvenCopies:
     _doubts: dict[tuple[str, str, bytes], str] = field(init=False, default_factory=dict)
 
     def get(self, name: str) -> NetworkCopies | None:
-        """Return the copies made one way, None where there are none."""
+        """Return the copies of one method, None if there are none."""
         return self._copies.get(name)
 
     def discard(self, name: str) -> None:
-        """Let go of the copies made one way."""
+        """Free the copies of one method."""
         self._copies.pop(name, None)
 
     def originals(self, x: Images) -> list[Original]:
-        """Return what is asked: some images together, and one alone, which some layers compute otherwise.
+        """Return the comparisons: some images together, and one alone, which some layers compute differently.
 
-        Broken images leave the batch, so that the last is asked about alone; a joint batch stays whole. One
-        of these questions is asked without a gradient too: the smaller, for it costs half as much again.
+        Broken images leave the batch, so that the last image is alone; a joint batch is not split. One of the
+        comparisons also has a pass without a gradient: the smaller one, as this adds half of its cost.
         """
         together = x[:PROOF_IMAGES]
         if len(x) > 1 and self.model.coupling is not Coupling.JOINT:
@@ -97,13 +97,12 @@ class ProvenCopies:
         sources: Sequence[GradientSource],
         originals: Sequence[Original],
     ) -> str:
-        """Return why a copy is not used for some images; empty if it is there and proven for every source.
+        """Return why a copy is not used for some images; empty if it exists and is proven for every source.
 
         Args:
-            method: how the copy is made.
-            sources: what is differentiated.
-            originals: the network itself on the images; what was found out about these before is not asked
-                again.
+            method: the copy method.
+            sources: the gradient sources.
+            originals: the network itself on the images; its results are computed once.
         """
         digest = _digest(originals[0].x)
         for source in sources:
@@ -115,7 +114,7 @@ class ProvenCopies:
         return self._make(method)
 
     def compare_all(self, method: CopyMethod, source: GradientSource, originals: Sequence[Original]) -> str:
-        """Compare a copy with the network; return how they first differ, and discard the copy; else empty."""
+        """Compare a copy with the network; if they differ, discard it and return the first difference."""
         for original in originals:
             if doubt := self._compare(method, source, original):
                 self.discard(method.name)
@@ -123,16 +122,16 @@ class ProvenCopies:
         return ""
 
     def _make(self, method: CopyMethod) -> str:
-        """Make a copy where there is none; return why it cannot be made, empty if it can."""
+        """Make a copy if there is none; return why it cannot be made, empty if it can."""
         if method.name not in self._copies:
             try:
                 self._copies[method.name] = NetworkCopies(self.model, method)
-            except Exception as error:  # noqa: BLE001 - a user's network meets deepcopy and symbols: it is recorded
+            except Exception as error:  # noqa: BLE001 - a user's code may fail in deepcopy or tracing
                 return f"it could not be made: {_first_line(error)}"
         return ""
 
     def _compare(self, method: CopyMethod, source: GradientSource, original: Original) -> str:
-        """Return how a copy differs from the network, or why it cannot be asked; empty if they agree."""
+        """Return how a copy differs from the network, or why it cannot be compared; empty if they agree."""
         if doubt := self._make(method):
             return doubt
         answer = original.answer(source)
@@ -141,30 +140,30 @@ class ProvenCopies:
         try:
             with evaluation_mode(self.model.net), self._copies[method.name].in_use():
                 other = original.question(source)
-        except Exception as error:  # noqa: BLE001 - the boundary: a copy that raises is not used, and it is said
+        except Exception as error:  # noqa: BLE001 - the boundary: a copy that raises is not used, with a note
             return f"it raised {_first_line(error)}"
         tolerances = ROUGH_TOLERANCES if method.rough else TOLERANCES
         doubt = difference(answer, other, tolerances)
         return f"through {source.name}, {doubt}" if doubt else ""
 
     def _note_changes(self, names: set[str]) -> None:
-        """Note weights and buffers that a network changes itself, so that no attack is blamed for them.
+        """Note weights and buffers that a network changes itself, so that attacks are not blamed for that.
 
-        Such are counters of passes and running means.
+        Examples are counters of passes and running means.
         """
         self.self_changing = (self.self_changing or set()) | set(map(own_name, names))
 
 
 def own_name(name: str) -> str:
-    """Return the name of a weight or buffer in the network, by whatever way it was reached.
+    """Return the name of a weight or buffer in the network, independent of the path to it.
 
-    A copy's replaced `forward` may still call the original, which then is a hidden part of the copy.
+    A copy's replaced `forward` may still call the original, which is then a hidden part of the copy.
     """
     return name.rpartition(">.")[2].removeprefix("module.")
 
 
 def _digest(x: Images) -> bytes:
-    """Return what tells some images from any others."""
+    """Return a hash that identifies some images."""
     return hashlib.sha256(x.detach().cpu().contiguous().numpy().tobytes()).digest()
 
 

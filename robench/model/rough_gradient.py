@@ -31,7 +31,7 @@ FEWEST = 3
 
 
 class RoughGradient(nn.Module):
-    """Answers as a copy of a network does, and is differentiated in bfloat16.
+    """Has the outputs of a copy of a network, and gradients computed in bfloat16.
 
     Args:
         module: the copy.
@@ -56,15 +56,15 @@ class RoughGradient(nn.Module):
             self.__dict__["features"] = functools.wraps(features)(lambda x: self._answer(features, x))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the copy answers to images (B, C, H, W).
+        """Return the copy's outputs for images (B, C, H, W).
 
         Raises:
-            TypeError: that is not one tensor.
+            TypeError: the output is not one tensor.
         """
         return self._answer(self.module, x, decides=self.decides)
 
     def __getattr__(self, name: str) -> Any:
-        """Return a part of the copy where this has none of that name."""
+        """Return an attribute of the copy if this object does not have it."""
         try:
             return super().__getattr__(name)
         except AttributeError:

@@ -1,4 +1,4 @@
-"""Whether two answers of a network differ by more than rounding, in what decides between classes."""
+"""Tells whether two outputs differ by more than rounding, in the scores that decide the class."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 LAST_DIGITS = 16
-"""So many times the spacing of floating-point numbers at a score are rounding, however large the score is."""
+"""Differences up to so many times the spacing of floating-point numbers at a score count as rounding."""
 
 
 def beyond_rounding(first: Tensor, second: Tensor, *, tolerance: float) -> Tensor:
-    """Tell per image whether two answers (B, K) differ by more than rounding, (B,); masked classes are alike.
+    """Tell per image whether two outputs (B, K) differ by more than rounding, (B,); masked classes are equal.
 
     Args:
         first: scores.
-        second: those of another pass, or of a copy of the network.
-        tolerance: how much of what sets the scores of an image apart counts as rounding.
+        second: scores of another pass, or of a copy of the network.
+        tolerance: largest difference that counts as rounding, relative to the spread of an image's scores.
     """
     apart = (first - second).abs().masked_fill(first == second, 0.0)
     digits = LAST_DIGITS * torch.finfo(first.dtype).eps * first.abs().masked_fill(~first.isfinite(), 0.0)
@@ -25,9 +25,9 @@ def beyond_rounding(first: Tensor, second: Tensor, *, tolerance: float) -> Tenso
 
 
 def _spread(outputs: Tensor) -> Tensor:
-    """Return how far the scores that matter are apart: the upper half of a row's, twice, as a median.
+    """Return the spread of the relevant scores: twice the spread of a row's upper half, as a median.
 
-    Neither a common part of all scores nor classes that are masked by a large number count.
+    A common offset of all scores, and classes masked by a large number, do not count.
     """
     ranking = outputs.masked_fill(~outputs.isfinite(), -math.inf).sort(dim=1, descending=True).values
     upper = ranking[:, : max(2, (outputs.shape[1] + 1) // 2)]

@@ -1,4 +1,4 @@
-"""The one door to a user's network: it gets a copy of its images, and answers one row of numbers for each."""
+"""The wrapper of a user's network: it passes a copy of the images, and returns one row per image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Logits(torch.nn.Module):
 _NO_TENSOR = "Return a tensor with one row of class scores for each image"
 
 _NAMES = ("logits", "out", "output", "outputs", "prediction", "predictions", "scores", "y_hat", "cls")
-"""Under which of these a mapping may keep the answer where it holds several of that shape."""
+"""Keys of the output in a mapping, in case several entries have the right shape."""
 
 
 FLOAT32, AS_SET = PRECISIONS
@@ -33,35 +33,35 @@ FLOAT32, AS_SET = PRECISIONS
 
 @dataclass(slots=True)
 class _Learnt:
-    """What was learnt of a network when it was first asked: the type it wants, and where its answer lies."""
+    """Facts from a network's first pass: its input type, and the place of its output."""
 
     dtype: torch.dtype | None = None
     note: str = ""
 
 
 class TestedNetwork(nn.Module):
-    """A network that is not ours, behind a door that keeps it and the images apart.
+    """A wrapper of a foreign network that protects the images from it.
 
-    - It is given a copy of the images: one that writes into its input changes nothing that others see.
-    - Its answer may be a tensor of any type, a tuple, a mapping or an object with `.logits`; what comes out
-      is (B, columns) of the images' type, float32. One that cannot be told from other outputs is refused.
-    - It is given the images as they are, or in the type of its weights where it takes nothing else.
-    - A prepared copy can answer in its place (`answered_by`); the network itself is never altered.
+    - The network gets a copy of the images: writing into its input does not affect anything else.
+    - Its output may be a tensor of any type, a tuple, a mapping or an object with `.logits`; the wrapper
+      returns (B, columns) of the images' type, float32. An ambiguous output is refused.
+    - It gets the images unchanged, or in the type of its weights if it accepts no other type.
+    - A prepared copy can replace it (`answered_by`); the network itself is never changed.
 
     Args:
-        network: images (B, C, H, W) to outputs; kept as it is.
-        class_map: for each class of the data the output that stands for it, where the network has more; the
+        network: images (B, C, H, W) to outputs; not changed.
+        class_map: for each class of the data the number of its output, if the network has more outputs; the
             other outputs are left out.
-        kind: what an output is (`robench.model.OutputKind`), so that probabilities left over by a class map
-            are normalised again.
-        precision: `float32`, computed as such (`robench.model.torch_state`), or `as_set`: as torch's flags
-            say, so that a GPU may use TF32.
+        kind: kind of the outputs (`robench.model.OutputKind`), so that probabilities are normalised again
+            after a class map.
+        precision: `float32`, exact (`robench.model.torch_state`), or `as_set`: by PyTorch's flags, so that a
+            GPU may use TF32.
 
     Attributes:
-        module: the network, or the copy that answers in its place.
+        module: the network, or the copy that replaces it.
     """
 
-    __test__ = False  # not a test, whatever its name says to pytest
+    __test__ = False  # pytest must not take it for a test because of its name
 
     module: nn.Module
 
@@ -80,17 +80,17 @@ class TestedNetwork(nn.Module):
         self.precision = precision
         self.training = bool(
             getattr(network, "training", False)
-        )  # a frozen script has none; only the flag: the network keeps its own
+        )  # a frozen script has no flag; only the wrapper's flag is set, not the network's
         self._learnt = _Learnt()
 
     @property
     def note(self) -> str:
-        """What was chosen for the user: where the answer lies, which type the images get; else empty."""
+        """Automatic choices: the place of the output, the type of the images; empty if there were none."""
         return self._learnt.note
 
     @contextmanager
     def answered_by(self, copy: nn.Module) -> Iterator[None]:
-        """Inside the block `copy` is asked in place of the network."""
+        """Inside the block `copy` replaces the network."""
         before = self._modules["module"]
         self._modules["module"] = copy
         try:
@@ -102,7 +102,7 @@ class TestedNetwork(nn.Module):
         """Map images (B, C, H, W) to outputs (B, columns) of the same floating type.
 
         Raises:
-            InputError: the answer is not one row of numbers for each image, or cannot be told from others.
+            InputError: the output is not one row of numbers for each image, or is ambiguous.
         """
         outputs: Outputs = self._mapped(self._rows(self._answer(self.module, x), len(x)).to(x.dtype))
         return outputs
@@ -113,7 +113,7 @@ class TestedNetwork(nn.Module):
 
     @torch.no_grad()
     def overwritten(self, x: Images) -> int:
-        """Return into how many of the images (B, C, H, W) the network writes when it is asked about them."""
+        """Return into how many of the images (B, C, H, W) the network writes in a pass."""
         copy = x.to(self._learnt.dtype or x.dtype, copy=True)
         before = copy.clone()
         with kept_torch_state():
@@ -123,13 +123,13 @@ class TestedNetwork(nn.Module):
 
     @property
     def _offers_features(self) -> bool:
-        """Whether `features` is a function of the images alone, as ours is."""
+        """Whether `features` is a function of the images alone, as in our networks."""
         features = getattr(self.module, "features", None)
         if not callable(features) or not hasattr(self.module, "feature_dim"):
             return False
         try:
             inspect.signature(features).bind(None)
-        except (TypeError, ValueError):  # it takes other arguments, or nothing is known of them
+        except (TypeError, ValueError):  # it has other arguments, or unknown ones
             return False
         return True
 
@@ -144,7 +144,7 @@ class TestedNetwork(nn.Module):
         return int(cast("int", self.module.feature_dim))
 
     def __getattr__(self, name: str) -> Any:
-        """Return a part of the network where this has none of that name, so that attacks find its layers."""
+        """Return an attribute of the network if the wrapper does not have it, so that attacks find layers."""
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -177,7 +177,7 @@ class TestedNetwork(nn.Module):
 
     def _rows(self, answer: Any, count: int) -> Tensor:
         rows: Tensor = answer if isinstance(answer, Tensor) else self._picked(answer, count)
-        # Some networks answer in memory of their own, which the next answer overwrites.
+        # Some networks return an internal buffer, which the next pass overwrites.
         rows = rows.clone()
         if rows.ndim != 2 or len(rows) != count or rows.is_complex():
             raise InputError(
@@ -189,7 +189,7 @@ class TestedNetwork(nn.Module):
         return rows
 
     def _picked(self, answer: Any, count: int) -> Tensor:
-        """Return the one tensor of an answer that can be meant."""
+        """Return the one tensor of an output that can contain the scores."""
         logits = answer.get("logits") if isinstance(answer, Mapping) else getattr(answer, "logits", None)
         if isinstance(logits, Tensor):
             self._say("of its outputs `logits` is taken")
@@ -238,12 +238,12 @@ class TestedNetwork(nn.Module):
 
 
 def networks_under_test(net: nn.Module) -> list[TestedNetwork]:
-    """Return every door to a user's network inside a network, outermost first."""
+    """Return every wrapper of a user's network inside a network, outermost first."""
     return [part for part in net.modules() if isinstance(part, TestedNetwork)]
 
 
 def _answers(question: Any, x: Images) -> bool:
-    """Ask, and tell whether there was an answer, which may fail where `forward` works."""
+    """Tell whether a call returns an output; it may fail although `forward` works."""
     try:
         question(x)
     except Exception as error:
@@ -254,7 +254,7 @@ def _answers(question: Any, x: Images) -> bool:
 
 
 def _dtype_of(network: nn.Module) -> torch.dtype | None:
-    """Return the one floating type of a network's weights, None where there are none or several."""
+    """Return the floating type of a network's weights, None if there are no weights or several types."""
     kinds = {t.dtype for t in (*network.parameters(), *network.buffers()) if t.is_floating_point()}
     return kinds.pop() if len(kinds) == 1 else None
 

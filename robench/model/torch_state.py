@@ -1,10 +1,9 @@
-"""The state of torch around a pass: float32 that is float32, and the way back from what a pass might switch.
+"""PyTorch's state around a pass: exact float32, and restoring of settings that a pass might change.
 
-Float32 is computed without TF32 and without bfloat16 inside products, and every flag is put back as it was.
+Float32 is computed without TF32 and without bfloat16 inside products, and every flag is restored.
 On GPUs torch computes convolutions in TF32 unless told otherwise (ten bits of mantissa), and after
 `torch.set_float32_matmul_precision("medium")` products of matrices go through bfloat16, on processors too.
-Two networks that differ by rounding then differ by far more than rounding, and points on a boundary fall
-back.
+Networks that should differ only by rounding then differ by much more, and points on a boundary change sides.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ _OPERATIONS = (
     ("mkldnn", "conv"),
     ("mkldnn", "rnn"),
 )
-"""Where torch keeps a precision; the general ones first, for setting one also sets those below it."""
+"""PyTorch's precision settings; general settings first, because setting them also sets the special ones."""
 
 
 @contextmanager
 def kept_float32() -> Iterator[None]:
-    """Restore after the block how precisely torch computes float32, whoever changed it."""
-    # torch's own getters raise where the older and the newer way of setting these flags were mixed: these do
-    # not.
+    """Restore PyTorch's float32 precision after the block, no matter which code changed it."""
+    # PyTorch's own getters raise if the older and the newer way of setting these flags were mixed; these do
+    # not raise.
     before = [torch._C._get_fp32_precision_getter(*place) for place in _OPERATIONS]
     product, convolution = torch._C._get_float32_matmul_precision(), _cudnn_tf32()
     try:
@@ -51,7 +50,7 @@ def kept_float32() -> Iterator[None]:
 def float32_proper() -> Iterator[None]:
     """Inside the block float32 is computed as IEEE 754 float32, outside of any autocast or inference mode.
 
-    A network that casts or autocasts by itself goes on doing so. All flags are as before afterwards.
+    A network's own casts and autocasts still work. All flags are restored afterwards.
     """
     with ExitStack() as stack:
         stack.enter_context(kept_float32())
@@ -70,9 +69,9 @@ def float32_proper() -> Iterator[None]:
 
 @contextmanager
 def kept_torch_state() -> Iterator[None]:
-    """Restore after the block what a forward pass might switch: grad mode, default type and device, folder.
+    """Restore after the block the settings a pass might change: grad mode, default type and device, folder.
 
-    It takes a few microseconds, for every pass of a user's network goes through it.
+    It takes only a few microseconds, because it is used in every pass of a user's network.
     """
     gradients, dtype, folder = torch.is_grad_enabled(), torch.get_default_dtype(), _folder()
     device = _device()
@@ -90,7 +89,7 @@ def kept_torch_state() -> Iterator[None]:
 
 
 def _cudnn_tf32() -> bool | None:
-    """Return the older flag of convolutions; None where it cannot be read, as the newer contradicts it."""
+    """Return the older flag of convolutions; None if it cannot be read because the newer contradicts it."""
     try:
         return bool(torch._C._get_cudnn_allow_tf32())
     except RuntimeError:
@@ -98,12 +97,12 @@ def _cudnn_tf32() -> bool | None:
 
 
 def _device() -> Any:
-    """Return torch's mode of a default device; None where none was set, which is the CPU."""
+    """Return PyTorch's mode of a default device; None if none was set, which means the CPU."""
     return getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
 
 
 def _folder() -> str | None:
     try:
         return os.getcwd()
-    except OSError:  # it was removed: there is nothing to come back to
+    except OSError:  # the folder was removed: there is nothing to return to
         return None

@@ -1,4 +1,4 @@
-"""What comes out of a training, held against what went in: finite weights, as many outputs, a change."""
+"""Checks a trained network against its state before: finite weights, as many outputs, any change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BeforeTraining:
 
     Attributes:
         digest: SHA-256 of the values of its parameters.
-        outputs: how many it has for an image; None where it was not asked.
+        outputs: how many it has for an image; None if they were not counted.
     """
 
     digest: bytes
@@ -33,19 +33,19 @@ class BeforeTraining:
 
     @classmethod
     def of(cls, net: nn.Module, outputs: int | None = None) -> BeforeTraining:
-        """Return what a network is now."""
+        """Return the present state of a network."""
         return cls(_digest(net), outputs)
 
     def check(self, net: nn.Module, *, where: str, count: Callable[[], int] | None = None) -> None:
-        """Refuse a network that no longer is what was to be trained.
+        """Refuse a network that its training has made invalid.
 
         Args:
             net: the network after its training.
             where: for messages.
-            count: asks it how many outputs it has; None where it was not asked before.
+            count: counts its outputs; None if they were not counted before.
 
         Raises:
-            JobError: a parameter is no number or infinite, or there are other outputs than before.
+            JobError: a parameter is NaN or infinite, or the number of outputs has changed.
         """
         parameters = [(name, p) for name, p in net.named_parameters() if not is_lazy(p)]
         wrong = [name for name, p in parameters if not bool(torch.isfinite(p.detach()).all())]
@@ -65,14 +65,14 @@ class BeforeTraining:
                 where=where,
                 expected=f"a network that answers images with {counted(self.outputs, 'output')}, as before",
                 got=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
-                do="Train the network that is given, in place",
+                do="Train the given network in place",
             ) from error
         if outputs != self.outputs:
             raise JobError(
                 where=where,
                 expected=f"a network with {counted(self.outputs, 'output')}, as before its training",
                 got=str(outputs),
-                do="Train the network that is given, in place",
+                do="Train the given network in place",
             )
 
     def unchanged(self, net: nn.Module, defense: Any) -> int:

@@ -1,4 +1,4 @@
-"""The answer of a layer that only the layer after it may use: nobody else may compute with it."""
+"""The output of a layer that only the next layer may use; all other operations on it are refused."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _FORM = (
     Tensor.__len__,
     Tensor.is_floating_point,
 )
-"""What may be asked of the first layer's answer: the second leaves it as it is."""
+"""Allowed reads of the first layer's output: the second layer does not change these properties."""
 
 
 class UnfinishedAnswer(Tensor):
-    """What a layer gives to the one that follows it.
+    """The output of a layer for the next layer only.
 
     Attributes:
-        output: what the layer that follows goes on with.
+        output: the input of the next layer.
         refuse: raises.
     """
 
@@ -35,7 +35,7 @@ class UnfinishedAnswer(Tensor):
 
     @classmethod
     def of(cls, output: Tensor, refuse: Callable[[], NoReturn]) -> UnfinishedAnswer:
-        """Return numbers in place of those that only the layer that follows may use."""
+        """Wrap numbers that only the next layer may use."""
         answer = output.detach().as_subclass(cls)
         answer.output, answer.refuse = output, refuse
         return answer
@@ -48,7 +48,7 @@ class UnfinishedAnswer(Tensor):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Answer questions about its form, and refuse all others."""
+        """Allow reading its shape and type, and refuse everything else."""
         if func in _FORM and isinstance(args[0], UnfinishedAnswer):
             return func(args[0].output, *args[1:], **(kwargs or {}))
         for one in _among((*args, *(kwargs or {}).values())):
@@ -58,6 +58,6 @@ class UnfinishedAnswer(Tensor):
 
 
 def _among(values: Sequence[Any]) -> list[UnfinishedAnswer]:
-    """Return the unfinished answers among the arguments of a call."""
+    """Return the unfinished outputs among the arguments of a call."""
     inner = [v for value in values if isinstance(value, list | tuple) for v in value]
     return [value for value in (*values, *inner) if isinstance(value, UnfinishedAnswer)]

@@ -1,10 +1,10 @@
-"""Defenses of a user's file, and what their host does for a training: chance, modes and gradients put right.
+"""Defenses of a user's file, and their host, which seeds generators and restores modes and gradients.
 
-Accepted are, under `path/to/mine.py:NAME`,
+`path/to/mine.py:NAME` may be
 
-- a frozen dataclass with a `DefenseInfo`, as every plugin is (docs/plugins.md), of training or of inference;
-- a function `(network, images)` that trains the network in place; further parameters are options, and
-  `device`, `seed`, `progress` and `context` are given to one that has them. It may return rows of history.
+- a frozen dataclass with a `DefenseInfo`, like every plugin (docs/plugins.md), of training or of inference;
+- a function `(network, images)` that trains the network in place; further parameters are options, and it gets
+  `device`, `seed`, `progress` and `context` if it has these parameters. It may return rows of history.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from robench.plan.spec import Choice
 
 GIVEN = ("device", "seed", "progress", "context")
-"""Parameters that a training function is given where it has them."""
+"""Parameters that a training function gets if it has them."""
 
 
 def defense_of(choice: Choice, *, trust_code: bool, stage: str = "training") -> Any:
@@ -48,11 +48,11 @@ def defense_of(choice: Choice, *, trust_code: bool, stage: str = "training") -> 
     Args:
         choice: a plugin's name or `path/to/mine.py:NAME`, with options.
         trust_code: whether a file may be run.
-        stage: what it must be.
+        stage: the required stage.
 
     Raises:
         PluginError: no defense has that name.
-        ConfigError: an option is unknown or refused, a file may not be run or holds no defense of that name,
+        ConfigError: an option is unknown or refused, a file may not be run or has no defense of that name,
             or the defense belongs to the other stage.
     """
     kind = defense_class(choice.name, trust_code=trust_code, where=choice.where)
@@ -61,10 +61,10 @@ def defense_of(choice: Choice, *, trust_code: bool, stage: str = "training") -> 
 
 
 def defense_from(user: UserObject, options: dict[str, Any]) -> Any:
-    """Return a training of a function or class that the running program gives, with options.
+    """Return a training from a function or class of the running program, with options.
 
     Raises:
-        ConfigError: it is no training, or an option is unknown or refused.
+        ConfigError: it is not a training, or an option is unknown or refused.
     """
     kind = _class_of(user, user.name)
     check_stage(kind.info, "training", user.name)
@@ -92,7 +92,7 @@ def _class_of(user: UserObject, where: str) -> type[Any]:
 
 
 def code_of(name: str, *, trust_code: bool, where: str = "") -> dict[str, str]:
-    """Return what identifies a defense's code where it is a user's file; nothing for a plugin."""
+    """Return the identity of a defense's code if it is a user's file; an empty mapping for a plugin."""
     if not is_reference(name):
         return {}
     user = user_object(name, trust_code=trust_code, where=where)
@@ -100,7 +100,7 @@ def code_of(name: str, *, trust_code: bool, where: str = "") -> dict[str, str]:
 
 
 def _plugin(user: UserObject, where: str) -> type[Any]:
-    """Return a whole plugin; one that trains is given a host."""
+    """Return a complete plugin; a training plugin gets a host."""
     own = user.value.__call__
     if user.value.info.stage != "training":
         return recipe_from(user, {}, where=where)
@@ -168,10 +168,10 @@ def _function(user: UserObject, where: str) -> type[Any]:
 
 
 class _Hearer:
-    """Hands rows on, and knows whether an error is of whoever hears them: then it is not the training's own.
+    """Passes rows on, and notes errors of the receiver, which are not errors of the training.
 
     Args:
-        progress: who hears them.
+        progress: receives the rows.
     """
 
     def __init__(self, progress: Callable[[dict[str, float]], None]) -> None:
@@ -179,7 +179,7 @@ class _Hearer:
         self._error: BaseException | None = None
 
     def __call__(self, row: dict[str, float]) -> None:
-        """Hand a row on."""
+        """Pass a row on."""
         try:
             self._progress(row)
         except BaseException as error:
@@ -187,16 +187,16 @@ class _Hearer:
             raise
 
     def raised(self, error: BaseException) -> bool:
-        """Tell whether an error was raised by whoever hears the rows."""
+        """Tell whether an error was raised by the receiver of the rows."""
         return error is self._error
 
 
 @contextmanager
 def hosted(network: nn.Module, context: TrainingContext) -> Iterator[None]:
-    """Give a training what every training must leave as it was, and put it back.
+    """Prepare the global state for a training, and restore it afterwards.
 
-    Inside, the global generators of torch, NumPy and Python are seeded from the context, so that code may
-    draw from them. Afterwards they, modes and `requires_grad` are as before, and no `.grad` is left.
+    Inside, the global generators of PyTorch, NumPy and Python are seeded from the context, so that code may
+    draw from them. Afterwards they, modes and `requires_grad` are restored, and `.grad` is removed.
     """
     modes = [(part, part.training) for part in network.modules()]
     flags = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
@@ -215,10 +215,10 @@ def hosted(network: nn.Module, context: TrainingContext) -> Iterator[None]:
 def _history(
     answer: Any, network: nn.Module, reports: list[dict[str, float]], name: str
 ) -> list[dict[str, float]]:
-    """Return the history: what the code returned, else what it told, else one empty row for the whole of it.
+    """Return the history: the returned rows, else the reported rows, else one empty row for the training.
 
     Raises:
-        JobError: what it returned are no rows of numbers.
+        JobError: the returned value is not a list of rows of numbers.
     """
     from torch.nn import Module
 
@@ -232,5 +232,5 @@ def _history(
             where=name,
             expected="None, or a list of rows such as {'epoch': 1, 'loss': 0.3}",
             got="another network" if isinstance(answer, Module) else f"{answer!r:.80}",
-            do="Train the network that is given, in place" if isinstance(answer, Module) else "",
+            do="Train the given network in place" if isinstance(answer, Module) else "",
         ) from None

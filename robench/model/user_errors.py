@@ -1,4 +1,4 @@
-"""What a user's attack or training raises becomes one sentence that names the line of their code."""
+"""Turns an error of a user's attack or training into one sentence that names the line of their code."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def told_by_line(
     passes: Callable[[BaseException], bool] = lambda _: False,
     after: Callable[[], str] = lambda: "",
 ) -> Iterator[None]:
-    """Say where in a user's file their code failed; errors of ours and of too little memory pass as they are.
+    """Say where in a user's file their code failed; our own errors, and out-of-memory errors, pass unchanged.
 
     Args:
         user: the function or class.
-        expected: what it was to return or leave.
-        owner: who raised it, such as `the attack's own`, where that is known.
-        passes: tells of an error whether it is not the code's own and passes too.
-        after: says what went before, such as `, after it had asked for this`; called when it has failed.
+        expected: the expected result of the code.
+        owner: source of the error, such as `the attack's own`, if known.
+        passes: tells whether an error is not the code's own, and so passes unchanged too.
+        after: called on failure; returns a text on earlier events, such as `, after it had asked for this`.
 
     Raises:
         JobError: the code raised an error of its own, which is the cause, or called `sys.exit`.

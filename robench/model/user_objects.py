@@ -1,4 +1,4 @@
-"""What a user's file defines, loaded with consent, and recipes made of plain functions and classes."""
+"""Loads objects from a user's file, with consent, and makes recipes from plain functions and classes."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class UserObject:
 
     Attributes:
         value: the function or class itself.
-        name: what records call it, such as `mine.py:MyAttack`.
-        digest: SHA-256 of the file and of all it imports from beside it.
-        path: the file, as the user named it; None where none is known.
+        name: its name in records, such as `mine.py:MyAttack`.
+        digest: SHA-256 of the file and of all files beside it that it imports.
+        path: the file, as the user named it; None if unknown.
     """
 
     value: Any
@@ -38,9 +38,9 @@ class UserObject:
 
 
 def user_object(reference: str, *, trust_code: bool, where: str) -> UserObject:
-    """Load what a reference such as `path/to/mine.py:MyAttack` names; a file is run once for each content.
+    """Load the object of a reference such as `path/to/mine.py:MyAttack`; a file is run once for each content.
 
-    What the file switches for the whole process is switched back (`robench.model.global_state`).
+    Process-wide settings that the file changes are restored (`robench.model.global_state`).
 
     Raises:
         ConfigError: no consent (nothing was run), no such file or name, or an error in the file.
@@ -63,15 +63,15 @@ def _module(path: Path, digest: str) -> ModuleType:
 
 
 def is_recipe(value: Any, info: type[Any]) -> bool:
-    """Tell whether a class says with an `info` of this type that it is a whole plugin."""
+    """Tell whether a class is a complete plugin: it then has an `info` of this type."""
     return isinstance(value, type) and isinstance(getattr(value, "info", None), info)
 
 
 def recipe_from(user: UserObject, members: Mapping[str, Any], *, where: str) -> type[Any]:
-    """Return a plugin class of a user's file with some members of ours, as a subclass.
+    """Return a subclass of a user's plugin class with some members of ours.
 
     Raises:
-        ConfigError: it is no frozen dataclass.
+        ConfigError: it is not a frozen dataclass.
     """
     kind = user.value
     parameters = getattr(kind, "__dataclass_params__", None)
@@ -92,12 +92,12 @@ def recipe_of(
 
     Args:
         user: the function.
-        parameters: those that are options.
+        parameters: the parameters that are options.
         members: `__call__`, `info` and `__module__`.
         where: for messages.
 
     Raises:
-        ConfigError: a default is no plain value.
+        ConfigError: a default is not a plain value.
     """
     fields = [_field(parameter, user.name, where) for parameter in parameters]
     doc = inspect.getdoc(user.value) or f"What {user.name} does."
@@ -126,7 +126,7 @@ def _field(parameter: inspect.Parameter, name: str, where: str) -> tuple[str, An
 
 
 def parameters_of(value: Callable[..., Any], where: str) -> list[inspect.Parameter]:
-    """Return the parameters of a function, or those a class is made with; annotations as types where known.
+    """Return the parameters of a function or of a class's constructor; annotations as types if known.
 
     Raises:
         ConfigError: it has no signature.
@@ -144,7 +144,7 @@ def parameters_of(value: Callable[..., Any], where: str) -> list[inspect.Paramet
 def options_among(
     parameters: Iterable[inspect.Parameter], *, skip: int, given: Collection[str]
 ) -> list[inspect.Parameter]:
-    """Return the parameters that a user sets: beyond the first positional ones, and not given by us."""
+    """Return the parameters that a user sets: all except the first positional ones and those that we set."""
     rest: list[inspect.Parameter] = []
     count = 0
     for parameter in parameters:

@@ -1,8 +1,8 @@
-"""Two layers that are computed together: which pairs there are, and the watch over each of them.
+"""Two layers that are computed together: the kinds of pairs, and the check of every pass.
 
-Which layers follow each other is read from one trace of the network's code. Code may go another way in
-another pass: for large batches, for some images, after a while. So every pass is watched: what the first
-layer gives must reach the second as it is, and nothing else may be done with it.
+The order of layers is known from one trace of the network's code. The code may take another path in another
+pass: for large batches, for some images, or later. So every pass is checked: the output of the first layer
+must reach the second unchanged, and nothing else may use it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from robench.model.winograd import Convolution
 
 
 class WatchedPair(Watcher):
-    """Two layers of a copy, of which the second goes on with what the first left for it.
+    """Two layers of a copy; only the second uses the output of the first.
 
     Args:
         first: the layer that comes first.
         second: the layer that follows it.
 
     Attributes:
-        first_alone: what to say where the first was used without the second.
-        second_alone: what to say where the second was used without the first.
-        used: what to say where anybody else used what the first gave.
+        first_alone: message if the first was used without the second.
+        second_alone: message if the second was used without the first.
+        used: message if anything else used the output of the first.
     """
 
     first_alone: ClassVar[str]
@@ -37,27 +37,27 @@ class WatchedPair(Watcher):
 
     def __init__(self, first: nn.Module, second: nn.Module) -> None:
         self._given: weakref.ref[UnfinishedAnswer] | None = None
-        # Layers ask for `forward` at every call; one on the instance comes before that of the class.
+        # A layer looks up `forward` at every call; the instance's attribute has priority over the class's.
         first.__dict__["forward"] = self._first
         second.__dict__["forward"] = self._second
 
     def first(self, x: Tensor) -> Tensor:
-        """Return what the second layer goes on with, of the shape that the first layer gives."""
+        """Return the input of the second layer, in the shape of the first layer's output."""
         raise NotImplementedError
 
     def second(self, x: Tensor) -> Tensor:
-        """Return what both layers give together, from what `first` returned."""
+        """Return the output of both layers together, from the result of `first`."""
         raise NotImplementedError
 
     def begin(self) -> None:
-        """Forget a pass that was broken off."""
+        """Forget an aborted pass."""
         self._given = None
 
     def end(self) -> None:
-        """Refuse what the first layer gave and the second did not get.
+        """Refuse an output of the first layer that the second did not get.
 
         Raises:
-            AnotherWayError: there is such a thing.
+            AnotherWayError: there is such an output.
         """
         if self._given is not None:
             self._given = None
@@ -69,7 +69,7 @@ class WatchedPair(Watcher):
     def _first(self, x: Tensor) -> Tensor:
         self.end()
         answer = UnfinishedAnswer.of(self.first(x), self._refuse_use)
-        # Weak, so that memory of a pass that is broken off is free.
+        # A weak reference, so that the memory of an aborted pass is freed.
         self._given = weakref.ref(answer)
         return answer
 
@@ -83,13 +83,13 @@ class WatchedPair(Watcher):
 class FoldedPair(WatchedPair):
     """A convolution and the batch-norm that is folded into it.
 
-    In evaluation mode both together are one convolution. What both are folded from must be what it was: that
-    too is watched. The layers keep their own weights, for whoever else reads them.
+    In evaluation mode both together are one convolution. It is also checked that the folded weights have not
+    changed. The layers keep their own weights for other code that reads them.
 
     Args:
-        conv: the convolution; it computes with the weight and the bias of both layers together.
-        norm: the batch-norm; it gives what the convolution computed.
-        convolution: computes with the weight of both together.
+        conv: the convolution; it computes with the combined weight and bias of both layers.
+        norm: the batch-norm; it returns its input.
+        convolution: computes with the combined weight.
     """
 
     first_alone = "a convolution was used without the batch-norm that is folded into it"
@@ -102,25 +102,25 @@ class FoldedPair(WatchedPair):
         self._sources = sources(conv, norm)
 
     def first(self, x: Tensor) -> Tensor:
-        """Return what both layers compute."""
+        """Return the output of both layers."""
         if self._norm.training or sources(self._conv, self._norm) != self._sources:
             self.refuse("a batch-norm or its convolution was not what was folded")
         return self._convolution(x)
 
     def second(self, x: Tensor) -> Tensor:
-        """Return it as it is."""
+        """Return the input unchanged."""
         return x
 
 
 class PooledPair(WatchedPair):
-    """A ReLU and the max-pooling after it, done the other way round: a quarter of the values are rectified.
+    """A ReLU and the max-pooling after it, in reversed order: a quarter of the values are rectified.
 
     The largest of rectified values is the largest value rectified, bit for bit; so is the gradient: where the
     largest is positive, it is the same entry, and where it is not, no gradient flows.
 
     Args:
-        relu: the ReLU; it leaves its input as it is.
-        pool: the max-pooling; it rectifies what it gives.
+        relu: the ReLU; it returns its input.
+        pool: the max-pooling; it rectifies its output.
     """
 
     first_alone = "a ReLU was used without the max-pooling it is done after"
@@ -142,9 +142,9 @@ class PooledPair(WatchedPair):
 
 
 def sources(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Any, ...]:
-    """Return what tells whether two layers are still those that were folded: tensors, their versions, eps."""
+    """Return values that show whether folded layers have changed: tensors, their versions, eps."""
     tensors = [*conv._parameters.values(), *norm._parameters.values(), *norm._buffers.values()]
-    # Counters of passes, which are no floats, do not matter to an answer.
+    # Counters of passes, which are not floats, do not affect the output.
     identities = [
         (id(t), t.data_ptr(), t._version) for t in tensors if t is not None and t.is_floating_point()
     ]
@@ -152,11 +152,11 @@ def sources(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Any, ...]:
 
 
 class Watch:
-    """Lets a network raise after a pass in which a layer was used without the one that follows it.
+    """Lets a network raise after a pass in which a layer was used without the next layer of its pair.
 
     Args:
-        network: the copy that holds the layers.
-        pairs: all that are computed together in it.
+        network: the copy with the layers.
+        pairs: all pairs in it.
     """
 
     def __init__(self, network: nn.Module, pairs: Sequence[WatchedPair]) -> None:

@@ -1,4 +1,4 @@
-"""3x3 convolutions of many channels with a quarter of the multiplications, for the copies that attacks ask.
+"""3x3 convolutions of many channels with a quarter of the multiplications, for the copies that attacks use.
 
 Winograd's minimal filtering F(4x4, 3x3) (Lavin & Gray 2016, arXiv:1509.09308, section 4.1): tiles of 6x6
 values are transformed, multiplied channel by channel with the transformed kernel, and transformed back to 4x4
@@ -20,10 +20,10 @@ Convolution = Callable[[Tensor], Tensor]
 """Images (B, C, H, W) to the answers of one convolution."""
 
 LEAST_CHANNELS, LEAST_TILES = 256, 32
-"""With fewer, transforming costs more than the multiplications that it saves."""
+"""With fewer, the transforms cost more than the multiplications they save."""
 
 MOST_BYTES = 2**28
-"""Of transformed kernels that one copy keeps, each four times its kernel; others are made for every pass."""
+"""Most bytes of transformed kernels in a copy (each 4x its kernel); the rest are computed in every pass."""
 
 _INPUT = (
     (4, 0, -5, 0, 1, 0),
@@ -63,12 +63,12 @@ class Room:
 
 
 class WinogradConvolution:
-    """A convolution by F(4x4, 3x3), and by torch's own where that is faster or its conditions are not met.
+    """A convolution by F(4x4, 3x3); by PyTorch's own where that is faster or F(4x4, 3x3) cannot be used.
 
     Args:
-        conv: what it stands for, one that `suits`.
+        conv: the layer it replaces; `suits` is true for it.
         weight: of the convolution, (K, C, 3, 3).
-        bias: of the convolution, (K,); None without.
+        bias: of the convolution, (K,); None if there is none.
         room: for the transformed kernel.
     """
 
@@ -88,8 +88,8 @@ class WinogradConvolution:
     def transformed(self, x: Tensor, *, backward: bool) -> Tensor:
         """Return the convolution (B, K, H, W) of images (B, C, H, W); backward, that of gradients.
 
-        The latter is one with the kernel turned round. With a tile and its answer turned round in place of
-        the kernel, both are computed from the same numbers.
+        The latter is a convolution with the reversed kernel. Tile and output are reversed instead of the
+        kernel, so both directions share one transformed kernel.
         """
         kernel = self._kernel() if self._kept is None else self._kept
         before, after = self._input, self._output
@@ -125,7 +125,7 @@ class WinogradConvolution:
 
 
 class _Winograd(torch.autograd.Function):
-    """The gradient of a convolution with respect to its images is one with the kernel turned round."""
+    """The gradient of a convolution with respect to its images is a convolution with the reversed kernel."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, convolution: WinogradConvolution, backward: bool) -> Tensor:
@@ -142,7 +142,7 @@ class LoneWinograd(WinogradConvolution):
     """A convolution without a batch-norm after it, computed by F(4x4, 3x3).
 
     Args:
-        conv: the layer; its own `forward` gives way to this, as long as its weights are what they were.
+        conv: the layer; this replaces its `forward` as long as its weights do not change.
         room: for the transformed kernel.
     """
 
@@ -163,7 +163,7 @@ class LoneWinograd(WinogradConvolution):
 
 
 def suits(conv: nn.Module) -> bool:
-    """Tell whether a layer is a 3x3 convolution of stride 1 that many channels go into and come out of."""
+    """Tell whether a layer is a 3x3 convolution of stride 1 with many input and output channels."""
     if type(conv) is not nn.Conv2d or min(conv.in_channels, conv.out_channels) < LEAST_CHANNELS:
         return False
     plain = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
@@ -172,5 +172,5 @@ def suits(conv: nn.Module) -> bool:
 
 
 def applies(conv: nn.Module) -> bool:
-    """Tell whether a layer `suits` and is not on a GPU, whose libraries choose such algorithms themselves."""
+    """Tell whether a layer `suits` and is on the CPU: GPU libraries choose such algorithms themselves."""
     return suits(conv) and conv.get_parameter("weight").device.type == "cpu"

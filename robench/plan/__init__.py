@@ -1,4 +1,4 @@
-"""What is to be measured: YAML read strictly into a frozen `Plan`. No torch here."""
+"""Plans of evaluations: YAML is read strictly into a frozen `Plan`. No torch here."""
 
 from __future__ import annotations
 

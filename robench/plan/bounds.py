@@ -1,4 +1,4 @@
-"""What a configuration may say of bounds: ways to certify images, with their options. No torch here.
+"""Bounds in a configuration: methods to certify images, with their options. No torch here.
 
 How they are computed is in `robench.bounds`; docs/bounds.md explains them.
 """
@@ -40,14 +40,14 @@ class BranchAndBound:
     """Splits signs of rectifiers until an image is certified or broken, or a limit is reached.
 
     Attributes:
-        seconds: most of them for an image; None for no such limit. What is reached in a time depends on the
+        seconds: most seconds per image; None for no such limit. Results within a time limit depend on the
             machine.
         domains: most subdomains bounded for an image, the nodes of the search; None for no such limit.
         restarts: random starts of gradients beside each batch of subdomains.
         polish: after how many batches the best point is improved by integer programming; None for never.
 
     Raises:
-        ConfigError: a limit means nothing, or there is none.
+        ConfigError: a limit is invalid, or there is none.
     """
 
     info: ClassVar[Info] = Info(title="branch and bound", paper="Wang et al. 2021, arXiv:2103.06624")
@@ -57,7 +57,7 @@ class BranchAndBound:
     polish: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse limits that mean nothing."""
+        """Refuse invalid limits."""
         if self.seconds is None and self.domains is None:
             expected, do = "a limit for an image: seconds or domains", "Write {seconds: 60}"
             raise ConfigError(where="seconds", expected=expected, got="neither", do=do)

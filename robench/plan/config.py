@@ -46,7 +46,7 @@ def locate(name: str) -> Path:
 
 
 def _no_such_file(path: Path) -> ConfigError:
-    """Return the refusal of a file that is not there; files and suites of a name like its own are given."""
+    """Return the error for a missing file; it names files and suites with similar names."""
     folder = path.parent
     files = [one for one in folder.iterdir() if one.suffix in YAML] if folder.is_dir() else []
     near = nearest(path.stem, {*suites(), *(one.stem for one in files)})
@@ -93,9 +93,9 @@ def from_dict(data: dict[str, Any], *, folder: Path | None = None, source: str =
     """Return the plan of a configuration given as plain data, with the same checks as for a file.
 
     Args:
-        data: what the YAML would hold.
+        data: the contents of the YAML.
         folder: where relative paths start, by default the current folder.
-        source: what messages call it.
+        source: its name in messages.
 
     Raises:
         ConfigError: what is wrong, and the nearest valid name.
@@ -115,7 +115,7 @@ def override(document: Document, text: str) -> Document:
     """Return the document with one `path.to.key=value` applied.
 
     Raises:
-        ConfigError: it is not of this form, or leads to where no key can be set.
+        ConfigError: it is not of this form, or its path leads to a place without keys.
     """
     source = f"--set {text}"
     path, equals, value = text.partition("=")

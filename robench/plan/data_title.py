@@ -1,4 +1,4 @@
-"""What a data set is called before it is read: in a dry run, in a log, in what was used. No torch here."""
+"""The title of a data set before it is read, for dry runs, logs, and lists of used data. No torch here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OWN_DATA = ("npz", "image_folder")
 
 
 def images_title(name: str, split: str) -> str:
-    """Return what images are called in titles; those of a file `test.npz` are `test`, not `test test`.
+    """Return the name of images in titles; images of a file `test.npz` are `test`, not `test test`.
 
     Example:
         >>> images_title("digits", "test"), images_title("test", "test")

@@ -1,4 +1,4 @@
-"""A mapping of a configuration as a pydantic model, and mistakes told with file and line in our words."""
+"""A mapping of a configuration as a pydantic model, and errors with file and line in our words."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def checked(check: Callable[[Any], Any]) -> AfterValidator:
 
 @dataclass(frozen=True)
 class OneOf:
-    """Text that is one of a few names.
+    """A validator of text that must be one of a few names.
 
     Attributes:
         allowed: the names.
@@ -103,11 +103,11 @@ def one_of(allowed: Collection[str]) -> AfterValidator:
 
 @dataclass(frozen=True)
 class Different:
-    """A list whose items are valid, and each there once.
+    """A validator of a list whose items must be valid and distinct.
 
     Attributes:
-        what: what the items are, in words.
-        valid: tells whether an item is one.
+        what: description of the items.
+        valid: tells whether an item is valid.
     """
 
     what: str
@@ -133,7 +133,7 @@ def label_in(value: Any) -> str | None:
     """Return the label that an attack or a bound of a configuration is given; None for none.
 
     Raises:
-        PydanticCustomError: it is no text, or nothing that a table or file can be called.
+        PydanticCustomError: it is not text, or not a valid name of a table or file.
     """
     label = value.get("label") if isinstance(value, dict) else None
     if label is None:

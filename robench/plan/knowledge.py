@@ -1,4 +1,4 @@
-"""What an attacker may know, and which attacks that rules out. No torch here."""
+"""The attacker's knowledge, and the attacks that it excludes. No torch here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from robench.plan.spec import KNOWLEDGE, WEIGHTS
 
 
 class Denial(NamedTuple):
-    """Why an attack cannot play: what was expected, what came, and what to do."""
+    """Why an attack cannot be used: what was expected, what came instead, and what to do."""
 
     expected: str
     got: str
@@ -18,11 +18,10 @@ class Denial(NamedTuple):
 
 
 def in_order(knowledge: Iterable[str]) -> tuple[str, ...]:
-    """Return what an attacker knows in the order of KNOWLEDGE.
+    """Return an attacker's knowledge in the order of KNOWLEDGE.
 
     Raises:
-        ConfigError: a word that means nothing here, twice the same, or something that is of no use without
-            the weights.
+        ConfigError: an unknown word, the same word twice, or knowledge that is useless without the weights.
     """
     names = tuple(knowledge)
     for position, name in enumerate(names):
@@ -44,11 +43,11 @@ def in_order(knowledge: Iterable[str]) -> tuple[str, ...]:
 
 
 def denied(info: Any, knowledge: Sequence[str], budget: int | None) -> Denial | None:
-    """Return why an attack needs more than a threat grants, None if it does not.
+    """Return why an attack needs more than a threat allows, None if it does not.
 
     Args:
         info: the attack's `robench.attack.AttackInfo`.
-        knowledge: what the threat grants.
+        knowledge: the attacker's knowledge under the threat.
         budget: most passes on one image; None for no limit.
     """
     if WEIGHTS not in knowledge and info.knowledge == "gradient":

@@ -1,4 +1,4 @@
-"""What a configuration names is looked up: plugins, files, and code in files. No torch here."""
+"""Looks up the names in a configuration: plugins, files, and code in files. No torch here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from robench.recipe import build, describe
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a document something stands."""
+    """The place of a value in a document."""
 
     document: Document
     key: Key = ()
@@ -32,17 +32,17 @@ class Place:
         return self.document.where(self.key)
 
     def refusal(self, *, expected: str, got: str, do: str = "") -> ConfigError:
-        """Return the error to raise about what stands here."""
+        """Return an error about the value at this place."""
         return ConfigError(where=self.where, expected=expected, got=got, do=do)
 
 
 def plugin_of(kind: Kind, choice: Choice, options: Place) -> Any:
-    """Return the recipe a choice makes.
+    """Return the recipe of a choice.
 
     Args:
         kind: the group of plugins.
         choice: name and options.
-        options: where the options stand, for messages.
+        options: the place of the options, for messages.
 
     Raises:
         PluginError: no such plugin.
@@ -61,7 +61,7 @@ def plugin_of(kind: Kind, choice: Choice, options: Place) -> Any:
         return build(recipe, choice.options, where=where)
     except ValueError:
         raise ConfigError(where=where, expected="finite numbers or inf as options", got="NaN") from None
-    except PluginError as error:  # what it needs is not installed, which does not know a line
+    except PluginError as error:  # a dependency is not installed; the error has no line
         raise PluginError(where=choice.where, expected=error.expected, got=error.got, do=error.do) from None
     except ConfigError as error:
         # `build` names the option before the colon, a recipe's own refusal in `where`; neither knows a line.
@@ -77,7 +77,7 @@ def located(choice: Choice, place: Place) -> Choice:
 
 
 def proper(kind: Kind, choice: Choice) -> Choice:
-    """Return a choice by the name its plugin is listed by, where it was called by another spelling."""
+    """Return a choice with the listed name of its plugin, if it was given in another spelling."""
     return replace(choice, name=plugins.proper(kind, choice.name) or choice.name)
 
 
@@ -97,7 +97,7 @@ def file_of(key: str, text: str, place: Place, folder: Path) -> Path:
 def user_code(choice: Choice, place: Place, folder: Path) -> Choice:
     """Return the choice of a function or class in a user's file, with the absolute path of the file.
 
-    Nothing of the file is run: what needs that is checked by whoever may (`robench.run.layout`).
+    The file is not run: checks that need this are done later (`robench.run.layout`).
     """
     source, _, name = choice.name.rpartition(":")
     absolute = replace(located(choice, place), name=f"{file_of('code', source, place, folder)}:{name}")

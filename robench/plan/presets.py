@@ -11,14 +11,14 @@ from robench.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """A choice of attacks, and of how many images they are worth.
+    """A choice of attacks, and a number of images that suits their cost.
 
     Attributes:
-        name: as it is asked for.
+        name: name of the preset.
         meaning: in a few words.
-        limit: images to evaluate where nobody says how many; None for all.
+        limit: default number of images to evaluate; None for all.
         bounded: attacks inside a ball, as a configuration names them.
-        smallest: attacks that look for the smallest perturbation, for `eps: inf`.
+        smallest: attacks that search the smallest perturbation, for `eps: inf`.
     """
 
     name: str
@@ -86,7 +86,7 @@ PRESETS = {
 
 
 def attacks_of(preset: Preset, *, norm: str, smallest: bool) -> list[Any]:
-    """Return those attacks of a preset that play under a norm, as a configuration names them.
+    """Return the attacks of a preset that support a norm, as a configuration names them.
 
     Args:
         preset: the choice.

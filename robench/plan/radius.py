@@ -32,9 +32,9 @@ def read_radius(value: Any) -> tuple[float, str]:
 
 
 def slip_in(text: str) -> str:
-    """Return a question about a fraction such as `8/225`, which was nearly one of 255; empty for any other.
+    """Return a question about a fraction such as `8/225`, a probable typo for 255; empty for any other.
 
-    Two hundred, 250 and other tens are taken for meant, and so is 256.
+    Multiples of ten, such as 200 or 250, and 256 are accepted as intended.
     """
     match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,3})?)/(2\d\d)", text)
     if not match or match[2] in {"255", "256"} or match[2].endswith("0"):

@@ -1,4 +1,4 @@
-"""The configuration of one model, from a few words: what `robench eval` is given. No torch here."""
+"""The configuration of one model from the few arguments of `robench eval`. No torch here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from robench.plan.yaml_reader import read_value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SingleModel:
-    """One model, its images, threat and attacks, as a user says them in a line.
+    """One model, its images, threat and attacks, as given on one command line.
 
     Attributes:
         model: `file.py:function`, the name of an architecture, or `torchvision:`, `timm:`, `robustbench:` or
@@ -28,16 +28,16 @@ class SingleModel:
         eps: radius as text, such as `8/255`; several with commas between; `inf` for the smallest
             perturbation.
         attacks: presets and attacks with commas between, or a list in YAML.
-        bounds: ways to bound with commas between, or a list in YAML; none by default.
+        bounds: bounding methods with commas between, or a list in YAML; none by default.
         checkpoint: file with weights.
-        key: the part of it to look in.
+        key: the part of the file with the weights.
         name: of the model's row; made from the model and its checkpoint by default.
         output: `logits`, `log_probabilities` or `simplex`.
         mean: of the images' channels, with commas between; subtracted inside the model.
-        std: their deviations, divided by.
+        std: their standard deviations; the model divides by them.
         targeted: aim at the class after the true one.
-        limit: images to evaluate; as many as the preset says by default.
-        seed: source of all chance.
+        limit: images to evaluate; by default the preset's number.
+        seed: seed of all random numbers.
         batch_size: most images per pass.
     """
 
@@ -59,7 +59,7 @@ class SingleModel:
     batch_size: int | None = None
 
     def configuration(self) -> dict[str, Any]:
-        """Return the configuration this amounts to; paths are absolute, so that it means the same anywhere.
+        """Return the equivalent configuration; paths are absolute, so that it is valid in any folder.
 
         Raises:
             ConfigError: a model, norm, data set or attack that does not exist; the nearest are named.
@@ -114,7 +114,7 @@ class SingleModel:
         return entry
 
     def _attacks(self, *, smallest: bool) -> tuple[list[Any], int | None]:
-        """Return the attacks, and how many images they are worth where only presets are named."""
+        """Return the attacks, and the number of images if only presets are named."""
         words = _entries("--attacks", self.attacks)
         entries: list[Any] = []
         limits: list[int | None] = []
@@ -181,7 +181,7 @@ def _attack_name(name: str) -> str:
 
 
 def data_entry(text: str) -> dict[str, Any]:
-    """Return a data set as a configuration has it: by name, or what reads a file or a folder.
+    """Return a data set as in a configuration: by name, or the data set that reads a file or a folder.
 
     Raises:
         ConfigError: neither; the nearest names are given.
@@ -205,7 +205,7 @@ def data_entry(text: str) -> dict[str, Any]:
 
 
 def data_name(text: str) -> str:
-    """Return what a data set is called in the name of a run: by its own name, or as its file or folder."""
+    """Return the name of a data set in the name of a run: its own name, or the name of its file or folder."""
     return text if text in plugins.names("datasets") else Path(text).expanduser().resolve().stem
 
 

@@ -1,4 +1,4 @@
-"""What is to be measured, as frozen plain data: the validated form of a configuration. No torch here."""
+"""Plans as frozen plain data: the validated form of a configuration. No torch here."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ WEIGHTS, TEMPLATE, RANDOMNESS = KNOWLEDGE = ("weights", "template", "randomness"
 that a graph head remembers, and the noise that a random model classifies with."""
 
 KNOWN = (WEIGHTS, TEMPLATE)
-"""What an attacker knows where nothing else is said."""
+"""The default knowledge of an attacker."""
 
 DRAWS = 10
-"""How often the judge asks a random model about each image, where nothing else is said."""
+"""Default number of times that the judge lets a random model classify each image."""
 
 LATER = {"later": True}
 """Metadata of a field that older versions do not have: at its default it is left out of keys and plans, so
-those made before stay what they were."""
+that older keys and plans stay valid."""
 
 
 PRECISIONS = ("float32", "as_set")
-"""How float32 is computed: as such, or as torch's flags say, which may mean TF32 or bfloat16 in products."""
+"""How float32 is computed: exactly, or by PyTorch's flags, which may mean TF32 or bfloat16 in products."""
 
 
 LIBRARIES = ("torchvision", "timm", "robustbench", "hf")
-"""What may stand before the colon of an architecture's name: whose network it is."""
+"""Prefixes before the colon of an architecture's name: the library of the network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +53,9 @@ class DataSpec:
         split: `train` or `test`.
         limit: how many images, None for all.
         subset: `first` takes the first `limit`, `balanced` a seeded class-balanced choice.
-        labelled: how many of them keep their labels, None for all; chosen as `subset` says.
+        labelled: how many of them keep their labels, None for all; chosen by the rule of `subset`.
         indices: positions in the split, in this order, None for all; `limit` and `subset` choose among them.
-        at_most: in the place of a limit, so many images or all where there are fewer.
+        at_most: instead of a limit, so many images, or all if there are fewer.
     """
 
     dataset: Choice
@@ -87,16 +87,16 @@ class ModelSpec:
         normalize: per-channel (mean, std) subtracted and divided inside the model, None for none.
         checkpoint: file with weights, safetensors or a plain state_dict; `$DATA_ROOT/...` lies in the folder
             of data sets (`robench.plan.data_root`).
-        sha256: what the checkpoint file must hash to, if known.
-        key: the part of the checkpoint file to look for weights in, None for all of it.
+        sha256: required hash of the checkpoint file, if known.
+        key: the part of the checkpoint file with the weights, None for the whole file.
         features_of: name of another model whose trained network this one shares.
         head: the head plugin.
         train: how to train it; None if it comes from a checkpoint or another model.
         output: what a foreign network's output is (`logits`, `log_probabilities`, `simplex`).
         sources: gradient sources to attack through; None for all that the model offers.
         inference: defenses in front of the trained model, the one closest to the image first.
-        outputs: how many outputs the network has, where they are not as many as the data's classes.
-        class_map: for each class of the data the number of the output that stands for it.
+        outputs: number of the network's outputs, if it differs from the number of the data's classes.
+        class_map: for each class of the data the number of its output.
         precision: how float32 is computed, one of `PRECISIONS`.
     """
 
@@ -129,7 +129,7 @@ class AttackSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundSpec:
-    """One way to bound, on some models of a board.
+    """One bounding method, on some models of a board.
 
     Attributes:
         label: its name in tables.
@@ -144,7 +144,7 @@ class BoundSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreatSpec:
-    """One board: a norm, a radius and the attacks that play under them.
+    """One board: a norm, a radius and the attacks under them.
 
     Attributes:
         norm: `Linf` or `L2`.
@@ -173,14 +173,14 @@ class Plan:
 
     Attributes:
         name: name of the run, a plain file name.
-        seed: source of all chance.
+        seed: seed of all random numbers.
         data: the images to evaluate on.
         models: the rows.
         threats: the boards.
         transfer: judge every crafted image on every model, not only on its source.
         shard: most images per work unit, and per batch of a joint graph.
         batch_size: most images per forward pass of an independent model.
-        draws: how often the judge asks a random model about each image, at least 2.
+        draws: how often the judge lets a random model classify each image, at least 2.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a configuration may say of a threat: norm, radii, goal, knowledge, budget, attacks and bounds."""
+"""A threat in a configuration: norm, radii, goal, knowledge, budget, attacks and bounds."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _knowledge(value: Any) -> Sequence[str]:
 
 
 class AttackEntry(NamedTuple):
-    """One attack of a threat: the plugin, and the label it is given; None for none."""
+    """One attack of a threat: the plugin, and its label; None for no label."""
 
     choice: Choice
     label: str | None
@@ -90,11 +90,11 @@ def bound_entry(value: Any) -> BoundEntry:
 
 
 class ThreatEntry(Entry):
-    """A norm, one radius or several, and the attacks and bounds that play under them."""
+    """A norm, one radius or several, and the attacks and bounds under them."""
 
     title = "a threat"
     norm: Annotated[str, one_of(NORMS)]
-    # Without a radius the message says what a radius is.
+    # If the radius is missing, the message explains what a radius is.
     eps: Annotated[dict[float, str], PlainValidator(_radii)] = Field(default=None, validate_default=True)
     goal: Annotated[str, one_of(GOALS)] = "untargeted"
     knowledge: Annotated[tuple[str, ...], PlainValidator(_knowledge), checked(in_order)] = KNOWN

@@ -1,4 +1,4 @@
-"""Where in a file of weights something lies, such as `state_dict[0]` or `ema.module`. No torch here."""
+"""Paths inside a file of weights, such as `state_dict[0]` or `ema.module`. No torch here."""
 
 from __future__ import annotations
 

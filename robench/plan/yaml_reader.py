@@ -1,7 +1,7 @@
-"""Strict YAML 1.2: text in, plain data and the place of every value out. No torch here.
+"""Strict YAML 1.2: reads text into plain data, with the place of every value. No torch here.
 
 The parser's events are read one by one instead of loading the document, so that no tag can make an object,
-no alias can grow without limit, and every value knows the line it stands on.
+no alias can grow without limit, and every value knows its line.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _BAD_YAML = (
     AssertionError,
     RecursionError,
 )
-"""What ruamel raises, beside its own errors, for bad escapes, directives and versions."""
+"""Errors that ruamel raises, beside its own, for bad escapes, directives and versions."""
 _MOST_DIGITS = 1000
 _LONGEST_TAG = 50_000  # ruamel's time for a tag is quadratic in its length
 _LONGEST = 200
@@ -58,7 +58,7 @@ class Document:
 
     Attributes:
         data: mappings with text keys, lists, text, numbers, booleans and None.
-        source: the file's name, or what the text is called in messages.
+        source: the file's name, or the name of the text in messages.
         places: the place (`file:line`) of every value, by its path.
     """
 
@@ -69,7 +69,7 @@ class Document:
     def where(self, key: Key) -> str:
         """Return `file:line` of the value at a path, or of the nearest value around it.
 
-        A position in what is no list is passed over: one value may be short for a list of it.
+        A position in something that is not a list is ignored: one value may be short for a list of it.
         """
         value: Any = self.data
         place = self.places.get((), self.source)

@@ -1,4 +1,4 @@
-"""Plain data as the YAML that `robench.plan.yaml_reader` reads back as the same data. No torch here."""
+"""Writes plain data as YAML that `robench.plan.yaml_reader` reads back as the same data. No torch here."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import re
 from typing import Any
 
 _PLAIN = re.compile(r"[A-Za-z_/$][\w./$@+-]*(:[\w./$@+-]+)*", re.ASCII)
-"""Text that means itself without quotes: words, paths, fractions are none of YAML's other values."""
+"""Text that needs no quotes: words, paths and fractions, which YAML cannot take for other values."""
 _WORDS = {"null", "true", "false", "nan", "inf", "yes", "no", "on", "off", "y", "n"}
-"""What YAML, 1.2 or the older 1.1 that others read, takes for something else than text."""
+"""Words that YAML 1.2, or the older YAML 1.1, does not read as text."""
 _FRACTION = re.compile(r"\d+(\.\d+)?/\d+(\.\d+)?")
 _WIDEST = 90
 
@@ -47,7 +47,7 @@ def _block(value: Any) -> list[str]:
 
 
 def _short(value: Any) -> bool:
-    """Tell whether a mapping or list is written in one line: it names nothing that is to stand out."""
+    """Tell whether a mapping or list is written in one line: it has no names that should stand out."""
     return _depth(value) <= 3 and not _stands_out(value)
 
 

@@ -1,9 +1,9 @@
-"""What was measured and how it is kept: records, files, statistics, comparisons. No torch here.
+"""Results and their storage: records, files, statistics, comparisons. No torch here.
 
 Begin at `schema` (a record), `status` (what counts as robust) and `store` (a folder of them). Columns:
-`columns` (what they say), `packed_columns` (in a file), `column_arrays` (in memory). Whole folders:
-`planned_folder`, `merging`, `index`; one that is made and may go again: `new_folder`. Many records are read
-anew by several processes: `index_pieces`, `index_readers`, `index_reader`.
+`columns` (their meaning), `packed_columns` (in a file), `column_arrays` (in memory). Whole folders:
+`planned_folder`, `merging`, `index`; a folder that is deleted again if it stays empty: `new_folder`. Several
+processes read many records: `index_pieces`, `index_readers`, `index_reader`.
 """
 
 from __future__ import annotations

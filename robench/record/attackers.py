@@ -1,4 +1,4 @@
-"""Which attackers two models met, and the worst case over those that both of them did."""
+"""The attackers of two models, and the worst case over the attackers that both models have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from robench.record.run_verdicts import (
 from robench.record.schema import Record
 
 Attacker = tuple[str, str, str]
-"""An attack with its options, where its images were crafted, and through which gradient source."""
+"""An attack with its options, the place where its images were crafted, and the gradient source."""
 
 
 def attackers(records: Iterable[Record]) -> dict[tuple[Setting, str], list[Record]]:
@@ -30,11 +30,11 @@ def attackers(records: Iterable[Record]) -> dict[tuple[Setting, str], list[Recor
 
 
 def lacking(first: Sequence[Record], second: Sequence[Record]) -> list[tuple[str, str]]:
-    """Return which attackers of the first model the second did not meet: an attack's label, and words.
+    """Return the attackers of the first model that the second lacks: each an attack's label, and a text.
 
-    An attack with other options is another one. Sources of transfer are compared by name, those of the two
-    models themselves apart. Gradient sources are compared where both are the same model: another one has
-    others.
+    Other options make another attack. Sources of transfer are compared by name, except that white-box attacks
+    on the two models correspond. Gradient sources are compared only if both models are the same: different
+    models have different sources.
     """
     mine, theirs = _groups(first, second), _groups(second, first)
     return [
@@ -53,12 +53,12 @@ def worst_over_shared(
 
     Args:
         first: records of attacks and bounds on one model, under one setting.
-        second: those on the other.
+        second: the same for the other model.
         clean: verdicts on their clean images, by image.
 
     Returns:
-        Of each the verdict by image, for the images that every one of these attackers judged; empty where
-        they share none.
+        For each model the verdict by image, for the images that all of these attackers attacked; empty if the
+        models share no attacker.
     """
     mine, theirs = _groups(first, second), _groups(second, first)
     both = mine.keys() & theirs.keys()
@@ -66,7 +66,7 @@ def worst_over_shared(
 
 
 def _groups(own: Sequence[Record], other: Sequence[Record]) -> dict[Attacker, list[Record]]:
-    """Return the records on a model by attacker, as they compare with those on another model."""
+    """Return the records on a model by attacker, named so that they compare with those of another model."""
     groups: dict[Attacker, list[Record]] = {}
     alike = bool(own and other) and own[0].target.fingerprint == other[0].target.fingerprint
     for record in own:
@@ -84,7 +84,7 @@ def _groups(own: Sequence[Record], other: Sequence[Record]) -> dict[Attacker, li
 def _worst(
     groups: Mapping[Attacker, Sequence[Record]], some: Iterable[Attacker], clean: Mapping[int, Verdict]
 ) -> dict[int, Verdict]:
-    """Return the worst case over some attackers, for the images that each of them judged."""
+    """Return the worst case over some attackers, for the images that each of them attacked."""
     points: dict[int, list[Point]] = {}
     images: set[int] | None = None
     chosen_ones = list(some)
@@ -103,7 +103,7 @@ def _worst(
 
 
 def _words(record: Record, attacker: Attacker, others: Sequence[Record]) -> str:
-    """Return an attacker in words; its options too where the others met the same attack with other ones."""
+    """Return an attacker in words, with its options if the other model has the attack with other options."""
     attack = record.attack
     origin = "" if record.white_box or record.certificates else f" crafted on {record.source.name}"
     through = f" through {attacker[2]}" if attacker[2] else ""

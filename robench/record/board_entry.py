@@ -1,4 +1,4 @@
-"""What a board of many runs is made of: one run folder or submission, read. No torch here."""
+"""An entry of a board of many runs: the contents of one run folder or submission. No torch here."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from robench.record.schema import Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardEntry:
-    """One run of a board of many.
+    """One run on a board of many runs.
 
     Attributes:
         title: its name on the site; no two entries share one.
-        root: its folder, or that which a submission was unpacked into.
-        records: what it measured.
-        faults: what of it cannot be read.
-        day: when it was measured, `YYYY-MM-DD`; empty where nothing tells.
+        root: its folder, or the folder of an unpacked submission.
+        records: its records.
+        faults: its unreadable parts.
+        day: when it was measured, `YYYY-MM-DD`; empty if unknown.
         submitted: whether it is a submission file.
-        judged_again: what came of asking its models again about the images that broke them, by model; empty
-            where nobody asked.
+        judged_again: results of judging the images that broke its models again, by model; empty if that was
+            not done.
     """
 
     title: str

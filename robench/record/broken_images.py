@@ -1,7 +1,7 @@
-"""For each image of a model that an attack broke, the smallest change that did: what a claim can be asked by.
+"""For each broken image of a model, the adversarial image with the smallest change, to check claims again.
 
-Images of models whose answers depend on the rest of the batch, or on chance, prove nothing one by one and are
-left out. No torch here.
+Images of models whose outputs depend on the rest of the batch, or are random, prove nothing one by one and
+are left out. No torch here.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOLDER = "broken"
-"""Where a submission keeps them, in a file for each record."""
+"""Folder of these images in a submission, with a file for each record."""
 MOST_BYTES = 2**32
 """Most bytes of one such file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenImages:
-    """Images that one record says were broken.
+    """The broken images of one record.
 
     Attributes:
-        record: says so.
-        positions: of the images among those of the record.
-        x_adv: (B, C, H, W), as they were judged.
+        record: the record.
+        positions: positions of the images in the record.
+        x_adv: the adversarial images (B, C, H, W) as they were judged.
     """
 
     record: Record
@@ -46,15 +46,15 @@ class BrokenImages:
 
 
 def is_alone(record: Record) -> bool:
-    """Tell whether an image by itself proves something of the model: no other image and no chance counts."""
+    """Tell whether a single image is proof: the model's output depends on it alone, and is not random."""
     return not record.target.joint and not record.draws
 
 
 def smallest_changes(records: Sequence[Record]) -> dict[str, tuple[Record, tuple[int, ...]]]:
     """Return which images of which records to keep, by the records' keys.
 
-    Of each image that anything broke, on each model and under each threat, the smallest change in the norm of
-    the threat; of equal ones the first.
+    For each broken image, on each model and under each threat, the smallest change in the norm of the threat;
+    the first of equal changes.
     """
     best: dict[tuple[object, ...], tuple[float, int, int]] = {}
     for number, record in enumerate(records):
@@ -62,7 +62,7 @@ def smallest_changes(records: Sequence[Record]) -> dict[str, tuple[Record, tuple
             continue
         status, index = record.columns.array("status"), record.columns.array("index")
         size = record.columns.array(size_column(record))
-        if not size.any():  # of an earlier version, which did not keep it
+        if not size.any():  # of an earlier version, which did not store it
             size = record.columns.array("linf")
         model = (record.target.fingerprint, record.target.name, record.dataset.digest)
         place = (*model, threat_summary_of(record.threat))
@@ -96,7 +96,7 @@ def of_run(store: Store, records: Sequence[Record]) -> Iterator[BrokenImages]:
 
 
 def packed(broken: BrokenImages) -> bytes:
-    """Return the images as a file of tensors: the same images give the same bytes."""
+    """Return the images as the bytes of a tensor file: the same images give the same bytes."""
     import numpy as np
     from safetensors.numpy import save
 
@@ -108,10 +108,10 @@ def packed(broken: BrokenImages) -> bytes:
 
 
 def of_submission(root: Path, records: Sequence[Record]) -> Iterator[BrokenImages]:
-    """Yield the images that a submission brings, checked against its records.
+    """Yield the images in a submission, checked against its records.
 
     Raises:
-        StorageError: a file is damaged, or speaks of images that its record does not say were broken.
+        StorageError: a file is damaged, or contains images that are not broken in its record.
     """
     for record in records:
         path = root / FOLDER / f"{record.key}.safetensors"

@@ -1,11 +1,11 @@
-"""What bounds certify of the images of a record, beside what the judge says of them. No torch here."""
+"""Certificates from bounds for the images of a record, beside the judge's verdicts. No torch here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 LOWEST = -1e300
-"""Stands for a bound that knows nothing: minus infinity has no word in JSON."""
+"""Stands for minus infinity, the bound that says nothing: JSON has no minus infinity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,13 +13,13 @@ class Certificates:
     """One entry per image, all lists of the same length.
 
     Attributes:
-        certified: whether no image the threat admits changes the prediction, which is right; 0 or 1.
-        bound: a lower bound of the smallest margin of the true class over all these images.
-        domains: parts of the region that were bounded.
-        seconds: spent on the image; where images are bounded together, its share.
+        certified: 1 if the prediction is right and stays the same for every admissible image, else 0.
+        bound: a lower bound of the smallest margin of the true class over all admissible images.
+        domains: number of bounded parts of the region.
+        seconds: spent on the image; if images are bounded together, its share.
 
     Raises:
-        ValueError: the lists are not of one length, or `certified` holds something else than 0 and 1.
+        ValueError: the lists have different lengths, or `certified` has a value other than 0 and 1.
     """
 
     certified: list[int]
@@ -28,7 +28,7 @@ class Certificates:
     seconds: list[float]
 
     def __post_init__(self) -> None:
-        """Refuse what does not fit together."""
+        """Refuse lists that do not fit together."""
         if len({len(self.certified), len(self.bound), len(self.domains), len(self.seconds)}) > 1:
             raise ValueError("certificates of several lengths")
         if set(self.certified) - {0, 1}:

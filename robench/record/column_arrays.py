@@ -1,4 +1,4 @@
-"""Columns of a record as arrays, as a file or an index holds them; what many have alike is there once."""
+"""Columns of a record as arrays, as in a file or an index; equal columns of many records are stored once."""
 
 from __future__ import annotations
 
@@ -25,42 +25,42 @@ KINDS: dict[str, type] = {
 """Columns of numbers."""
 
 SHARED = ("index", "label", "clean")
-"""Columns that many records have alike: one array serves them all."""
+"""Columns that are equal in many records, which then share one array."""
 
 TOTALS = ("forwards", "backwards")
-"""Columns of which tables show the sum alone."""
+"""Columns of which tables show only the sum."""
 
 _MOST_SHARED = 2**14
 
 _shared: dict[tuple[str, str, int], NDArray[np.int64]] = {}
 _MOST_SUMS = 2**8
 _sums: dict[int, tuple[NDArray[Any], float]] = {}
-"""Columns of one value throughout that many records have alike, by their place in memory, and their sums."""
+"""Shared columns that repeat one value, by their place in memory, and their sums."""
 
 
 class Arrays(Protocol):
-    """What hands out columns as arrays."""
+    """An object that returns columns as arrays."""
 
     def array(self, name: str) -> NDArray[Any]:
         """Return a column."""
 
     def arrays(self, *names: str) -> tuple[NDArray[Any], ...]:
-        """Return several columns, with one look at the file."""
+        """Return several columns, with one check of the file."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Stored:
-    """Columns as arrays, as a file holds them.
+    """Columns as arrays, as in a file.
 
     Attributes:
-        near: index, label, clean and stood, which many records have alike.
-        status: places in `STATUSES`.
-        totals: sums of the columns of `TOTALS`, kept where the columns themselves are not.
-        rest: the others; None where they were checked alone, or where `again` reads them when they are asked
-            for.
-        again: returns the columns of the file of a key, which had these statuses, and this checksum or none.
-        key: of the file.
-        listed: whether any of them was asked for as a list, which its owner may have changed since.
+        near: index, label, clean and stood, which are equal in many records.
+        status: indices in `STATUSES`.
+        totals: sums of the columns of `TOTALS`, stored if the columns themselves are not.
+        rest: the other columns; None if they were only checked, or if `again` reads them on demand.
+        again: returns the columns from the file of a key; the file must have the same statuses, and the same
+            checksum or none.
+        key: key of the file.
+        listed: whether any column was returned as a list, which the caller may have changed.
     """
 
     near: dict[str, Any]
@@ -72,17 +72,17 @@ class Stored:
     listed: bool = False
 
     def whole(self) -> Arrays:
-        """Return the columns, read from the file once more."""
+        """Return the columns, read from the file again."""
         assert self.again is not None
         return self.again(self.key, self.status, "")
 
     def total(self, name: str) -> float | None:
-        """Return the sum of a column of `TOTALS`, None where the column itself is at hand."""
+        """Return the sum of a column of `TOTALS`, None if the column itself is in memory."""
         return self.totals[TOTALS.index(name)] if self.totals else None
 
 
 class Origin(Protocol):
-    """A row of an index, which tells what its record has."""
+    """A row of an index, with data of its record."""
 
     def provenance(self) -> Provenance:
         """Return how the record was made."""
@@ -95,7 +95,7 @@ class Rows(Protocol):
     """A piece of an index."""
 
     def row(self, number: int) -> Origin:
-        """Return a row of it."""
+        """Return a row of the piece."""
 
     def total(self, number: int, place: int) -> float:
         """Return the sum of a column of `TOTALS` of a row."""
@@ -103,11 +103,11 @@ class Rows(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class IndexedColumns(Stored):
-    """Columns of which an index told what boards need; the rest is read from the file.
+    """Columns from an index, which has those that boards need; the rest is read from the file.
 
     Attributes:
         rows: of a piece of the index.
-        number: of the row among them.
+        number: number of the row.
     """
 
     rows: Rows
@@ -119,7 +119,7 @@ class IndexedColumns(Stored):
         return self.rows.row(self.number)
 
     def whole(self) -> Arrays:
-        """Return the columns, read from the file that the index was made from."""
+        """Return the columns, read from the record's file."""
         assert self.again is not None
         return self.again(self.key, self.status, self.origin.digest())
 
@@ -132,12 +132,12 @@ def sum_of(column: NDArray[Any]) -> float:
     """Return the sum of a column of numbers."""
     import numpy as np
 
-    with np.errstate(over="ignore"):  # of numbers that no attack can have: infinity
+    with np.errstate(over="ignore"):  # only absurd numbers overflow, to infinity
         return float(column.sum())
 
 
 def sum_of_shared(column: NDArray[Any]) -> float:
-    """Return the sum of a column; of one that nobody may write to, and that comes again, it is known."""
+    """Return the sum of a column; the sum of a shared read-only column is computed once."""
     before = _sums.get(id(column))
     if before is not None and before[0] is column:
         return before[1]
@@ -151,12 +151,12 @@ def sum_of_shared(column: NDArray[Any]) -> float:
 
 @lru_cache(maxsize=64)
 def no_draws(n: int) -> NDArray[np.uint8]:
-    """Return how images of a model that is not random stood: (n, 0)."""
+    """Return the outcomes of images of a model that is not random, which has no draws: (n, 0)."""
     return unpack_draws([], n, path="stood")
 
 
 def shared_column(name: str, data: Any, n: int, *, path: str) -> NDArray[np.int64]:
-    """Return a column of `SHARED` from its JSON form: of two records with the same one, the same array.
+    """Return a column of `SHARED` from its JSON form: records with equal columns get the same array.
 
     Raises:
         FieldError: as `unpack_numbers`.
@@ -169,7 +169,7 @@ def shared_column(name: str, data: Any, n: int, *, path: str) -> NDArray[np.int6
 
 
 def one_of(name: str, mark: str, column: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return an array that all records with the same column share."""
+    """Return the array that all records with this column share."""
     if len(_shared) >= _MOST_SHARED:
         _shared.clear()
     if name != "index" and len(column):
@@ -179,7 +179,7 @@ def one_of(name: str, mark: str, column: NDArray[np.int64]) -> NDArray[np.int64]
 
 
 def thin(column: NDArray[Any]) -> NDArray[Any]:
-    """Return a column of one value throughout as a view of one entry."""
+    """Return a column that repeats one value as a view of one entry."""
     import numpy as np
 
     if len(column) and (column.view("u8") == column[:1].view("u8")).all():

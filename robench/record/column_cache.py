@@ -1,4 +1,4 @@
-"""The columns that were read last: tables of one model ask for the same ones one after another."""
+"""A cache of the columns read last: tables of one model need the same columns one after another."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections import OrderedDict
 from robench.record.columns import Columns
 
 MOST_IMAGES = 2**17
-"""Images of all columns that are kept together: about 10 MiB."""
+"""Most images of all columns in the cache together: about 10 MiB."""
 
 
 class RecentColumns:
-    """Keeps the columns of the records that were read last, as many as there is room for."""
+    """Keeps the columns of the records that were read last, as many as fit."""
 
     def __init__(self) -> None:
         self._columns: OrderedDict[str, Columns] = OrderedDict()
         self._images = 0
 
     def of(self, key: str) -> Columns | None:
-        """Return the columns of a record, None where they are not kept."""
+        """Return the columns of a record, None if they are not in the cache."""
         columns = self._columns.get(key)
         if columns is not None:
             self._columns.move_to_end(key)
         return columns
 
     def keep(self, key: str, columns: Columns) -> None:
-        """Keep the columns of a record, and forget those that were asked for longest ago."""
+        """Keep the columns of a record, and forget the least recently used ones."""
         self.forget(key)
         self._columns[key] = columns
         self._images += len(columns)

@@ -1,13 +1,13 @@
-"""Columns of a record as short JSON: what repeats or counts up in a few signs, other numbers as bytes.
+"""Columns of a record as short JSON: repeated or consecutive numbers in few characters, others as bytes.
 
-A column of whole or other numbers is one of
+A column of integers or floats is one of
 
     [1, 5, 2]        a plain list
-    {"same": 0.1}    one value throughout
+    {"same": 0.1}    one repeated value
     {"from": 500}    500, 501, 502, ...
     {"u1": "AQUC"}   little-endian numbers in base64: u1 u2 u4, signed i1 i2 i4 i8, IEEE 754 f4 f8
 
-in the first form that holds it exactly. A status is a text with a letter for each image. No value is rounded.
+in the first form that represents it exactly. Statuses are a text, one letter per image. Nothing is rounded.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 
 _LETTERS = "".join(status[0] for status in STATUSES)
 _PLACES = bytes(_LETTERS.find(chr(sign)) % (len(STATUSES) + 1) for sign in range(256))
-"""The place in `STATUSES` of every letter; one behind the last of any other sign."""
+"""The index in `STATUSES` of every letter; one past the last index for any other character."""
 _WHOLE = ("u1", "i1", "u2", "i2", "u4", "i4", "i8")
 _CODES = {*_WHOLE, "f4", "f8"}
 _SIZES = {code: int(code[1]) for code in _CODES}
-"""Bytes of a number of each code."""
+"""Bytes per number of each code."""
 _FLOATS = {"f4": "<f4", "f8": "<f8"}
 _MOST_CONSTANT = 256
 _constant: dict[tuple[type, str, int], Array] = {}
-"""The last columns of one value throughout: many records have the same."""
+"""The last columns that repeat one value: many records have the same."""
 _EXACT = 2**32
-"""Whole numbers below are written in as few bytes as they need, in a column of other numbers too."""
+"""Integers below are written in as few bytes as they need, also in a column of floats."""
 
 
 def pack_numbers(values: Sequence[Any] | Array, kind: type) -> Any:
-    """Return the shortest JSON form that holds a column of numbers exactly.
+    """Return the shortest JSON form that represents a column of numbers exactly.
 
     Args:
-        values: whole numbers, or numbers; of a list, what no array holds exactly stays as it is.
+        values: integers or floats; a list that no array represents exactly stays a list.
         kind: int or float.
 
     Raises:
@@ -90,7 +90,7 @@ def _exact(values: list[Any], kind: type) -> Array | None:
 
 
 def narrowest(array: Array) -> str:
-    """Return the code of the fewest bytes that hold every one of some whole numbers, at least one."""
+    """Return the code with the fewest bytes that can represent all of some integers, at least one."""
     import numpy as np
 
     low, high = int(array.min()), int(array.max())
@@ -108,11 +108,11 @@ def unpack_numbers(data: Any, kind: type, n: int, *, path: str) -> Array:
     Args:
         data: plain JSON data in any of the forms.
         kind: int or float.
-        n: how many images the record is about.
+        n: number of images in the record.
         path: of the column, for messages.
 
     Raises:
-        FieldError: it is in none of the forms, of another length, or a number is not finite.
+        FieldError: it has none of the forms, another length, or a number that is not finite.
     """
     import numpy as np
 
@@ -143,7 +143,7 @@ def unpack_numbers(data: Any, kind: type, n: int, *, path: str) -> Array:
 
 
 def are_numbers(data: Any, kind: type, n: int) -> bool:
-    """Tell whether a column is for certain one that `unpack_numbers` takes; the usual ones need no array.
+    """Tell whether `unpack_numbers` certainly accepts a column; for usual columns without making an array.
 
     Args:
         data: plain JSON data in any of the forms.
@@ -176,7 +176,7 @@ def _numbers(text: str, code: str, path: str) -> Array:
 
     try:
         return np.frombuffer(binascii.a2b_base64(text, strict_mode=True), dtype=f"<{code}")
-    except ValueError as error:  # no base64, or bytes that are no whole number of entries
+    except ValueError as error:  # not base64, or the bytes are not a multiple of an entry
         raise FieldError(expected=f"numbers in base64 in the field `{path}`", got=str(error)) from None
 
 
@@ -234,15 +234,15 @@ def status_codes(statuses: Sequence[str], *, path: str = "status") -> NDArray[np
 
 
 def pack_draws(stood: NDArray[np.uint8]) -> dict[str, Any]:
-    """Return how images stood in draws, of shape (n, draws), as one text of 0 and 1."""
+    """Return the outcomes of draws, an array (n, draws), as one text of 0 and 1."""
     return {"draws": stood.shape[1], "text": (stood + ord("0")).tobytes().decode("ascii")}
 
 
 def unpack_draws(data: Any, n: int, *, path: str) -> NDArray[np.uint8]:
-    """Return how images stood in each draw, of shape (n, draws); no draws for an empty list.
+    """Return the outcomes of draws as an array (n, draws) of 0 and 1; no draws for an empty list.
 
     Raises:
-        FieldError: not made of equally many 0 and 1 for each image.
+        FieldError: not the same number of 0 and 1 characters for each image.
     """
     import numpy as np
 

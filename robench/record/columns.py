@@ -1,4 +1,4 @@
-"""What a record says of each image: lists for who writes or looks at them, arrays for who counts."""
+"""The per-image columns of a record: as lists to write or look at, as arrays to compute with."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ LATER_COLUMNS = ("points", "tries", "first_passes", "first_try", "distance")
 """Columns that records of earlier versions do not have."""
 
 RARE_COLUMNS = ("distance", "stood")
-"""Columns that most records have no use for; these do not write them."""
+"""Columns that most records do not need, and then do not write."""
 
 
 class _Lazy:
-    """A list that was not asked for yet is made from what the file holds."""
+    """Makes the list of a column from the file's data when it is first used."""
 
     __slots__ = ("_stored",)
 
     if TYPE_CHECKING:
         _stored: Stored
-    else:  # a name that is no column must not look like one to the type checker
+    else:  # the type checker must not take every name for a column
 
         def __getattr__(self, name: str) -> Any:
             if name not in NAMES or stored_of(self) is None:
@@ -66,7 +66,7 @@ class Columns(_Lazy):
     Attributes:
         index: position in the full split.
         label: true class.
-        clean: predicted class of the clean image, -1 if the output was not a number, -2 if it was a tie.
+        clean: predicted class of the clean image, -1 if the output was not finite, -2 if it was a tie.
         adversarial: predicted class of the proposed image after the judge's checks.
         status: a Status.
         linf: largest pixel change.
@@ -74,22 +74,22 @@ class Columns(_Lazy):
         forwards: forward passes the attack spent on the source.
         backwards: backward passes the attack spent on the source.
         first_success: how many points the attack had tried on the source at its first success there, 0 if
-            never or unknown; it is not asked about its last point, unless the image had fallen before.
-        points: how many points it tried, 0 if unknown.
-        tries: how many fresh starts it made, 0 if unknown.
-        first_passes: forwards plus backwards spent at the first success, 0 if never or unknown.
+            never or unknown; the attack does not evaluate its last point, unless the image was broken before.
+        points: number of points it tried, 0 if unknown.
+        tries: number of fresh starts, 0 if unknown.
+        first_passes: forwards plus backwards until the first success, 0 if never or unknown.
         first_try: the fresh start of the first success, from 1; 0 if never or unknown.
-        distance: size of the change in the norm of a threat that neither `linf` nor `l2` measures, L1 or L0;
-            0 under the others.
-        stood: of a random model one text per image, such as `1101`: whether it stood (1) in each fresh draw
-            of noise, at the judged point; empty for any other. `status` is of the draw that was attacked.
+        distance: size of the change in the norm of the threat, if that is L1 or L0; 0 under other norms,
+            where `linf` or `l2` has it.
+        stood: for a random model one text per image, such as `1101`: whether it stood (1) in each fresh draw
+            of noise, at the judged point; empty for any other model. `status` is about the attacked draw.
 
-    Columns that a record of an earlier version does not have are 0 throughout.
+    Columns that are missing in a record of an earlier version are filled with 0.
 
     Raises:
-        TypeError: one of the others is missing.
-        ValueError: the columns are not of one length, a status is unknown, or `stood` is not made of equally
-            many 0 and 1.
+        TypeError: another column is missing.
+        ValueError: the columns have different lengths, a status is unknown, or the texts in `stood` are not
+            of equally many 0 and 1.
     """
 
     index: list[int]
@@ -110,7 +110,7 @@ class Columns(_Lazy):
     stood: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Fill columns that came later with zeros, and refuse what does not fit together."""
+        """Fill columns of later versions with zeros, and refuse columns that do not fit together."""
         for name in LATER_COLUMNS:
             if not getattr(self, name):
                 object.__setattr__(self, name, [0] * len(self.index))
@@ -123,7 +123,7 @@ class Columns(_Lazy):
             raise ValueError(f"the unknown status {described(min(strangers))} in `status`")
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether all columns are the same; those in a file are compared as arrays, and not kept."""
+        """Tell whether all columns are equal; columns in a file are compared as arrays, and not cached."""
         if not isinstance(other, Columns):
             return NotImplemented
         if self is other:
@@ -136,7 +136,7 @@ class Columns(_Lazy):
         return all(np.array_equal(mine, theirs) for mine, theirs in pairs)
 
     def __hash__(self) -> int:
-        """Return a number that equal ones share."""
+        """Return the same number for equal columns."""
         return hash(self.array("status").tobytes())
 
     def __len__(self) -> int:
@@ -146,7 +146,7 @@ class Columns(_Lazy):
 
     @property
     def draws(self) -> int:
-        """How often each image was asked about under fresh noise; 0 for a model that is not random."""
+        """How often each image was classified under fresh noise; 0 for a model that is not random."""
         try:
             draws: int = self._stored.near["stood"].shape[1]
         except AttributeError:  # they are lists
@@ -154,19 +154,19 @@ class Columns(_Lazy):
         return draws
 
     def array(self, name: str) -> NDArray[Any]:
-        """Return a column as an array that must not be written to.
+        """Return a column as a read-only array.
 
-        Whole numbers are of some width, others float64, statuses places in `STATUSES`, and `stood` is 0 or 1
-        of shape (n, draws).
+        Integers have any width, floats are float64, statuses are indices in `STATUSES`, and `stood` has 0 or
+        1 in shape (n, draws).
 
         Raises:
-            StorageError: it had to be read from its file once more, and that is no longer what it was.
+            StorageError: it had to be read from its file again, and the file has changed.
         """
         try:
             backing = self._stored
         except AttributeError:  # they are lists
             return self.arrays(name)[0]
-        if not backing.listed:  # boards ask for these most of the time
+        if not backing.listed:  # the most frequent case on boards
             if name == "status":
                 return backing.status
             near: NDArray[Any] | None = backing.near.get(name)
@@ -175,7 +175,7 @@ class Columns(_Lazy):
         return self.arrays(name)[0]
 
     def arrays(self, *names: str) -> tuple[NDArray[Any], ...]:
-        """Return several columns as `array` does, with one look at the file."""
+        """Return several columns like `array`, with one check of the file."""
         storage = stored_of(self)
         if storage is None:
             return tuple([self._from_list(name, getattr(self, name)) for name in names])
@@ -191,7 +191,7 @@ class Columns(_Lazy):
         return tuple([own[name] for name in names])
 
     def verdicts(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.uint8]]:
-        """Return index, clean, label and status as `array` does; what boards ask of every record."""
+        """Return index, clean, label and status like `array`; boards need these of every record."""
         backing = stored_of(self)
         if backing is None or backing.listed:
             index, clean, label, status = self.arrays("index", "clean", "label", "status")
@@ -209,11 +209,11 @@ class Columns(_Lazy):
         return np.array(values, dtype=np.int64 if KINDS[name] is int else np.float64)
 
     def released(self, again: Again, key: str) -> Columns:
-        """Return the same columns with most of them left in the file until they are asked for.
+        """Return the same columns; most of them stay in the file until they are used.
 
         Args:
             again: reads the columns of a file; called with the key, these statuses and no checksum.
-            key: of the file.
+            key: key of the file.
         """
         storage = stored_of(self)
         if storage is None:
@@ -238,7 +238,7 @@ class Columns(_Lazy):
         return backing.origin
 
     def total(self, name: str) -> float:
-        """Return the sum of a column of numbers; those of `TOTALS` are not read from the file for it."""
+        """Return the sum of a column of numbers; for `TOTALS` without reading the file."""
         storage = stored_of(self)
         if storage is not None and name in TOTALS and list_of(self, name) is None:
             total = storage.total(name)
@@ -265,7 +265,7 @@ class Columns(_Lazy):
         return columns_of(Stored(near=near, status=status, rest=rest))
 
     def plain(self) -> dict[str, list[Any]]:
-        """Return plain JSON data as lists; of `RARE_COLUMNS` those that say something."""
+        """Return plain JSON data as lists; of `RARE_COLUMNS` only those that are used."""
         columns = {name: getattr(self, name) for name in NAMES}
         absent = {name for name in RARE_COLUMNS if not any(columns[name])}
         return {name: column for name, column in columns.items() if name not in absent}
@@ -275,7 +275,7 @@ NAMES = tuple(one.name for one in dataclasses.fields(Columns))
 
 
 def stored_of(columns: Any) -> Stored | None:
-    """Return the arrays of columns that are kept as such; None of those that are lists."""
+    """Return the stored arrays of columns; None if the columns are lists."""
     try:
         backing: Stored | None = columns._stored
     except AttributeError:
@@ -284,7 +284,7 @@ def stored_of(columns: Any) -> Stored | None:
 
 
 def list_of(columns: Columns, name: str) -> list[Any] | None:
-    """Return a column as the list that it was given or became, and that its owner may have changed."""
+    """Return a column's list if it has one, given or made on use; the caller may have changed it."""
     try:
         return cast("list[Any]", object.__getattribute__(columns, name))
     except AttributeError:
@@ -292,7 +292,7 @@ def list_of(columns: Columns, name: str) -> list[Any] | None:
 
 
 def columns_of(stored: Stored) -> Columns:
-    """Return columns of checked arrays."""
+    """Return columns made of checked arrays."""
     columns = object.__new__(Columns)
     object.__setattr__(columns, "_stored", stored)
     return columns

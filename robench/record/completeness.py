@@ -1,6 +1,6 @@
-"""What is missing of a row, and how much of it.
+"""Which parts of a row are missing, and how much of them.
 
-Records that exist cannot tell what does not: a row is compared with the plan of its folder (`plan.json`).
+Existing records do not show what is missing: a row is compared with the plan of its folder (`plan.json`).
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 def by_plan(records: Iterable[Record]) -> dict[PlannedRun, list[Record]]:
-    """Group records by the plan of their folder; those without one are left out."""
+    """Group records by the plan of their folder; records without a plan are left out."""
     groups: dict[PlannedRun, list[Record]] = {}
     last, own = None, list[Record]()
     for record in records:
         if record.planned is None:
             continue
-        if record.planned is not last:  # to hash a whole plan for each record would take long
+        if record.planned is not last:  # hashing a whole plan for each record would be slow
             last, own = record.planned, groups.setdefault(record.planned, [])
         own.append(record)
     return groups
 
 
 def count_images(records: Iterable[Record]) -> int:
-    """Return how many different images some records are about."""
+    """Return the number of different images in some records."""
     shards = {id(one): one for one in [record.columns.array("index") for record in records]}
     mark = tuple(shards)
     before = _counted.get(mark)
@@ -48,15 +48,15 @@ def count_images(records: Iterable[Record]) -> int:
 
 _MOST_COUNTED = 256
 _counted: dict[tuple[int, ...], tuple[tuple[NDArray[np.int64], ...], int]] = {}
-"""The last shards that were counted, by what tells arrays apart while they are here: columns share them."""
+"""Cache of counted shards, by the identities of their arrays, which columns share."""
 
 
 def each_whole(records: Sequence[Record], n: int) -> bool:
     """Tell whether every source under every attack of some records has all images, at least n.
 
-    It is told in one go, for large runs; True says so, False only that it may be otherwise.
+    A fast check for large runs: True is certain, False means that it may not be so.
     """
-    # Many records share their source and attack, and those of one shard their array.
+    # Many records share their source and attack; records of one shard share their array.
     shards: dict[int, tuple[NDArray[np.int64], set[tuple[int, int]]]] = {}
     for record in records:
         index = record.columns.array("index")
@@ -79,12 +79,12 @@ def _count(shards: Mapping[int, NDArray[np.int64]]) -> int:
 
 
 class Have:
-    """What there is of a plan, on the images of one board.
+    """The existing results of a plan, on the images of one board.
 
     Args:
         planned: the plan.
         records: of this plan, on the images of the board: clean ones, and those of its threat.
-        threat: the board's; that of no attack where only clean images are judged.
+        threat: the board's threat; the threat without attack if only clean images are judged.
     """
 
     def __init__(self, planned: PlannedRun, records: Sequence[Record], threat: ThreatSummary) -> None:
@@ -101,15 +101,15 @@ class Have:
             self._offered.setdefault(target.name, set()).update(target.sources)
 
     def missing(self, model: str, own: Sequence[Record]) -> tuple[str, ...]:
-        """Return in words what a row lacks of its plan: columns, gradient sources, sources, images.
+        """Return in words what is missing in a row: columns, gradient sources, sources, images.
 
         Args:
             model: name of the row.
-            own: those of the records that were judged on it.
+            own: records of the model of this row.
         """
         plan, n = self.planned, self.n
         if plan.fault:
-            return (f"unknown what, for plan.json cannot be read: {plan.fault}",)
+            return (f"unknown, because plan.json cannot be read: {plan.fault}",)
         if not own:
             return ("every unit of the model",)
         clean = count_images(r for r in own if r.attack.is_clean)
@@ -148,21 +148,21 @@ class Have:
         *,
         whole: bool,
     ) -> list[str]:
-        """Return in words what is missing of one attack: of all of it, or source by source.
+        """Return in words what is missing of one attack: the whole attack, or source by source.
 
         Args:
             by_weights: its records on one target, by the weights it was crafted on and by gradient source.
             label: of the attack.
             source: name of the model it was crafted on.
-            whole: whether all that is there has all images.
+            whole: whether all existing records have all images.
         """
         attempts = self._tried.get((source, label), set())
         choices = self._offered.get(source, set())
-        # An attack goes through all that are offered, or through its own choice alone.
+        # An attack uses all offered gradient sources, or only its own choice.
         expected = sorted(choices if attempts & choices else attempts)
         if whole and any(own.keys() >= set(expected) for own in by_weights.values()) and expected:
             return []
-        # What was crafted on two sets of weights of one name, as in parts that each trained, does not add up.
+        # Images crafted on two sets of weights with one name, as in parts that each trained, are not added.
         counts = [{name: count_images(own.get(name, ())) for name in expected} for own in by_weights.values()]
         have = max(counts, key=lambda count: sum(count.values()), default=dict.fromkeys(expected, 0))
         short = {name: count for name, count in have.items() if count < self.n}
@@ -176,10 +176,10 @@ def _lack(what: str, count: int, n: int) -> str:
 
 
 def missing_rows(records: Iterable[Record]) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Return what is missing of the plans of some records: setting in words, model, and what.
+    """Return what is missing of the plans of some records: setting in words, model, and missing parts.
 
     Args:
-        records: of run folders; those of none are taken for complete.
+        records: of run folders; records without a folder count as complete.
     """
     rows = []
     for plan, own in by_plan(records).items():

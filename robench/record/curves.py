@@ -1,14 +1,14 @@
-"""Accuracy curves from one pass: where each image broke, as a falling step function. No torch here.
+"""Accuracy curves from one run of an attack, as decreasing step functions. No torch here.
 
-A run notes for every image how many points an attack had tried when it first broke it, in which fresh start
-that was, what it had spent by then, and how large the perturbation is. Robust accuracy after fewer points,
-tries or passes, or within a smaller radius, follows from that without another attack.
+For every image a run stores how many points an attack had tried at its first success, the fresh start of the
+success, the passes until then, and the size of the perturbation. This gives the robust accuracy after fewer
+points, tries or passes, or within a smaller radius, without another attack.
 
 What such a curve means. At x it shows the share of images that *this* attack had not broken by x. A 100-step
-PGD stopped after 20 steps is in general not a 20-step PGD, whose step size would be another; with the same
+PGD stopped after 20 steps is in general not a 20-step PGD, which would have another step size; with the same
 fixed step size the two are equal. An image counts as broken only if the judge found it broken in the end, so
-a curve ends at the number of the table, and in a joint graph, where one batch is proposed for all, it shows
-when each image that fell in this batch had fallen for the first time.
+a curve ends at the number of the table. In a joint graph, where one batch is proposed for all images, it
+shows when each image that is broken in this batch had been broken for the first time.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 Breaks = Mapping[int, float]
-"""Image to where it broke: 0 if it was wrong from the start, inf if it stood to the end."""
+"""For each image the x at which it broke: 0 if it was wrong from the start, inf if it never broke."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """Robust accuracy as a falling step function of x.
+    """Robust accuracy as a decreasing step function of x.
 
     Attributes:
-        x: where it changes, rising, from 0.
-        robust: how many images stand at x[j], and on to before x[j + 1].
-        n: how many images there are.
-        end: how far was looked, inf for without limit; beyond it nothing is known.
+        x: where it changes, increasing, from 0.
+        robust: number of images that stand from x[j] on, before x[j + 1].
+        n: number of images.
+        end: largest x that was tested, inf for no limit; beyond it nothing is known.
     """
 
     x: tuple[float, ...]
@@ -50,11 +50,11 @@ class Curve:
     end: float
 
     def standing(self, x: float) -> int:
-        """Return how many images stand at x, which is at least 0."""
+        """Return how many images stand at x; x is at least 0."""
         return self.robust[bisect_right(self.x, x) - 1]
 
     def reached(self, share: float) -> float | None:
-        """Return the smallest x at which so large a share of the images is broken, None if none is.
+        """Return the smallest x at which at least this share of the images is broken, None if there is none.
 
         With x a radius: the quantile of the smallest perturbations, of which 0.5 is the median.
         """
@@ -68,12 +68,12 @@ class Curve:
         return wilson_band(self.robust, self.n)
 
     def up_to(self, x: float) -> Curve:
-        """Return the curve up to x, or as far as was looked."""
+        """Return the curve up to x, or up to its own end if that is smaller."""
         count = max(bisect_right(self.x, x), 1)
         return Curve(x=self.x[:count], robust=self.robust[:count], n=self.n, end=min(x, self.end))
 
     def thinned(self, most: int) -> Curve:
-        """Return the curve at no more than `most` of its places, the first and the last among them."""
+        """Return the curve at no more than `most` of its steps, including the first and the last."""
         count = len(self.x)
         if count <= most:
             return self
@@ -83,7 +83,7 @@ class Curve:
 
 
 def curve_of(breaks: Breaks, *, end: float) -> Curve:
-    """Return the curve of where images broke.
+    """Return the curve from the x at which each image broke.
 
     Example:
         >>> curve_of({7: 0.0, 8: 2.0, 9: math.inf}, end=5.0)
@@ -105,45 +105,45 @@ def _curve(values: Floats, *, end: float) -> Curve:
 
 
 def over_points(records: Iterable[Record]) -> Curve | None:
-    """Return robust accuracy by how many points were tried on each image: steps, or queries.
+    """Return robust accuracy over the number of points tried on each image: steps, or queries.
 
-    Of several records of an image (gradient sources) each tries so many; the first success counts. A gradient
-    attack that starts at the clean image has made k steps after k + 1 points. An image that only the judge
-    found broken fell to the last point, which its attack had not asked about.
+    If an image has several records (gradient sources), each may try that many points; the first success
+    counts. A gradient attack that starts at the clean image has made k steps after k + 1 points. An image
+    that only the judge found broken was broken by the last point, which its attack had not evaluated.
 
     Args:
         records: white-box records of one model under one threat.
 
     Returns:
-        None if an attack's points were not seen: a library is overheard where it asks about a whole batch.
+        None if an attack's points are unknown: points of a library are seen only if it queries whole batches.
     """
     return _side_by_side(records, "first_success", "points", last=1)
 
 
 def over_tries(records: Iterable[Record]) -> Curve | None:
-    """Return robust accuracy by the number of fresh starts (restarts) an attack may make on each image.
+    """Return robust accuracy over the number of fresh starts (restarts) of an attack on each image.
 
     Args:
         records: white-box records of one attack on one model under one threat.
 
     Returns:
-        None if an attack's points were not seen.
+        None if an attack's points are unknown.
     """
     return _side_by_side(records, "first_try", "tries", last=0)
 
 
 def over_passes(groups: Iterable[Sequence[Record]]) -> Curve | None:
-    """Return robust accuracy by forwards plus backwards spent on each image, one cell after another.
+    """Return robust accuracy over forwards plus backwards on each image, one cell after another.
 
-    As if each image had been attacked by the cells in turn and left alone once broken; that needs no such
-    run, for what a cell spends on an image does not depend on the others. A success that was not seen, as
-    at the last point, is placed at the cell's end.
+    As if the cells had attacked each image in turn until it was broken. No such run is needed, because the
+    passes of a cell on an image do not depend on the other cells. A success that the attack did not see, such
+    as at the last point, is placed at the cell's end.
 
     Args:
-        groups: white-box records of one model under one threat; those of one (attack, gradient source) each.
+        groups: white-box records of one model under one threat; one group per (attack, gradient source).
 
     Returns:
-        None if a record is of an earlier version, which did not note what a success had cost.
+        None if a record is of an earlier version, which did not store the passes until a success.
     """
     import numpy as np
 
@@ -173,13 +173,13 @@ def smallest_perturbations(records: Iterable[Record]) -> Breaks | None:
     """Return the size of the smallest perturbation that broke each image, in the norm of the threat.
 
     Every admissible point that breaks an image breaks it at every larger radius, so the smallest one over all
-    records counts, whichever attack and source it comes from.
+    records counts, from any attack and source.
 
     Args:
         records: of one model under one norm and goal, at any radius, transferred images included.
 
     Returns:
-        None if a size is not kept: records of earlier versions have those of L2 and Linf alone.
+        None if a size is not stored: records of earlier versions have only sizes in L2 and Linf.
     """
     import numpy as np
 
@@ -190,7 +190,7 @@ def smallest_perturbations(records: Iterable[Record]) -> Breaks | None:
         right, stands = _verdicts(record)
         if name == "distance" and (right & ~stands).any() and not sizes.any():
             return None
-        # An admitted point may lie beyond the radius by rounding: it counts as on it.
+        # An admissible point may lie beyond the radius by rounding: its size counts as the radius.
         breaks = np.where(stands, math.inf, np.where(right, np.minimum(sizes, radius_of(record)), 0.0))
         pieces.append((index, breaks))
     images, least = _least(pieces)
@@ -198,16 +198,16 @@ def smallest_perturbations(records: Iterable[Record]) -> Breaks | None:
 
 
 def over_eps(records: Sequence[Record]) -> Curve | None:
-    """Return robust accuracy by radius: the distribution of the smallest perturbations found.
+    """Return robust accuracy over the radius: the distribution of the smallest perturbations found.
 
-    An upper bound of the accuracy at every radius, as every number of an attack is, for the images on which
-    small perturbations were looked for, as far as that was done.
+    Like every result of an attack, it is an upper bound of the accuracy at every radius, for the images and
+    radii for which small perturbations were searched.
 
     Args:
         records: of one model under one norm and goal, at any radius, transferred images included.
 
     Returns:
-        None if no attack of them looked for small perturbations, or the norm's sizes are not kept.
+        None if none of the attacks searched for small perturbations, or sizes in the norm are not stored.
     """
     searches = [record for record in records if record.attack.minimises]
     breaks = smallest_perturbations(records)
@@ -235,14 +235,14 @@ def radius_of(record: Record) -> float:
 
 
 def _verdicts(record: Record) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return of each image whether it was right before the attack, and whether it stands."""
+    """Return for each image whether it was right before the attack, and whether it stands."""
     clean, label, status = record.columns.arrays("clean", "label", "status")
     right = clean == label
     return right, robust_images(status, right)
 
 
 def _least(pieces: Sequence[tuple[NDArray[Any], Floats]]) -> tuple[NDArray[Any], Floats]:
-    """Return all images of some pairs of images and numbers, rising, and the least number of each."""
+    """Merge pairs of images and numbers: return all images, sorted, and the least number of each."""
     import numpy as np
 
     shards: dict[int, tuple[NDArray[Any], Floats]] = {}
@@ -265,7 +265,7 @@ def _least(pieces: Sequence[tuple[NDArray[Any], Floats]]) -> tuple[NDArray[Any],
 
 
 def _distinct(shards: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Return the images of some shards, rising; they are sorted only where they have to be."""
+    """Return the images of some shards, sorted; sorts only if needed."""
     import numpy as np
 
     every = np.concatenate(sorted(shards, key=lambda shard: int(shard[0]) if len(shard) else -1))
@@ -273,7 +273,7 @@ def _distinct(shards: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 def _side_by_side(records: Iterable[Record], first: str, total: str, *, last: int) -> Curve | None:
-    """Return the curve of first successes; one that was not seen came `last` after the total."""
+    """Return the curve of first successes; a success that was not seen is placed `last` after the total."""
     import numpy as np
 
     pieces, end = [], 0

@@ -1,8 +1,8 @@
-"""How robust a random model is: each image judged under several fresh draws of noise. No torch here.
+"""Robustness of random models: each image is judged under several fresh draws of noise. No torch here.
 
-The attacker chooses a point before the noise is drawn, so a point is worth the probability that the model
-stands there, not whether it fell in the one draw that was attacked: an attack that asks again until a draw
-falls has found luck, and the next draw stands. docs/random-models.md derives what is here.
+The attacker chooses a point before the noise is drawn. So a point is measured by the probability that the
+model stands there, not by the one attacked draw: an attack that repeats until a draw is wrong was only lucky,
+and the next draw may be right. docs/random-models.md derives the formulas.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from robench.record.statistics import CONFIDENCE, discordant, mcnemar
 
 
 def worst_draws(points: Sequence[str], robust: Sequence[bool] = ()) -> str:
-    """Return how an image fares, draw by draw, at the worst of its points.
+    """Return the outcomes of an image, draw by draw, at the worst of its points.
 
-    In each draw it is asked at the point at which it stood least often in all *other* draws. So the outcome
-    never takes part in the choice, and is an unbiased trial of the point chosen; the minimum of the points'
-    means would be too low, for among equal points it takes the unluckiest.
+    In each draw the point is used at which the image stood least often in all *other* draws. So the outcome
+    never influences the choice, and is an unbiased trial of the chosen point; the minimum of the points'
+    means would be too low, because among equal points it takes the unluckiest.
 
     Args:
-        points: per point one 0 (fell) or 1 (stood) for each draw, the same number everywhere.
-        robust: per point whether it stood in the draw that was attacked; among equal ones, one that did not
-            is taken, and among those the first.
+        points: per point one 0 (broken) or 1 (stood) for each draw, the same number for all points.
+        robust: per point whether it stood in the attacked draw; among equal points one that did not stand is
+            taken, and among those the first.
 
     Example:
         >>> worst_draws(["1111", "0110"])
@@ -43,14 +43,14 @@ def worst_draws(points: Sequence[str], robust: Sequence[bool] = ()) -> str:
 
 
 def worst_outcome(points: Sequence[tuple[str, bool]]) -> str:
-    """Return how an image fares at the worst of its points; see `worst_draws`.
+    """Return the outcomes of an image at the worst of its points; see `worst_draws`.
 
-    Points asked about in one draw only, as all are of a model that is not random, are compared by it; where
-    others were asked about more often, they are left out. Of points asked about in 10 and in 20 draws, as of
-    two runs, the first 10 draws of each are compared: every draw is fresh, and no point is left out.
+    Points with a single draw, as for a model that is not random, are compared by this draw; they are left out
+    if other points have more draws. If points have 10 and 20 draws, for example from two runs, the first 10
+    draws of each are compared: every draw is fresh, and no point is left out.
 
     Args:
-        points: per point its draws, and whether it stood in the draw that was attacked; at least one.
+        points: per point its draws, and whether it stood in the attacked draw; at least one point.
     """
     most = max(len(draws) for draws, _ in points)
     if most == 1:
@@ -84,13 +84,12 @@ def mean_stood(images: Sequence[str], *, confidence: float = CONFIDENCE) -> Mean
     """Return the mean over images and draws, and an interval for new images under new noise.
 
     Images are a sample and draws are made for each of them, so the means m_i of the images are independent,
-    and their spread S = sum (m_i - m)^2 holds both sources of chance: the variance of m is about S / n^2, of
-    which one draw for each image would make m (1 - m) / n. The interval is Wilson's (1927) for as many images
-    asked once as are worth the same, n (n m (1 - m) + c) / (S + c) with c = z^2 / 4, Wilson's own term: few
-    errors say little about S. It is the plain interval where no draw changes anything or nothing ever fell:
-    however many draws there are, none shows an image that was not in the sample. What draws have in common
-    over all images, as one coin for a whole batch, is not in S: its variance component (two-way analysis of
-    variance) is added.
+    and their spread S = sum (m_i - m)^2 contains both sources of randomness: the variance of m is about
+    S / n^2; with one draw per image it would be m (1 - m) / n. The interval is Wilson's (1927) for the
+    equivalent number of images with one draw, n (n m (1 - m) + c) / (S + c) with c = z^2 / 4, Wilson's own
+    term: few errors say little about S. It is the plain interval if no draw changes anything or no image ever
+    broke: more draws do not show images outside the sample. Randomness that all images share in a draw, such
+    as one coin for a whole batch, is not in S: its variance (two-way analysis of variance) is added.
 
     Args:
         images: per image one 0 or 1 for each draw; at least one image and one draw.
@@ -110,7 +109,7 @@ def mean_stood(images: Sequence[str], *, confidence: float = CONFIDENCE) -> Mean
 
 
 def _common(images: Sequence[str]) -> float:
-    """Return the variance of the mean that comes from what the images share in a draw, at least 0."""
+    """Return the part of the mean's variance that all images share in a draw, at least 0."""
     import numpy as np
 
     n, k = len(images), min(map(len, images))
@@ -126,12 +125,12 @@ def _common(images: Sequence[str]) -> float:
 def sign_flip(first: Sequence[float], second: Sequence[float], *, scale: int) -> float:
     """Return the exact two-sided p-value of the sign-flip test of paired numbers (Fisher 1935, section 21).
 
-    If nothing distinguishes the two, each difference could as well have had the other sign: the p-value is
-    the share of all 2^n choices of signs whose sum is as far from 0. For differences of -1, 0 and 1 it is the
+    If the two do not differ, each difference could equally have the other sign: the p-value is the share of
+    all 2^n choices of signs whose sum is at least as far from 0. For differences of -1, 0 and 1 it is the
     exact McNemar test.
 
     Args:
-        first: one number per image, a whole multiple of 1 / `scale`.
+        first: one number per image, an integer multiple of 1 / `scale`.
         second: the same for the same images.
         scale: for instance the number of draws, or the product of two of them.
 
@@ -147,7 +146,7 @@ def sign_flip(first: Sequence[float], second: Sequence[float], *, scale: int) ->
     sizes: dict[int, int] = {}
     for step in filter(None, steps):
         sizes[abs(step)] = sizes.get(abs(step), 0) + 1
-    # How much of the sum of sizes falls on one side: of `count` equal ones a binomial number of them.
+    # The part of the sum on one side: of `count` equal sizes a binomial number are on it.
     law = np.ones(1)
     for size, count in sizes.items():
         part = np.zeros(size * count + 1)
@@ -159,9 +158,9 @@ def sign_flip(first: Sequence[float], second: Sequence[float], *, scale: int) ->
 
 
 def paired_p_value(first: Sequence[str], second: Sequence[str]) -> float:
-    """Return the p-value of two paired models being alike, each image of each given draw by draw.
+    """Return the p-value for "two paired models are equal"; each image has a text of draws per model.
 
-    The exact McNemar test where every image has one draw; else the sign-flip test of the images' means.
+    The exact McNemar test if every image has one draw; otherwise the sign-flip test of the images' means.
     """
     draws = [{len(image) for image in images} for images in (first, second)]
     if all(lengths <= {1} for lengths in draws):
@@ -176,7 +175,7 @@ def mean_interval(
     """Return the paired bootstrap interval of a mean change over images (Efron 1979, percentile).
 
     Args:
-        changes: one per image, at least one; those of random models hold the chance of their draws too.
+        changes: one per image, at least one; for random models they include the randomness of the draws.
         confidence: probability that the interval covers the truth.
         resamples: bootstrap samples.
         seed: of the resampling; the global generators are left alone.

@@ -1,7 +1,7 @@
-"""What a run folder keeps of feature space, as plain arrays: features of two classes, and nearest templates.
+"""Stored features of a run folder, as plain arrays: features of two classes, and nearest templates.
 
-One file for each model and board, made once when the model is at hand, so that pictures can be drawn from the
-folder alone. No torch here.
+One file for each model and board, made once while the model is loaded, so that figures need only the folder.
+No torch here.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     Pictures = NDArray[np.uint8]
 
 VERSION = 1
-"""Version of what is chosen and how it is laid out; part of every key."""
+"""Version of the choice and the layout of the data; part of every key."""
 MOST_BYTES = 2**28
-"""Most bytes of a file; those of `robench run` have a hundredth of it."""
+"""Most bytes of a file; files of `robench run` are a hundred times smaller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +37,12 @@ class Cloud:
 
     Attributes:
         classes: the two classes.
-        choice: why these two, in words.
+        choice: the reason for choosing these two, in words.
         index: (M,) positions of the images in the full split.
         label: (M,) their classes.
-        clean: (M,) what the model says to the clean images.
-        adversarial: (M,) what it says to the attacked ones.
-        clean_features: (M, D) float32, what the last layer is given.
+        clean: (M,) predicted classes of the clean images.
+        adversarial: (M,) predicted classes of the attacked images.
+        clean_features: (M, D) float32, the inputs of the last layer.
         adversarial_features: (M, D) float32.
     """
 
@@ -61,11 +61,11 @@ class Nearest:
     """The k nearest template images in feature space, before and after the attack (same paper, Fig. 10).
 
     Attributes:
-        template: how many images were searched.
+        template: number of template images.
         index: (Q,) positions of the images in the full split.
         label: (Q,) their classes.
-        clean: (Q,) what the model says to the clean images.
-        adversarial: (Q,) what it says to the attacked ones.
+        clean: (Q,) predicted classes of the clean images.
+        adversarial: (Q,) predicted classes of the attacked images.
         queries: (Q, 2, C, H, W) uint8, the image before and after.
         ids: (Q, 2, k) rows of the template, nearest first; equal distances by row.
         labels: (Q, 2, k) classes of these rows.
@@ -89,12 +89,12 @@ class Nearest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSnapshot:
-    """What was kept of one model on one board, under the white-box attack that leaves least of it.
+    """Stored features of one model on one board, under the white-box attack that breaks most images.
 
     Attributes:
         units: keys of the records of that attack, one for each shard; they name model, attack and threat.
         cloud: features of two classes; None if there are none.
-        nearest: nearest template images; None for a model that remembers no images.
+        nearest: nearest template images; None for a model without a template.
         reason: why there is no cloud; empty if there is one.
     """
 
@@ -142,7 +142,7 @@ def write_snapshot(path: Path, geometry: FeatureSnapshot) -> None:
     """Write a geometry as safetensors, atomically.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     import numpy as np
     from safetensors.numpy import save
@@ -229,11 +229,11 @@ def _broken(path: Path, got: str) -> StorageError:
 
 
 def snapshot_faults(store: RunFolder, keys: Iterable[str]) -> list[Fault]:
-    """Return a line for every kept geometry that cannot be read.
+    """Return a fault for every stored geometry that cannot be read.
 
     Args:
         store: the run folder.
-        keys: of the geometries that should be there.
+        keys: keys of the geometries that should exist.
     """
     faults = []
     for key in keys:

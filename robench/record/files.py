@@ -1,7 +1,7 @@
-"""Files that are whole or absent, and files of others read with care.
+"""Atomic writing of files, and careful reading of foreign files.
 
-Written by a temporary file in the same folder, fsync, rename, fsync of the folder. Read only where they are
-regular files of a size that can be meant: whoever unpacks a run folder does not know what lies in it.
+Writing: a temporary file in the same folder, fsync, rename, fsync of the folder. Reading: only regular files
+of a plausible size, because an unpacked run folder of somebody else may contain anything.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ STALE_SECONDS = 3600.0
 _SUFFIX = ".robench-tmp"
 
 MOST_RECORD = 2**28
-"""Most bytes of a record: a million images have less."""
+"""Most bytes of a record: a record of a million images is smaller."""
 MOST_TEXT = 2**26
-"""Most bytes of any other file of text in a run folder."""
+"""Most bytes of any other text file in a run folder."""
 MOST_TENSORS = 2**36
-"""Most bytes of a file of tensors."""
+"""Most bytes of a tensor file."""
 
 _FLAGS = ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")
 _OPENING = os.O_RDONLY | sum(getattr(os, name, 0) for name in _FLAGS)
@@ -47,30 +47,30 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader, a crash or a power cut sees the old one or the new one, never a mixture.
 
     Raises:
-        StorageError: the disk refused (full, read-only, gone); an older file is intact.
+        StorageError: writing to disk failed (full, read-only, gone); an older file is intact.
     """
     with _written(path, content) as temporary:
         os.replace(temporary, path)
 
 
 def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write a file as `write_atomic` does, one piece after another.
+    """Write a file like `write_atomic`, one piece after another.
 
     Raises:
-        StorageError: the disk refused; an older file is intact.
+        StorageError: writing to disk failed; an older file is intact.
     """
     with _written(path, pieces) as temporary:
         os.replace(temporary, path)
 
 
 def write_new(path: Path, content: str | bytes) -> bool:
-    """Write a file unless there is one of that name, and tell whether it was written.
+    """Write a file unless the name is taken, and tell whether it was written.
 
-    Of two writers one wins, and its file is whole: the name is given by a hard link, which fails where it is
-    taken. On a file system without links the last writer wins.
+    Of two writers one wins, and its file is complete: the name is given by a hard link, which fails if the
+    name is taken. On a file system without links the last writer wins.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     with _written(path, content) as temporary:
         try:
@@ -85,16 +85,16 @@ def write_new(path: Path, content: str | bytes) -> bool:
 
 
 def copy_atomic(source: Path, path: Path) -> None:
-    """Give a file another name, by a link where the disk has links, else by a copy: whole or not at all.
+    """Copy a file atomically, by a hard link if the disk has links, otherwise by a copy.
 
     Args:
         source: a regular file.
-        path: the new name, which is not taken.
+        path: the new name, which must be free.
 
     Raises:
-        StorageError: the source cannot be read, or the disk refused.
+        StorageError: the source cannot be read, or writing to disk failed.
     """
-    with contextlib.suppress(OSError):  # another disk, a disk without links, or one that refuses: see below
+    with contextlib.suppress(OSError):  # another disk, no links, or any other failure: copied below
         path.parent.mkdir(parents=True, exist_ok=True)
         os.link(source, path)
         sync_folder(path.parent)
@@ -105,8 +105,8 @@ def copy_atomic(source: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def _written(path: Path, content: str | bytes | BinaryIO | Iterable[bytes]) -> Iterator[Path]:
-    """Give a temporary file beside `path` that holds the content, and see to it that its new name lasts."""
-    # A lone surrogate, which a name in a record may hold, has no place in UTF-8.
+    """Yield a temporary file with the content beside `path`; after its renaming make the new name durable."""
+    # UTF-8 cannot encode a lone surrogate, which a name in a record may contain.
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}{_SUFFIX}")
     try:
@@ -136,7 +136,7 @@ def _written(path: Path, content: str | bytes | BinaryIO | Iterable[bytes]) -> I
 
 
 def other_place(error: OSError) -> str:
-    """Say what to do where a file or folder could not be made: free space, or choose another place."""
+    """Say what to do if a file or folder could not be made: free space, or choose another place."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return "Free some space or choose another folder (--out), then run the same command again"
     return "Choose a folder that can be made and written to (--out, -o), then run the same command again"
@@ -144,10 +144,10 @@ def other_place(error: OSError) -> str:
 
 @contextlib.contextmanager
 def open_regular(path: Path | str, *, most: int) -> Iterator[BinaryIO]:
-    """Open a file for reading if it is a regular one of at most so many bytes; never wait for a writer.
+    """Open a file for reading if it is a regular file of at most `most` bytes; never wait for a writer.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no such file.
         StorageError: it is a folder, a FIFO, a device or a socket, is larger, or cannot be read.
     """
     handle = _handle(path, most)
@@ -157,10 +157,10 @@ def open_regular(path: Path | str, *, most: int) -> Iterator[BinaryIO]:
 
 
 def read_regular(path: Path | str, *, most: int) -> bytes | None:
-    """Return the bytes of a regular file, None where there is none.
+    """Return the bytes of a regular file, None if there is no such file.
 
     Raises:
-        StorageError: it is no regular file, larger than `most` bytes, or cannot be read; names path and size.
+        StorageError: it is not a regular file, larger than `most` bytes, or unreadable; names path and size.
     """
     try:
         return read_stamped(path, most=most)[0]
@@ -169,34 +169,34 @@ def read_regular(path: Path | str, *, most: int) -> bytes | None:
 
 
 def read_stamped(path: Path | str, *, most: int) -> tuple[bytes, os.stat_result]:
-    """Return the bytes of a regular file, and what it was before they were read.
+    """Return the bytes of a regular file, and its state before reading.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no such file.
         StorageError: as `read_regular`.
     """
     handle = _handle(path, most)
     try:
         status = os.fstat(handle)
         _check_regular(path, status, most)
-        # A piece at a time: room for `most` bytes would be taken from memory for every small file.
+        # In pieces: reading `most` bytes at once would allocate that much memory for every small file.
         data = os.read(handle, status.st_size + 1)
-        if len(data) != status.st_size:  # else there was no more to read
+        if len(data) != status.st_size:  # otherwise everything was read
             while len(data) <= most and (piece := os.read(handle, _PIECE)):
                 data += piece
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error), most) from None
     finally:
         os.close(handle)
-    if len(data) > most:  # it grew while it was read
+    if len(data) > most:  # the file grew while it was read
         raise _unreadable(path, "more", most)
     return data, status
 
 
 def _handle(path: Path | str, most: int) -> int:
-    """Open a file as `open_regular` does; what it is must be looked at once more, for it may be another."""
+    """Open a file like `open_regular`; the caller must check its kind again, as it may have been replaced."""
     try:
-        _check_regular(path, os.stat(path), most)  # before it is opened: opening a device may do something
+        _check_regular(path, os.stat(path), most)  # before opening: opening a device may have side effects
         return os.open(path, _OPENING)
     except FileNotFoundError:
         raise
@@ -205,7 +205,7 @@ def _handle(path: Path | str, most: int) -> int:
 
 
 def read_text(path: Path | str, *, most: int = MOST_TEXT) -> str | None:
-    """Return the text of a regular file in UTF-8, None where there is none.
+    """Return the UTF-8 text of a regular file, None if there is no such file.
 
     Raises:
         StorageError: as `read_regular`, or not UTF-8.
@@ -215,7 +215,7 @@ def read_text(path: Path | str, *, most: int = MOST_TEXT) -> str | None:
 
 
 def decoded(path: Path | str, data: bytes) -> str:
-    """Return the text that a file holds.
+    """Return the text of a file's bytes.
 
     Raises:
         StorageError: it is not UTF-8.
@@ -227,7 +227,7 @@ def decoded(path: Path | str, data: bytes) -> str:
 
 
 def read_json(path: Path, *, most: int = MOST_TEXT) -> Any:
-    """Return what a regular file of JSON holds, None where there is none.
+    """Return the contents of a regular JSON file, None if there is no such file.
 
     Raises:
         StorageError: as `read_text`, or not JSON.
@@ -252,11 +252,11 @@ def _unreadable(path: Path | str, got: str, most: int) -> StorageError:
 
 
 def sweep(folder: Path, *, older_than: float = STALE_SECONDS) -> int:
-    """Delete what killed writers left behind and return how many files that were.
+    """Delete temporary files of killed writers, and return their number.
 
     Args:
-        folder: where to look, without subfolders.
-        older_than: age in seconds; a younger one may belong to a writer that is alive.
+        folder: the folder, without subfolders.
+        older_than: least age in seconds; a younger file may belong to a living writer.
     """
     count = 0
     for leftover in folder.glob(f".*{_SUFFIX}"):
@@ -268,10 +268,10 @@ def sweep(folder: Path, *, older_than: float = STALE_SECONDS) -> int:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable, where the system can open folders.
+    """Make renames in a folder durable, if the system can open folders.
 
     Raises:
-        OSError: the disk refused.
+        OSError: writing to disk failed.
     """
     if os.name != "posix":  # Windows cannot open a folder, and its rename is durable
         return

@@ -1,4 +1,4 @@
-"""A run folder as places: where its files lie, who holds it, what is set aside. No record is read here."""
+"""The paths in a run folder, its lock, and damaged files that are set aside. No record is read here."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from robench.record.journal import JOURNAL, KEY
 PARTS = ("units", "adv", "data", "geometry", "models", "errors")
 
 MOST_NAMED = 5
-"""Runs inside a folder that a refusal names."""
+"""Most runs inside a folder that an error message names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that went wrong: what it is about, and what was said."""
+    """A problem: what it is about, and its text."""
 
     about: str
     text: str
@@ -35,23 +35,23 @@ class Fault:
 
 
 class RunFolder:
-    """The places of a run folder.
+    """The paths of a run folder.
 
     Args:
         root: the folder; it is made by `prepare`.
-        told: hears of damaged files, which are then moved into `damaged`; None for a reader, who alters
-            nothing.
+        told: called with a text about each damaged file, which is then moved into `damaged`; None for a
+            reader, which changes nothing.
     """
 
     def __init__(self, root: Path, *, told: Callable[[str], None] | None = None) -> None:
         self.root, self.told = root, told
         self._units = str(root / "units")
-        self._noted: set[str] = set()  # what is in the journal, as far as this process knows
+        self._noted: set[str] = set()  # keys in the journal, as far as this process knows
 
     def prepare(self) -> None:
-        """Make the folder and its parts, and delete temporary files that killed writers left behind.
+        """Make the folder and its parts, and delete temporary files of killed writers.
 
-        What has the name of a part and is no folder, and a record whose name is no key, is set aside.
+        A file with the name of a part, and a record whose name is not a key, are set aside.
 
         Raises:
             StorageError: the folder cannot be made.
@@ -76,17 +76,17 @@ class RunFolder:
             self.set_aside(stray, "a name that is no key")
 
     def set_aside(self, path: Path, why: str) -> Path:
-        """Move a damaged file, or whatever lies in its place, into `damaged`, and tell of it.
+        """Move a damaged file, or anything else in its place, into `damaged`, and report it.
 
         Args:
-            path: what to move; another process may have moved it before.
+            path: the file; another process may have moved it before.
             why: what is wrong with it.
 
         Returns:
-            Where it is now.
+            Its new path.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         name = str(path.relative_to(self.root)).replace(os.sep, "-")
         aside = self.root / "damaged" / f"{name[:150]}.{secrets.token_hex(4)}"
@@ -107,7 +107,7 @@ class RunFolder:
         return Path(self.unit_file(key))
 
     def unit_file(self, key: str) -> str:
-        """Return the same as text: of many records it takes a while to make paths."""
+        """Return the same as text, because making many path objects is slow."""
         return f"{self._units}{os.sep}{_plain(key)}.json"
 
     def adv(self, key: str) -> Path:
@@ -119,7 +119,7 @@ class RunFolder:
         return self.root / "data" / f"{_plain(digest)}.safetensors"
 
     def geometry(self, key: str) -> Path:
-        """Return the path of what was kept of a model's feature space."""
+        """Return the path of a model's stored features."""
         return self.root / "geometry" / f"{_plain(key)}.safetensors"
 
     def model(self, key: str) -> Path:
@@ -127,32 +127,32 @@ class RunFolder:
         return self.root / "models" / _plain(key)
 
     def error(self, key: str) -> Path:
-        """Return the path of a failure's account."""
+        """Return the path of a failure's error file."""
         return self.root / "errors" / f"{_plain(key)}.json"
 
     def forget_error(self, key: str) -> None:
-        """Delete the account of a failed unit or job, where there is one: it was done since."""
+        """Delete the error file of a unit or job, if there is one, because it has succeeded since."""
         with contextlib.suppress(OSError):
             self.error(key).unlink()
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a file of the run's own, such as `config.yaml`.
+        """Write a file of the run itself, such as `config.yaml`.
 
         Raises:
-            StorageError: the disk refused; the older file is intact.
+            StorageError: writing to disk failed; the older file is intact.
         """
         write_atomic(self.root / name, text)
 
     def write_json(self, name: str, data: Any) -> None:
-        """Write a file of the run's own as JSON, such as `run.json`.
+        """Write a file of the run itself as JSON, such as `run.json`.
 
         Raises:
-            StorageError: the disk refused; the older file is intact.
+            StorageError: writing to disk failed; the older file is intact.
         """
         self.write_text(name, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
     def read_json(self, name: str) -> Any:
-        """Return what a file of the run's own holds, None if there is no such file.
+        """Return the contents of a JSON file of the run itself, None if there is no such file.
 
         Raises:
             StorageError: it cannot be read or is not JSON.
@@ -168,7 +168,7 @@ class RunFolder:
         return sorted(name[:-5] for name in self._unit_files() if KEY.fullmatch(name[:-5]))
 
     def strays(self) -> list[Path]:
-        """Return the files in `units` whose name is no key, in order.
+        """Return the files in `units` whose name is not a key, sorted.
 
         Raises:
             StorageError: the folder cannot be listed.
@@ -201,10 +201,10 @@ def is_run(folder: Path) -> bool:
 
 
 def check_run(folder: Path) -> None:
-    """Refuse what is not the folder of a run; runs that lie in it are named.
+    """Refuse a path that is not a run folder; the message names runs in it.
 
     Raises:
-        ConfigError: says what is there instead, and what to name.
+        ConfigError: says what the path is instead, and what to give.
     """
     if is_run(folder):
         return
@@ -220,7 +220,7 @@ def check_run(folder: Path) -> None:
 
 
 def _runs_in(folder: Path) -> list[Path]:
-    """Return the runs that lie directly in a folder, by name; none where it cannot be listed."""
+    """Return the runs directly in a folder, by name; none if it cannot be listed."""
     try:
         return [path for path in sorted(folder.iterdir()) if path.is_dir() and is_run(path)]
     except OSError:

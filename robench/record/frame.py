@@ -14,16 +14,16 @@ FACTS = (
     "model", "source", "gradient_source", "attack", "norm", "eps", "eps_text", "goal", "dataset", "split",
     "seed",
 )  # fmt: skip
-"""What all images of a record share."""
+"""Values that all images of a record share."""
 OUTCOMES = (
     "index", "label", "clean", "adversarial", "status", "linf", "l2", "forwards", "backwards",
     "first_success", "points", "tries", "first_passes", "first_try",
 )  # fmt: skip
-"""What each image has of its own."""
+"""Values of each image."""
 
 
 def frame_of(records: Sequence[Record]) -> pd.DataFrame:
-    """Return one line for each image of each record: who judged, who was attacked by what, what came out."""
+    """Return one row for each image of each record: judging model, attacked model, attack, and results."""
     import pandas as pd
 
     parts = []

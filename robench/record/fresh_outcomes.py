@@ -1,4 +1,4 @@
-"""How each image of a random model fares under fresh draws, at the worst of its points. No torch here."""
+"""Outcomes of each image of a random model in fresh draws, at the worst of its points. No torch here."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from robench.record.schema import Record
 from robench.record.status import ROBUST
 
 Outcomes = dict[int, str]
-"""Image to one 0 (fell) or 1 (stood) for each fresh draw, at the worst of its points."""
+"""For each image one 0 (broken) or 1 (stood) per fresh draw, at the worst of its points."""
 
 
 def outcomes(records: Sequence[Record], clean: Sequence[Record] = ()) -> Outcomes:
-    """Return how each image fares at the worst of its points, in index order.
+    """Return the outcomes of each image at the worst of its points, in index order.
 
     Args:
-        records: attacks on one model, or its clean images; those without fresh draws say nothing.
-        clean: its clean images, where the records are of attacks: who attacks may leave an image alone.
+        records: of attacks on one model, or of its clean images; records without fresh draws are ignored.
+        clean: of its clean images, if the records are of attacks: an attacker may leave an image unchanged.
     """
     points: dict[int, list[tuple[str, bool]]] = {}
     for record in records:
@@ -31,7 +31,7 @@ def outcomes(records: Sequence[Record], clean: Sequence[Record] = ()) -> Outcome
 
 
 def _draws(record: Record) -> Iterator[tuple[int, str, bool, bool]]:
-    """Yield each image, its draws, and whether it was right and stood in the draw that was attacked."""
+    """Yield each image, its draws, and whether it was right and stood in the attacked draw."""
     if not record.draws:
         return
     index, clean, label, status = record.columns.arrays("index", "clean", "label", "status")

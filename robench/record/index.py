@@ -1,12 +1,12 @@
-"""An index of a run folder: what boards need of its records, so that not every one is read each time.
+"""An index of a run folder: the data of its records that boards need, so that not all records are read again.
 
-It can always be made again, and nothing else depends on it: `index.bin` in the run folder, safe to delete.
-A row is believed only while the file of its record has the same size, times of last change (of content and of
-inode, in nanoseconds), inode and device as when it was read as a whole and its checksum was right. Whatever
-does not fit is read from its record: other stamps, a record that is not in the index, an index that is
-damaged, cut off or of another version. What that cannot notice is a disk that gives other bytes back than
-were written; docs/scale.md says so, and `robench verify` and `robench run` read every byte. A run that ends
-makes the index of what it has read then, so that the first table after it need not.
+The file `index.bin` in the run folder is safe to delete: it can always be made again, and nothing depends on
+it. A row is valid only while the file of its record has the same size, times of last change (of content and
+of inode, in nanoseconds), inode and device as when the whole file was read and its checksum was right. In all
+other cases the record itself is read: other stamps, a record that is not in the index, an index that is
+damaged, truncated or of another version. The index cannot notice a disk that returns other bytes than were
+written; docs/scale.md says so, and `robench verify` and `robench run` read every byte. A run makes the index
+at its end from the records that it has read, so that the first table after it is fast.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ if TYPE_CHECKING:
     from robench.record.column_arrays import Again
 
 FEWEST = 1000
-"""Fewer records are read at once, and never indexed: it takes less than half a second."""
+"""With fewer records there is no index: reading all takes less than half a second."""
 SETTLED_NS = 2_000_000_000
-"""A file must not have changed for so long before it is read: a clock of files may tick that seldom."""
+"""A file must be unchanged for so long before it is read, because file clocks may be that coarse."""
 MANY = 4000
-"""More records than these are read anew by several processes; below, starting them would take longer."""
+"""More unread records than these are read by several processes; for fewer, starting them takes longer."""
 SAMPLE = 32
-"""So many of them are tried first: where most cannot be in an index, the others hardly can."""
+"""So many of them are tried first: if most cannot be in an index, the others probably cannot either."""
 
 
 class Index:
-    """The index of a run folder, for reading it once; to be closed.
+    """The index of a run folder, for one reading; must be closed.
 
     Args:
         root: the run folder.
         again: reads the columns of a record.
-        planned: what the plan of the folder asks for.
-        anew: believe nothing of an earlier index: every record is read, and the index made of all of them.
+        planned: the plan of the folder.
+        anew: ignore an earlier index: read every record, and make the index of all of them.
 
     Raises:
         OSError: the folder of records cannot be opened.
@@ -60,9 +60,9 @@ class Index:
         self._again, self._planned = again, planned
         self._pieces: list[Piece] = []
         self._used: list[int] = []
-        self._piece = self._row = 0  # where the last record was found: the next one is often behind it
+        self._piece = self._row = 0  # place of the last record: the next record often follows it
         self._places: dict[str, tuple[int, int]] | None = None
-        self._made: list[bytes] = []  # the pieces behind the older ones: their records were read just now
+        self._made: list[bytes] = []  # new pieces after the old ones, from records that were just read
         self._older = 0
         self._fresh: list[Reading] = []
         if anew:
@@ -72,13 +72,13 @@ class Index:
             self._pieces, self._used, self._older = pieces, [0] * len(pieces), len(pieces)
 
     def read_many(self, keys: Sequence[str]) -> None:
-        """Read many records into pieces of their own, where there are cores for it by several processes.
+        """Read many records into new pieces, by several processes if there are enough cores.
 
-        Then `record` knows those that an index can hold. The others, and those that are damaged, are left to
-        who asks for them one by one. The pieces are the same whoever makes them.
+        Then `record` finds those that an index can store. Other records, and damaged ones, must be read one
+        by one by the caller. The pieces do not depend on the process that makes them.
 
         Args:
-            keys: of the records, none of which the index knows.
+            keys: keys of the records; none of them is in the index.
         """
         if len(keys) <= MANY:
             return
@@ -94,7 +94,7 @@ class Index:
                 self._take_up(pieces_of_share(share), share)
 
     def _take_up(self, answer: list[bytes], share: Share) -> bool:
-        """Add the pieces of a share to those that are known, and tell whether they are any."""
+        """Add the pieces of a share, and tell whether they are valid."""
         try:
             pieces = [Piece(data, in_place=True) for data in answer]
         except PieceError:
@@ -107,14 +107,14 @@ class Index:
         return True
 
     def stamp(self, key: str) -> Stamp | None:
-        """Return the stamp of the file of a record, None where there is none that can be told."""
+        """Return the stamp of the file of a record, None if it has none."""
         try:
             return Stamp.of(os.stat(f"{key}.json", dir_fd=self._folder))
-        except (OSError, ValueError):  # ValueError: no such key
+        except (OSError, ValueError):  # ValueError: not a possible file name
             return None
 
     def record(self, key: str) -> Record | None:
-        """Return the record of a key as it is in the index, None where it is not, or its file has changed."""
+        """Return the record of a key from the index, None if it is not there or its file has changed."""
         place = self._next(key) or self._last(key)
         if place is None:
             return None
@@ -127,21 +127,21 @@ class Index:
         return self._pieces[number].record(row, key, self._again, self._planned)
 
     def _unchanged(self, key: str, place: tuple[int, int]) -> tuple[int, int] | None:
-        """Return the place of a row whose file has its stamp, this one or the last of its key; else None."""
+        """Return a row of this key with the stamp of the file, this row or the key's last one; else None."""
         try:
             now = os.stat(f"{key}.json", dir_fd=self._folder)
         except (OSError, ValueError):
             return None
         stamp = (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino, now.st_dev)
         if stamp != self._pieces[place[0]].stamps[place[1]]:
-            last = self._last(key)  # a row that was added later
+            last = self._last(key)  # a row added later
             if last is None or (last[0] < self._older and stamp != self._pieces[last[0]].stamps[last[1]]):
                 return None
             return last
         return place
 
     def _next(self, key: str) -> tuple[int, int] | None:
-        """Return the place behind that of the last record, if it is this one's: most often it is."""
+        """Return the place after that of the last record if this key is there, as it usually is."""
         if self._piece < len(self._pieces):
             keys = self._pieces[self._piece].keys
             if self._row < len(keys) and keys[self._row] == key:
@@ -164,11 +164,11 @@ class Index:
         return place
 
     def add(self, record: Record, digest: str, before: Stamp | None) -> None:
-        """Take up a record that was read as a whole.
+        """Add a record that was read completely.
 
         Args:
-            record: as it is in its file.
-            digest: the checksum in it; empty where there is none.
+            record: the record as it is in its file.
+            digest: the checksum in it; empty if there is none.
             before: the stamp of the file before it was read.
         """
         if before is None:
@@ -177,15 +177,15 @@ class Index:
             self._fresh.append(Reading(record, digest, before))
 
     def close(self) -> None:
-        """Forget what only serves to find records."""
+        """Free the data that is only needed to find records."""
         os.close(self._folder)
         for piece in self._pieces:
             piece.close()
 
     def write(self) -> None:
-        """Write the index where enough records are new to it; a disk that refuses is no matter.
+        """Write the index if enough records are new; a failure to write is ignored.
 
-        Pieces of the old one are copied where half of their rows still serve.
+        A piece of the old index is copied if at least half of its rows are still valid.
         """
         older, newer = self._pieces[: self._older], self._pieces[self._older :]
         if sum(len(piece.keys) for piece in newer) + len(self._fresh) < FEWEST:
@@ -197,7 +197,7 @@ class Index:
 
     def _all(self, useful: list[bool]) -> Iterator[bytes]:
         if any(useful):
-            # Another process may have written one since: then as many of its pieces, which are as good.
+            # Another process may have written an index since: then its pieces are used, which are as good.
             yield from (data for data, keep in zip(pieces_of(self._path), useful, strict=False) if keep)
         yield from self._made
         yield from map(packed_rows, groups(self._fresh))

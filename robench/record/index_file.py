@@ -1,4 +1,4 @@
-"""The file of an index: pieces one after another, and behind them where each ends and what its checksum is.
+"""The file of an index: pieces one after another, then the length and the checksum of each.
 
 Layout, little-endian::
 
@@ -6,7 +6,7 @@ Layout, little-endian::
     for each piece: u8 length, its SHA-256 (32 bytes)
     u8 number of pieces, SHA-256 of all since the last piece, `MAGIC`
 
-It is written beside the old one and takes its name at once. A file with a single other bit is none.
+It is written beside the old index and replaces it atomically. A file with one changed bit is refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from robench.record.files import open_regular, write_pieces
 INDEX = "index.bin"
 MAGIC = b"robench index 1\n"
 MOST_INDEX = 2**34
-"""Most bytes of an index: ten million records of 500 images have less."""
+"""Most bytes of an index: one of ten million records of 500 images is smaller."""
 MOST_PIECE = 2**28
 MOST_PIECES = 2**14
 
@@ -32,7 +32,7 @@ _END = 8 + 32 + len(MAGIC)
 
 
 class Place(NamedTuple):
-    """Where a piece lies in the file, and its checksum."""
+    """The position of a piece in the file, and its checksum."""
 
     start: int
     length: int
@@ -40,14 +40,14 @@ class Place(NamedTuple):
 
 
 class DamagedIndexError(ValueError):
-    """A file that is no index, or not as it was written."""
+    """A file that is not an index, or was changed."""
 
 
 def pieces_of(path: Path) -> Iterator[bytes]:
-    """Yield the pieces of an index one after another; nothing where there is no file.
+    """Yield the pieces of an index one after another; nothing if there is no file.
 
     Raises:
-        DamagedIndexError: it is no index, or not as it was written.
+        DamagedIndexError: it is not an index, or was changed.
     """
     try:
         with open_regular(path, most=MOST_INDEX) as stream:
@@ -90,10 +90,10 @@ def _places(stream: BinaryIO) -> list[Place]:
 
 
 def write_index(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write an index in the place of the one that is there.
+    """Write an index, and replace an older one.
 
     Raises:
-        StorageError: the disk refused; the older file is intact.
+        StorageError: writing to disk failed; the older file is intact.
     """
     write_pieces(path, _with_table(pieces))
 

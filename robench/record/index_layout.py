@@ -1,4 +1,4 @@
-"""How rows of an index look as bytes: what a board needs of many records, and of which files they are.
+"""The byte layout of an index: the data of many records that a board needs, and stamps of their files.
 
 A piece of the index is one text of JSON and arrays behind it, all little-endian::
 
@@ -9,7 +9,7 @@ A piece of the index is one text of JSON and arrays behind it, all little-endian
     f8 (count, 2)   sums of the columns of `TOTALS`
     u1 (count, 32)  the checksum in the file
     u1              statuses of all images
-    u1              how they stood in all draws
+    u1              outcomes of all draws
 
 Equal parts of records are in the text once. Only sealed records of the present schema without certificates
 are put into an index.
@@ -46,7 +46,7 @@ DIGEST_BYTES = 32
 
 
 class Stamp(NamedTuple):
-    """What tells whether a file is the one that was read: whoever writes to it changes it."""
+    """State of a file, to tell whether it changed since it was read: any write changes the stamp."""
 
     size: int
     mtime_ns: int
@@ -69,10 +69,10 @@ class Reading(NamedTuple):
 
 
 class PieceError(ValueError):
-    """Bytes that are no piece of an index."""
+    """Not a valid piece of an index."""
 
 
 def can_hold(record: Record) -> bool:
-    """Tell whether a record has all that it needs to be in an index."""
+    """Tell whether a record can be stored in an index."""
     finite = all(map(math.isfinite, record.columns.totals()))
     return finite and record.schema == RECORD_SCHEMA and record.certificates is None

@@ -1,4 +1,4 @@
-"""Pieces of an index are made of the files of records; each of these is read and checked as a whole."""
+"""Makes pieces of an index from the files of records; each file is read and checked completely."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from robench.record.record_file import read_record
 from robench.record.schema import Record
 
 SHARES = 8
-"""Fewest shares that many records are divided into: so that a few processes have about equally much to do."""
+"""Many records are divided into at least so many shares, so that processes have about equal work."""
 MOST_IMAGES = 2**26
-"""Most images, times draws, of the rows of one piece."""
+"""Most images times draws in the rows of one piece."""
 
 
 class Share(NamedTuple):
-    """Records that one process reads at a time.
+    """Records that one process reads in one task.
 
     Attributes:
         root: the run folder.
-        keys: of the records, at most as many as a piece has rows.
-        settled_ns: a file must not have changed for so long before it is read.
+        keys: keys of the records, at most as many as a piece has rows.
+        settled_ns: a file must be unchanged for so long before it is read.
     """
 
     root: str
@@ -36,22 +36,22 @@ class Share(NamedTuple):
 
 
 def shares_of(root: Path, keys: Sequence[str], settled_ns: int) -> list[Share]:
-    """Return many records in shares: they depend on the records alone, and so do the pieces made of them."""
+    """Divide many records into shares; shares, and so their pieces, depend on the records alone."""
     size = max(1, min(MOST_ROWS, -(-len(keys) // SHARES)))
     return [Share(str(root), list(keys[at : at + size]), settled_ns) for at in range(0, len(keys), size)]
 
 
 def pieces_of_share(share: Share, *, go_on: Callable[[], bool] = lambda: True) -> list[bytes]:
-    """Return the pieces of an index for the records of a share, without those that cannot be in it.
+    """Return the pieces of an index for the records of a share, without records that cannot be in it.
 
-    What cannot be read, or is damaged, is left out too: who reads it again hears why.
+    Unreadable or damaged records are left out too: reading them again gives the error.
 
     Args:
         share: the records.
-        go_on: is asked before every record.
+        go_on: called before every record; tells whether to continue.
 
     Raises:
-        InterruptedError: `go_on` said no.
+        InterruptedError: `go_on` returned False.
     """
     return [packed_rows(group) for group in groups(_readings(share, go_on))]
 
@@ -73,14 +73,14 @@ def _readings(share: Share, go_on: Callable[[], bool]) -> Iterator[Reading]:
 
 
 def is_settled(record: Record, digest: str, before: Stamp, after: Stamp | None, settled_ns: int) -> bool:
-    """Tell whether a record that was read as a whole can be in an index.
+    """Tell whether a record that was read completely can be in an index.
 
     Args:
-        record: as it is in its file.
-        digest: the checksum in it; empty where there is none.
+        record: the record as it is in its file.
+        digest: the checksum in it; empty if there is none.
         before: the stamp of the file before it was read.
-        after: the stamp of the file after it was read; None where there is none any more.
-        settled_ns: it must not have changed for so long before.
+        after: the stamp of the file after it was read; None if the file is gone.
+        settled_ns: the file must be unchanged for so long before it was read.
     """
     if not digest or min(before) < 0 or not can_hold(record):
         return False
@@ -88,7 +88,7 @@ def is_settled(record: Record, digest: str, before: Stamp, after: Stamp | None, 
 
 
 def groups(readings: Iterable[Reading]) -> Iterator[list[Reading]]:
-    """Yield readings in groups that each fit into a piece."""
+    """Yield readings in groups; each group fits into a piece."""
     group: list[Reading] = []
     images = 0
     for reading in readings:

@@ -1,8 +1,8 @@
-"""Processes that read records and make pieces of an index of them; none of them writes to a file.
+"""Processes that read records and make pieces of an index from them; none of them writes to a file.
 
-A process hears of a share as a line of JSON, and answers with a line that tells the lengths of the pieces,
-and with the pieces. Whatever goes wrong in one, or between it and this process, costs its answer alone: who
-asked makes those pieces without it, by the same function.
+A process gets a share as a line of JSON, and answers with a line of the lengths of the pieces, and then the
+pieces. If a process or its connection fails, only its answer is lost: the caller makes these pieces itself,
+by the same function.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from robench.record.index_file import MOST_PIECE
 from robench.record.index_pieces import Share, pieces_of_share
 
 MOST_PROCESSES = 4
-"""Each needs some 60 MiB, and more than these wait for the disk and for whoever joins the pieces."""
+"""Each needs about 60 MiB; more processes would only wait for the disk and for the joining of pieces."""
 
 LONGEST_WAIT = 0.2
-"""Seconds after which a signal is heard at the latest."""
+"""Longest delay in seconds until a signal is handled."""
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
     "from robench.record.index_readers import answer_shares; answer_shares()"
 )
-"""What a process runs: it finds modules where this one does, and nothing of a user's main module."""
+"""The code of a process: it has this process's module path, but does not import the user's main module."""
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except (AttributeError, OSError):  # not on every system
@@ -43,11 +43,11 @@ def usable_cores() -> int:
 
 
 def pieces_by_processes(shares: Sequence[Share], count: int) -> list[list[bytes] | None]:
-    """Return the pieces of every share, None where no process has made them.
+    """Return the pieces of every share, None for shares that no process has completed.
 
     Args:
-        shares: what to read.
-        count: how many processes; with less than two nothing is made.
+        shares: the shares to read.
+        count: number of processes; with fewer than two nothing is made.
     """
     answers: list[list[bytes] | None] = [None] * len(shares)
     if count < 2:
@@ -57,7 +57,7 @@ def pieces_by_processes(shares: Sequence[Share], count: int) -> list[list[bytes]
     readers: list[_Reader] = []
 
     def serve(reader: _Reader) -> None:
-        # The process has ended, told something else, or was never asked: then its place stays None.
+        # If the process has ended, sent something else, or got no share, its place stays None.
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             while True:
                 with lock:
@@ -75,19 +75,19 @@ def pieces_by_processes(shares: Sequence[Share], count: int) -> list[list[bytes]
             thread.start()
         for thread in threads:
             while thread.is_alive():
-                # Without a limit a signal that comes just before the wait is heard only after it.
+                # Without a limit, a signal that comes just before the wait is handled only after it.
                 thread.join(LONGEST_WAIT)
-    finally:  # also by Ctrl-C: the threads end with the processes that they listen to
+    finally:  # also on Ctrl-C: each thread ends with the process that it reads from
         for reader in readers:
             reader.end()
     return answers
 
 
 class _Reader:
-    """A process that was started."""
+    """A started process."""
 
     def __init__(self) -> None:
-        # In a session of its own: it hears no Ctrl-C, and is ended from here.
+        # In a session of its own: it does not get Ctrl-C, and is ended by this process.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", _START, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
@@ -101,8 +101,8 @@ class _Reader:
         """Return the pieces of a share.
 
         Raises:
-            OSError: it has ended.
-            ValueError: it told something else.
+            OSError: the process has ended.
+            ValueError: it sent something else.
         """
         order, answer = self._process.stdin, self._process.stdout
         assert order is not None
@@ -120,13 +120,13 @@ class _Reader:
         return pieces
 
     def end(self) -> None:
-        """End it at once: it keeps nothing."""
+        """End the process at once: it stores nothing."""
         with contextlib.suppress(OSError):
             self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                with contextlib.suppress(OSError):  # what was not written yet
+                with contextlib.suppress(OSError):  # data that was not written yet
                     stream.close()
 
 

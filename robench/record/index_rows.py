@@ -1,4 +1,4 @@
-"""Rows of an index are read back: what a board needs of many records, and of which files they are."""
+"""Reads rows of an index: the data of many records that a board needs, and stamps of their files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Row:
         return dataclasses.replace(self.conditions(), **own)
 
     def conditions(self) -> Provenance:
-        """Return the same without what no other record has."""
+        """Return the same without `OWN`, the values that differ in every record."""
         return self.piece.conditions[self.number]
 
     def digest(self) -> str:
@@ -58,14 +58,14 @@ class Row:
 
 
 class Piece:
-    """A piece of an index that was read and checked.
+    """A piece of an index, read and checked.
 
     Args:
         data: its bytes.
-        in_place: let the arrays lie in these bytes, which somebody keeps anyway; else they are copied.
+        in_place: let the arrays share the memory of these bytes, if these are kept anyway; else copy.
 
     Raises:
-        PieceError: they are none.
+        PieceError: the bytes are not a valid piece.
     """
 
     def __init__(self, data: bytes, *, in_place: bool = False) -> None:
@@ -121,15 +121,15 @@ class Piece:
         self._own: str = text["own"]
         if not self.own:
             raise PieceError("no own values")
-        del self.own  # which checked it; it is read again if somebody asks
+        del self.own  # the access has checked it; it is read again when needed
         self._near: dict[tuple[int, ...], dict[str, Any]] = {}
         self._fields: list[tuple[Any, ...]] = []
 
     def _read_parts(self, text: dict[str, Any], images: NDArray[np.int64]) -> None:
-        """Read the lists of the text, and look whether the places in them, and the columns, fit."""
+        """Read the lists of the text, and check the places in them, and the columns."""
         import numpy as np
 
-        # Each of these is a row's, so the bytes that were read bound what they become.
+        # Each of these belongs to a row, so the number of bytes read bounds their size.
         sums = {name: sum(read_value(n, int, path=name) for _, n in text[name]) for name in SHARED}
         least = min((n for name in SHARED for _, n in text[name]), default=0)
         if least < 0 or max(sums.values()) > len(self.status):
@@ -147,7 +147,7 @@ class Piece:
 
     @cached_property
     def own(self) -> list[Any]:
-        """What of the provenance each record has for itself: a list for each of `OWN`."""
+        """The values of the provenance that differ in every record: a list for each name in `OWN`."""
         kinds = (list[str], list[str], list[float])
         columns = zip(json.loads(self._own), OWN, kinds, strict=True)
         own = [read_value(values, kind, path=name) for values, name, kind in columns]
@@ -156,13 +156,13 @@ class Piece:
         return own
 
     def record(self, row: int, key: str, again: Again, planned: PlannedRun | None) -> Record:
-        """Return the record of a row, of which most columns are read when they are asked for.
+        """Return the record of a row; most of its columns are read when they are used.
 
         Args:
-            row: its number.
-            key: its key.
+            row: number of the row.
+            key: key of the record.
             again: reads the columns of a file.
-            planned: what the plan of the folder asks for.
+            planned: the plan of the folder.
         """
         target, source, attack, threat, dataset, seed, findings, near, status = self._rows()[row]
         backing = IndexedColumns(near=near, status=status, again=again, key=key, rows=self, number=row)
@@ -181,7 +181,7 @@ class Piece:
         )
 
     def row(self, number: int) -> Row:
-        """Return a row of it."""
+        """Return a row of the piece."""
         return Row(self, number)
 
     def total(self, number: int, place: int) -> float:
@@ -189,7 +189,7 @@ class Piece:
         return self._totals[place][number]
 
     def close(self) -> None:
-        """Forget what `record` alone needs."""
+        """Free the data that only `record` needs."""
         self._fields = []
 
     def _rows(self) -> list[tuple[Any, ...]]:
@@ -211,7 +211,7 @@ class Piece:
         return self._fields
 
     def _near_of(self, mark: tuple[int, ...]) -> dict[str, Any]:
-        """Return the columns that many records have alike, without draws; one dictionary for all of them."""
+        """Return the columns that many records share, without draws; one dictionary for all of them."""
         near = self._near.get(mark)
         if near is None:
             near = {name: self._parts[name][place] for name, place in zip(SHARED, mark, strict=False)}
@@ -221,7 +221,7 @@ class Piece:
 
 
 _FIELDS = PLACES[:7]
-"""Those that are fields of a record."""
+"""The places that are fields of a record."""
 
 
 def _part(data: Any, name: str) -> Any:

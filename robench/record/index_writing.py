@@ -1,4 +1,4 @@
-"""Records are written into a piece of an index: equal parts once, numbers as arrays."""
+"""Writes records into a piece of an index: equal parts once, numbers as arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robench.record.parts import OWN, Provenance
 
 
 def packed_rows(readings: Sequence[Reading]) -> bytes:
-    """Return some records as one piece; at most `MOST_ROWS`, all of which `can_hold` takes."""
+    """Return records as one piece; at most `MOST_ROWS`, and `can_hold` must be true for all."""
     import numpy as np
 
     lists: dict[str, _Alike] = {name: _Alike() for name in PLACES}
@@ -49,7 +49,7 @@ def packed_rows(readings: Sequence[Reading]) -> bytes:
 
 
 class _Alike:
-    """The different values of a part, and the place of each."""
+    """The distinct values of a part, and the place of each."""
 
     def __init__(self) -> None:
         self.plain: list[Any] = []
@@ -57,7 +57,7 @@ class _Alike:
         self._by_text: dict[str, int] = {}
 
     def places(self, values: Iterable[Any], name: str) -> list[int]:
-        """Return the places of values; one that comes again as the same object is found at once."""
+        """Return the places of values; the same object is found again at once."""
         places = []
         for value in values:
             before = self._by_object.get(id(value))

@@ -1,7 +1,7 @@
-"""The journal of a run, and which files of its folder are made from others.
+"""The journal of a run, and the list of files of its folder that are made from others.
 
-`finished.txt` starts with the hash of the plan; a line for every finished unit follows. It says what a run
-that was killed had finished of its plan; `run.json` says it in the end.
+`finished.txt` starts with the hash of the plan; a line for every finished unit follows. After a kill it shows
+which units of the plan were finished; at the end of a run `run.json` does.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ DERIVED = (
     "paper-tables.md", "paper-tables.tex", "paper-tables.csv", "paper-tables.json", "board.json",
     "made.json",
 )  # fmt: skip
-"""Files that are made from records: of another plan they would show what the folder is no longer about."""
+"""Files that are made from records; after a change of plan they would show the old plan's results."""
 
 
 def read_journal(root: Path) -> tuple[str, list[str]]:
     """Return the hash of the plan and the keys of its finished units; an empty hash without a journal.
 
-    A last line without its end, which a kill left, does not count.
+    An incomplete last line, left by a kill, does not count.
 
     Raises:
-        StorageError: it is no journal, or cannot be read.
+        StorageError: it is not a journal, or cannot be read.
     """
     data = read_regular(root / JOURNAL, most=MOST_TEXT)
     if data is None:
@@ -47,25 +47,25 @@ def read_journal(root: Path) -> tuple[str, list[str]]:
 
 
 def write_journal(root: Path, plan: str, keys: Iterable[str]) -> None:
-    """Write a whole journal.
+    """Write a complete journal.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     write_atomic(root / JOURNAL, "".join(f"{line}\n" for line in (plan, *keys)))
 
 
 def append_key(root: Path, key: str) -> None:
-    """Add a line to a journal as a whole, whoever else writes; what a power cut takes is found again.
+    """Append a complete line to a journal, safe with other writers; a line lost in a power cut is recovered.
 
     Raises:
-        StorageError: there is no journal, or the disk refused.
+        StorageError: there is no journal, or writing to disk failed.
     """
     path = root / JOURNAL
     try:
         handle = os.open(path, os.O_RDWR | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
         try:
-            # A disk that was full has left a piece of a line: let it be no key, nor part of this one.
+            # A full disk has left a partial line: it must be neither a key nor part of this key.
             size = os.fstat(handle).st_size
             whole = not size or os.pread(handle, 1, size - 1) == b"\n"
             line = (f"{key}\n" if whole else f" \n{key}\n").encode()
@@ -79,7 +79,7 @@ def append_key(root: Path, key: str) -> None:
 
 
 def derived_files(root: Path) -> Iterator[Path]:
-    """Yield the files of a run folder that are made from others, those that are there."""
+    """Yield the existing files of a run folder that are made from others."""
     cards = root / "cards"
     for path in (*(root / name for name in DERIVED), *(sorted(cards.glob("*.md")) if cards.is_dir() else ())):
         if os.path.lexists(path):

@@ -1,9 +1,9 @@
-"""A text made from a run folder and kept in it, believed only while nothing it was made from has changed.
+"""A text made from a run folder and cached in it, valid only while nothing that it depends on has changed.
 
-`board.json` in the run folder, safe to delete. It is bound to the size, times of last change (of content and
-of inode, in nanoseconds), inode and device of every record, every account of a failure, the plan, `run.json`
-and the journal, and of every module of the kernel and the reports: a file or a line of code more, less or
-other, and the text is made again. What that cannot notice is what an index cannot (`robench.record.index`).
+`board.json` in the run folder, safe to delete. It depends on the size, times of last change (of content and
+of inode, in nanoseconds), inode and device of every record, every error file, the plan, `run.json` and the
+journal, and of every module of the kernel and the reports: if a file or a line of code is added, removed or
+changed, the text is made again. It misses the same changes as an index (`robench.record.index`).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class KeptText:
     """A text about a run folder.
 
     Args:
-        root: the run folder. Only one with as many records as are worth an index keeps a text.
-        about: what the text shows and how, so that no other text is taken for it.
+        root: the run folder. Only a folder with enough records for an index keeps a text.
+        about: identifies contents and form of the text, so that no other text is used instead.
     """
 
     def __init__(self, root: Path, about: str) -> None:
@@ -40,7 +40,7 @@ class KeptText:
         self._state = _state(root, about)
 
     def read(self) -> str | None:
-        """Return the text that was kept, None where there is none, or something has changed since."""
+        """Return the stored text, None if there is none, or something has changed since."""
         if self._state is None:
             return None
         try:
@@ -53,7 +53,7 @@ class KeptText:
         return text if isinstance(text, str) and content.get("sha256") == _digest(text) else None
 
     def write(self, text: str) -> None:
-        """Keep a text made from what was there when this was made; a disk that refuses is no matter."""
+        """Store a text made from the state at the creation of this object; a failure to write is ignored."""
         if self._state is not None and len(text) < MOST_TEXT // 8:
             with contextlib.suppress(StorageError):
                 content = {"of": self._state, "sha256": _digest(text), "text": text}
@@ -65,9 +65,9 @@ def _digest(text: str) -> str:
 
 
 def _state(root: Path, about: str) -> str | None:
-    """Return a hash of the stamps of all that a text about a folder is made from.
+    """Return a hash of the stamps of everything that a text about a folder depends on.
 
-    None where there are few records, where one may still be changing, or where stamps say too little.
+    None if there are few records, if one may still be changing, or if stamps are not reliable.
     """
     if os.name != "posix":
         return None
@@ -86,7 +86,7 @@ def _state(root: Path, about: str) -> str | None:
 
 
 def _stamps(folder: Path) -> Iterator[tuple[str, int, int, int, int, int]]:
-    """Yield name and stamp of each entry of a folder, of a link that of its goal."""
+    """Yield name and stamp of each entry of a folder; for a link, the stamp of its target."""
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             yield _stamp(entry.name, entry.stat())
@@ -103,7 +103,7 @@ def _stamp(name: str, now: os.stat_result) -> tuple[str, int, int, int, int, int
 
 
 def _code() -> Iterable[str]:
-    """Return where each module that makes texts is, and its stamp."""
+    """Return path and stamp of each module that makes texts."""
     import importlib.util
 
     for name in _CODE:

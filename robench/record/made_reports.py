@@ -1,10 +1,9 @@
-"""Whether the reports of a run folder are what would be made of it now, so that nobody makes them again.
+"""Tells whether the reports of a run folder are up to date, so that they need not be made again.
 
-`made.json` in the run folder, safe to delete, holds one hash of all that reports are made from, and one of
-each report. What they are made from is the content of every file of the folder but those that are made from
-others, and each module and template of this project and of every plugin that is installed, by its place and
-stamp: another machine never believes it. A file more, less or other, on either side, and all reports are made
-again.
+`made.json` in the run folder, safe to delete, has one hash of all inputs of reports, and one of each report.
+The inputs are the contents of every file of the folder except derived files, and each module and template of
+this project and of every installed plugin, by path and stamp, so that it is never valid on another machine.
+If a file is added, removed or changed on either side, all reports are made again.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ MADE = "made.json"
 MOST = 2**30
 """Most bytes of a run folder whose content is hashed; reports of a larger one are made each time."""
 _NOT_READ = {*DERIVED, MADE, INDEX, "cards", "leases"}
-"""What no report is made from."""
+"""Entries of the folder that no report depends on."""
 _LIBRARIES = ("jinja2", "markupsafe", "matplotlib", "numpy", "pandas", "pillow")
-"""What draws and counts for reports."""
+"""Libraries that draw and compute for reports."""
 _UNFIT = (OSError, StorageError, ValueError, RecursionError)  # no folder, not to be read, too deep
 
 
@@ -38,7 +37,7 @@ class MadeReports:
     """The reports of a run folder.
 
     Args:
-        root: the folder. What is in it now is what reports made from now on are told to be of.
+        root: the folder. Reports made from now on are noted as made from its present contents.
     """
 
     def __init__(self, root: Path) -> None:
@@ -49,7 +48,7 @@ class MadeReports:
             self._origin = None
 
     def paths(self) -> list[Path] | None:
-        """Return the reports as they were noted; None where they would be others now, or one is gone."""
+        """Return the noted reports; None if they are out of date, or one is missing or changed."""
         try:
             content = read_json(self._root / MADE)
             if self._origin is None or content["of"] != self._origin:
@@ -61,7 +60,7 @@ class MadeReports:
             return None
 
     def note(self, paths: Iterable[Path]) -> None:
-        """Keep which reports were made; a disk that refuses is no matter."""
+        """Note which reports were made; a failure to write is ignored."""
         with contextlib.suppress(*_UNFIT):
             if self._origin is None:
                 (self._root / MADE).unlink(missing_ok=True)
@@ -71,7 +70,7 @@ class MadeReports:
 
 
 def _origin(root: Path) -> str | None:
-    """Return a hash of all that reports of a folder are made from; None where it is too large."""
+    """Return a hash of all inputs of a folder's reports; None if the folder is too large."""
     lines = [root.resolve().name, sys.version, *_code()]
     left = MOST
     for path in sorted(_files(root)):
@@ -83,7 +82,7 @@ def _origin(root: Path) -> str | None:
 
 
 def _files(folder: Path, without: Iterable[str] = _NOT_READ) -> Iterator[Path]:
-    """Yield all that is in a folder but other folders, those in it gone through."""
+    """Yield all files in a folder and its subfolders."""
     for entry in folder.iterdir():
         if entry.name not in without:
             yield from _files(entry, ()) if entry.is_dir() and not entry.is_symlink() else (entry,)
@@ -105,7 +104,7 @@ def _hash(lines: Iterable[str]) -> str:
 
 
 def _code() -> Iterator[str]:
-    """Yield what tells which code would make the reports: files with their stamps, versions of libraries."""
+    """Yield lines that identify the code of the reports: files with their stamps, versions of libraries."""
     points = metadata.entry_points()
     groups = [group for group in points.groups if group.startswith("robench.")]
     modules = {point.value.partition(":")[0] for group in groups for point in points.select(group=group)}

@@ -1,4 +1,4 @@
-"""Parts of one plan that were run in folders of their own become one folder. No torch here."""
+"""Merges parts of one plan that were run in separate folders into one folder. No torch here."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from robench.record.schema import Record
 from robench.record.store import Store, check_run, is_run
 
 FILES = ("adv", "data", "models")
-"""Folders whose files are named by their content or key: one of a name is as good as another."""
+"""Folders whose files are named by content or key: files with the same name are interchangeable."""
 _MADE_WITH = ("command", "versions", "device", "machine", "cores", "threads", "gpu")
-"""What `run.json` says of how a run was made, in which parts may differ."""
+"""Facts in `run.json` about how a run was made; they may differ between parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merged:
-    """What a merge brought together.
+    """Result of a merge.
 
     Attributes:
-        records: how many the folder holds now.
-        expected: how many the whole plan leaves; 0 where no part says.
-        twice: how many were in several parts, all alike.
+        records: number of records in the folder now.
+        expected: number of records of the whole plan; 0 if no part has it.
+        twice: number of records that were in several parts, all equal.
     """
 
     records: int
@@ -38,7 +38,7 @@ class Merged:
 
 
 def check_parts(parts: Sequence[Path], out: Path) -> None:
-    """Check that folders are runs of one plan, and of that of `out` where there is one; write nothing.
+    """Check that folders are runs of one plan, also the plan of `out` if it has one; write nothing.
 
     Raises:
         ConfigError: no run folder, or another plan than the first.
@@ -57,15 +57,15 @@ def check_parts(parts: Sequence[Path], out: Path) -> None:
 def merge(parts: Sequence[Path], out: Path) -> Merged:
     """Copy the records and images of several run folders of one plan into a new one.
 
-    Whoever calls it sees to it that nobody else writes to `out`.
+    The caller must make sure that no other process writes to `out`.
 
     Args:
         parts: the run folders.
-        out: the folder to make; it may hold a part already, never another plan.
+        out: the folder to make; it may contain a part already, but no other plan.
 
     Raises:
         ConfigError: no run folder, or another plan than the first.
-        StorageError: a record is damaged, two of one unit differ, or the disk refused.
+        StorageError: a record is damaged, two records of one unit differ, or writing to disk failed.
     """
     check_parts(parts, out)
     folders = {folder.resolve(): folder for folder in (*parts, *_begun(out))}
@@ -84,14 +84,14 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
         for key in run.keys():  # noqa: SIM118 - not a dict
             record = run.read(key)
             _add(store, record, run.unit(key))
-            if key in own:  # others are of a plan before, or were not noted before a kill
+            if key in own:  # other records are of an earlier plan, or were not noted before a kill
                 store.note(key)
                 holders[key] = holders.get(key, 0) + 1
                 finished_keys |= {key, record.provenance.crafted}
-                names.add(unit_name(record))  # of parts of two versions one unit may have two keys
+                names.add(unit_name(record))  # in parts of two versions one unit may have two keys
                 models.add(record.target.name)
         for key in own - set(run.keys()):
-            run.read(key)  # says that it is not there
+            run.read(key)  # raises, because it does not exist
     for run in runs:
         for key, account in run.read_errors().items():
             is_model_made = str(account.get("model", "")) in models  # another part could make it
@@ -104,13 +104,13 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
 
 
 def _begun(out: Path) -> list[Path]:
-    """Return the folder to make if something of a run is in it; else a merge was ended before it began."""
+    """Return the output folder if it has parts of a run; else none, as an earlier merge ended too early."""
     is_old = is_run(out) and (os.path.lexists(out / "plan.json") or Store(out).keys())
     return [out] if is_old else []
 
 
 def _add(store: Store, record: Record, path: Path) -> None:
-    """Write a record that is not there yet; one that is must hold the same."""
+    """Write a record that does not exist yet; an existing one must have the same contents."""
     if not store.unit(record.key).is_file():
         store.write(record)
         return
@@ -143,7 +143,7 @@ def _plan_of(folder: Path) -> str:
 
 
 def _copy_files(source: Path, target: Path) -> None:
-    """Copy the files of a folder and its folders that are not there yet, each whole or not at all."""
+    """Copy the files of a folder and its subfolders that do not exist yet, each atomically."""
     for path in sorted(source.rglob("*")):
         if not path.is_file() or path.is_symlink() or path.name.startswith("."):
             continue
@@ -159,7 +159,7 @@ def _expected(summaries: Sequence[RunFacts]) -> int:
 def _summary(summaries: Sequence[RunFacts], keys: list[str], models: set[str], *, whole: bool) -> RunFacts:
     """Return what `run.json` says of the parts together; `models` are those with a record."""
     failed_jobs: dict[str, list[str]] = {}
-    for summary in summaries if not whole else ():  # else another part has done what failed in one
+    for summary in summaries if not whole else ():  # otherwise other parts have done the failed jobs
         for model, titles in dict(summary.get("failed_jobs") or {}).items():
             failed_jobs[model] = list(dict.fromkeys((*failed_jobs.get(model, ()), *titles)))
     failed_models = {
@@ -192,7 +192,7 @@ def _made_with(summaries: Sequence[Mapping[str, Any]]) -> RunFacts:
 
 
 def _together(values: list[Any]) -> Any:
-    """Return what all parts say, or everything that one of them does."""
+    """Return the common value of all parts, or all different values."""
     if all(isinstance(value, dict) for value in values):
         names = dict.fromkeys(name for value in values for name in value)
         return {name: _together([value[name] for value in values if name in value]) for name in names}

@@ -1,4 +1,4 @@
-"""A run folder that is made for a command, and goes again where that is refused before it keeps anything."""
+"""A run folder that is made for a command, and deleted if the command fails before it stores anything."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from robench.record.folder import PARTS, RunFolder
 
 _BESIDE = (".lock",)
-"""Files that those who only look into a folder leave."""
+"""Files that remain from reading a folder."""
 
 
 @contextlib.contextmanager
 def prepared(folder: RunFolder) -> Iterator[None]:
-    """Make a run folder; where the work in it raises and nothing was kept, take away what was made.
+    """Make a run folder; if the work in it raises and nothing was stored, delete the new parts.
 
-    Nothing that was there before goes, and no file but the lock.
+    Nothing that existed before is deleted, and no file except the lock.
 
     Raises:
         StorageError: the folder cannot be made.
@@ -30,7 +30,7 @@ def prepared(folder: RunFolder) -> Iterator[None]:
         yield
     except BaseException:
         if _is_empty(root):
-            # Whoever begins in the same folder in this moment finds it gone, and says so.
+            # A process that begins in the same folder at this moment finds it gone, and reports that.
             with contextlib.suppress(OSError):
                 for place in new:
                     _remove(place)
@@ -38,7 +38,7 @@ def prepared(folder: RunFolder) -> Iterator[None]:
 
 
 def _is_empty(root: Path) -> bool:
-    """Tell whether a run folder holds nothing but empty parts; one that others use holds their leases."""
+    """Tell whether a run folder has only empty parts; a folder in use by others has their leases."""
     try:
         return all(
             path.name in _BESIDE or (path.name in PARTS and not any(path.iterdir()))
@@ -49,10 +49,10 @@ def _is_empty(root: Path) -> bool:
 
 
 def _remove(place: Path) -> None:
-    """Delete a file, or a folder that is empty.
+    """Delete a file, or an empty folder.
 
     Raises:
-        OSError: it is a folder that holds something, or the disk refused.
+        OSError: the folder is not empty, or deleting failed.
     """
     if place.is_dir():
         place.rmdir()

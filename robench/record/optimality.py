@@ -1,8 +1,8 @@
-"""How near to the smallest perturbations known an attack comes: the optimality of AttackBench. No torch here.
+"""How close an attack comes to the smallest known perturbations: AttackBench's optimality. No torch here.
 
-Cina et al. 2024 (arXiv:2404.19460), section 3.3: between the robust accuracy over the radius that an attack
-shows and the lowest one known lies an area; the score is 1 minus its share of what would lie there for an
-attack that finds nothing. 1 is as near as anybody, 0 is nothing.
+Cina et al. 2024 (arXiv:2404.19460), section 3.3: take the area between an attack's curve of robust accuracy
+over the radius and the lowest known curve; the score is 1 minus this area as a share of the area for an
+attack that finds nothing. 1 is as good as the best known, 0 is no success.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from robench.record.schema import Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimality:
-    """What one attack reaches of what is known, on one model and under one norm.
+    """The optimality of one attack, on one model and under one norm.
 
     Attributes:
         model: the model's name.
         fingerprint: of the model.
-        norm: in which perturbations are measured.
-        attack: the attack's label, with the start of a hash of its options where several have it.
+        norm: norm of the perturbations.
+        attack: the attack's label, with the start of a hash of its options if several attacks have the label.
         n: images it attacked.
-        broken: how many of those that were right at first it broke.
+        broken: how many of the images that were right at first it broke.
         median: median size of its smallest perturbations, images wrong at first at 0; None if it broke less
             than half.
-        known_median: the same of the smallest known.
-        score: optimality, at most 1; None where the model is right about no image, or nothing broke any.
-        nearest: share of the images right at first on which it comes within 1 % of the smallest known.
-        passes: mean forwards plus backwards an image, over all gradient sources.
+        known_median: the same for the smallest known perturbations.
+        score: optimality, at most 1; None if the model is right for no image, or no attack broke any.
+        nearest: share of the images right at first on which it comes within 1 % of the smallest known size.
+        passes: mean forwards plus backwards per image, over all gradient sources.
     """
 
     model: str
@@ -50,22 +50,22 @@ class Optimality:
 
 
 Known = Mapping[tuple[str, str], Breaks]
-"""By fingerprint of a model and norm: the smallest perturbation known of each image."""
+"""By fingerprint of a model and norm: the smallest known perturbation of each image."""
 
 
 def optimality(sizes: Breaks, known: Breaks) -> float | None:
-    """Return the optimality of some smallest perturbations against those known.
+    """Return the optimality of an attack's smallest perturbations against the smallest known ones.
 
-    The area under a curve of robust accuracy up to the largest size known is the mean of the sizes, none
-    counted for more than that. (AttackBench's code joins the curve's corners by slopes instead: of
-    2,000 images it differs by less than 0.01.)
+    The area under a curve of robust accuracy up to the largest known size is the mean of the sizes, each cut
+    off at that size. (AttackBench's code connects the curve's corners by straight lines instead: for 2,000
+    images the difference is below 0.01.)
 
     Args:
         sizes: of the attack, by image; 0 for an image that was wrong at first, inf for one it did not break.
-        known: the smallest known, by image, for at least the same images; never above `sizes`.
+        known: the smallest known sizes, by image, for at least the same images; never above `sizes`.
 
     Returns:
-        None where nothing could be reached: no image was right at first and is known to break.
+        None if no image was right at first and is known to break.
     """
     finite = (size for image, size in known.items() if image in sizes and size < math.inf)
     largest = max(finite, default=0.0)
@@ -84,15 +84,15 @@ def _area(sizes: Breaks, images: Iterable[int], largest: float) -> float:
 
 
 def scores(records: Sequence[Record], *, known: Known | None = None) -> list[Optimality]:
-    """Return the optimality of every attack that looks for smallest perturbations, the best ones first.
+    """Return the optimality of every attack that searches smallest perturbations, best attacks first.
 
-    The smallest known are over all records of a model and norm, of any attack, radius and source, and over
-    what is given. As on a board, equal labels with other options are other attacks, and a record that is
-    given twice is one.
+    The smallest known perturbations are over all records of a model and norm, of any attack, radius and
+    source, and over `known`. As on a board, equal labels with other options are different attacks, and a
+    record that is given twice counts once.
 
     Args:
         records: of runs.
-        known: smaller perturbations that are known from elsewhere.
+        known: smaller perturbations known from elsewhere.
     """
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in {record.key: record for record in records}.values():
@@ -149,7 +149,7 @@ def _scores(group: Sequence[Record], fingerprint: str, norm: str, elsewhere: Bre
 
 
 def _identity(attack: RecordedAttack) -> str:
-    """Return what an attack is known by on a board: label, name and options (`reports.board.identities`)."""
+    """Return the identity of an attack on a board: label, name and options (`reports.board.identities`)."""
     return content_hash([attack.label, attack.name, attack.options])
 
 

@@ -1,4 +1,4 @@
-"""Columns as a file holds them: each in its shortest form, read again with every length and kind checked."""
+"""Columns as in a file: each in its shortest form; reading checks every length and kind."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def packed_columns(columns: Columns) -> dict[str, Any]:
 
 
 def unpacked_columns(data: Any, *, path: str = "columns") -> Columns:
-    """Return the columns of what `packed_columns` or `Columns.plain` gave.
+    """Return the columns from the data of `packed_columns` or `Columns.plain`.
 
     Raises:
-        FieldError: a column is missing, unknown, of another length, or holds what it must not; names it.
+        FieldError: a column is missing, unknown, of another length, or has invalid values; names it.
     """
     near, status, far = _parted(data, path)
     rest = {
@@ -69,9 +69,9 @@ def unpacked_columns(data: Any, *, path: str = "columns") -> Columns:
 
 
 def checked_columns(data: Any, *, path: str = "columns") -> Columns:
-    """Return the same columns, checked alike, without those that boards seldom ask for: of `TOTALS` the sums.
+    """Return the same columns, equally checked, but without those that boards rarely need; `TOTALS` as sums.
 
-    What they lack must be told where to be read again (`Columns.released`) before somebody asks for it.
+    A way to read the missing columns must be set (`Columns.released`) before they are used.
 
     Raises:
         FieldError: as `unpacked_columns`.
@@ -84,16 +84,16 @@ def checked_columns(data: Any, *, path: str = "columns") -> Columns:
             column = unpack_numbers(own, KINDS[name], n, path=f"{path}.{name}")
             sums[name] = sum_of_shared(column)
         elif not are_numbers(own, KINDS[name], n):
-            # It tells what is wrong, or takes what is seldom.
+            # It raises the exact error, or accepts a rare form.
             unpack_numbers(own, KINDS[name], n, path=f"{path}.{name}")
     return columns_of(Stored(near=near, status=status, totals=tuple([sums[name] for name in TOTALS])))
 
 
 def _parted(data: Any, path: str) -> tuple[dict[str, NDArray[Any]], NDArray[np.uint8], dict[str, Any]]:
-    """Return the columns that many records have alike, the statuses, and the others as they are in the file.
+    """Return the columns that many records share, the statuses, and the others as they are in the file.
 
     Raises:
-        FieldError: one of the first is not what it must be, or one is missing or unknown.
+        FieldError: one of the first is invalid, or a column is missing or unknown.
     """
     if not isinstance(data, Mapping):
         raise FieldError(expected=f"an object in the field `{path}`", got=described(data))
@@ -104,7 +104,7 @@ def _parted(data: Any, path: str) -> tuple[dict[str, NDArray[Any]], NDArray[np.u
         stranger = next(name for name in data if name not in _KNOWN)
         raise FieldError(expected=f"known fields in `{path}`", got=repr(str(stranger)[:80]))
     status = unpack_status(data["status"], path=f"{path}.status")
-    n = len(status)  # a letter for each image: so the size of the file bounds what follows
+    n = len(status)  # a letter for each image: so the size of the file limits all other columns
     near: dict[str, NDArray[Any]] = {
         "stood": no_draws(n)
         if data.get("stood", []) == []
@@ -120,4 +120,4 @@ _NEEDED = frozenset(NAMES) - {*LATER_COLUMNS, "stood"}
 _KNOWN = frozenset(NAMES)
 _FAR = tuple(name for name in KINDS if name not in SHARED)
 _ZERO = {"same": 0}
-"""What stands for a column that a record of an earlier version does not have."""
+"""Replaces a column that a record of an earlier version does not have."""

@@ -20,11 +20,11 @@ class RecordedTarget(Part):
     Attributes:
         name: its name.
         fingerprint: hash of its weights and details.
-        output: what its output means, such as `logits`.
-        coupling: `joint` where images of one batch influence each other, else `independent`.
+        output: kind of its output, such as `logits`.
+        coupling: `joint` if images of one batch influence each other, else `independent`.
         sources: gradient sources it offers.
-        details: what it is made of, as its builder tells it: architecture, head, training and more.
-        recipe: hash of what its run's plan says of it, where that was read too; it is in no file.
+        details: description by its builder: architecture, head, training and more.
+        recipe: hash of its description in the run's plan, if the plan was read too; not stored in a file.
     """
 
     name: str
@@ -41,7 +41,7 @@ class RecordedTarget(Part):
         return self.coupling == "joint"
 
     def detail(self, name: str) -> str:
-        """Return a detail as text, empty where the record does not tell it."""
+        """Return a detail as text, empty if the record does not have it."""
         return str(self.details.get(name) or "")
 
 
@@ -52,9 +52,9 @@ class RecordedSource(Part):
     Attributes:
         name: equal to the target's for white-box; empty for the clean evaluation.
         fingerprint: hash of its weights and details.
-        gradient_source: what was differentiated; empty for nothing.
-        gradients: most gradients that one image cost; 0 if unknown.
-        stand_in: fingerprint of what was really attacked where the template is withheld.
+        gradient_source: name of the gradient source; empty for none.
+        gradients: most gradients computed for one image; 0 if unknown.
+        stand_in: fingerprint of the model that was really attacked, if the template is withheld.
     """
 
     name: str
@@ -74,12 +74,12 @@ class RecordedAttack(Part):
         title: its full name.
         options: of the recipe.
         library: distribution that implements it.
-        library_version: its version; empty where `provenance` alone tells it.
-        minimises: whether it looks for the smallest perturbation.
-        needs: what it must know of the model; an old record, which does not tell, is taken for `gradient`.
+        library_version: its version; empty if only `provenance` has it.
+        minimises: whether it searches the smallest perturbation.
+        needs: what it must know of the model; `gradient` for an old record without this field.
         control: whether it is a control, such as random noise, and not an attack.
         revision: of the implementation; raised when its numbers change.
-        code_sha256: of the source, for an attack of a user's file.
+        code_sha256: hash of the source code, for an attack of a user's file.
     """
 
     label: str
@@ -102,14 +102,14 @@ class RecordedAttack(Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedThreat(Part):
-    """The threat model; all by default where nothing was attacked.
+    """The threat model; all defaults if nothing was attacked.
 
     Attributes:
         norm: `Linf`, `L2`, `L1` or `L0`; empty for no attack.
         eps: radius in input units; infinity for none.
-        bounds: smallest and largest pixel value; None where the record does not tell.
+        bounds: smallest and largest pixel value; None if unknown.
         goal: `untargeted` or `targeted`.
-        knowledge: what the attacker knows beside the model's answers; None where the record does not tell.
+        knowledge: what the attacker knows beside the model's outputs; None if unknown.
         budget: most passes on one image; None for no limit.
         eps_text: the radius as the user wrote it.
     """
@@ -131,8 +131,8 @@ class RecordedDataset(Part):
         name: title of the data set.
         split: which part of it.
         digest: hash of the shard.
-        set: hash of all images that were asked for; empty where the record does not tell.
-        n: how many they are; 0 where the record does not tell.
+        set: hash of all images of the evaluation; empty if unknown.
+        n: how many they are; 0 if unknown.
         classes: names of the classes.
     """
 
@@ -144,7 +144,7 @@ class RecordedDataset(Part):
     classes: tuple[str, ...] = ()
 
     def class_name(self, label: int) -> str:
-        """Return the name of a class; that of a rejection, or of no answer, where a label stands for one."""
+        """Return the name of a class, or `rejected` or `no answer` for labels with these meanings."""
         if label < 0:
             return "no answer"
         names = (*self.classes, "rejected") if self.classes else ()  # one past the last: by a detector
@@ -157,7 +157,7 @@ class Engine(Part):
 
     Attributes:
         used: the copy, or the network itself.
-        not_used: faster copies that were not, each with the reason.
+        not_used: faster copies that were not used, each with the reason.
     """
 
     used: str = ""
@@ -176,14 +176,15 @@ class Provenance(Part):
         threads: how many were used; 0 if unknown.
         gpu: name of the accelerator.
         batch_size: images judged at once; 0 if unknown.
-        micro_batch: fewest images at once to which crafting or judging came down where memory ran out with
-            more; 0 where it never did.
-        seconds: that the attack took.
+        micro_batch: smallest batch to which crafting or judging was reduced because memory ran out; 0 if it
+            never did.
+        seconds: duration of the attack.
         images_sha256: hash of the adversarial images.
         engine: which copy of the network was attacked; None if unknown.
-        shard: images a shard was asked to hold, of joint models; None for others.
+        shard: requested images per shard, for joint models; None for others.
         crafted: key of the adversarial images.
-        failed_jobs: titles of jobs that the model's row lacks, noted when a run folder is read; in no file.
+        failed_jobs: titles of failed jobs whose results the model's row lacks, noted when a run folder is
+            read; not stored in a file.
     """
 
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -203,4 +204,4 @@ class Provenance(Part):
 
 
 OWN = ("crafted", "images_sha256", "seconds")
-"""What of a provenance no other record has."""
+"""Fields of a provenance that differ in every record."""

@@ -1,4 +1,4 @@
-"""What the plan of a run folder asks for, as far as a board must show it. No torch here."""
+"""The parts of a run folder's plan that a board shows. No torch here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BOUNDS = (0.0, 1.0)
 class PlannedThreat:
     """One board of a plan: its threat, the radius as the user wrote it, and the labels of its attacks.
 
-    `bounds` are the labels of its ways to bound, each with the models it is for, none for all.
+    `bounds` are the labels of its bounding methods, each with its models; no models mean all.
     """
 
     threat: ThreatSummary
@@ -28,7 +28,7 @@ class PlannedThreat:
     bounds: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def of(self, threat: ThreatSummary) -> bool:
-        """Tell whether a record's threat is this one; what an old record does not tell is taken for it."""
+        """Tell whether a record's threat is this one; unknown fields of an old record match."""
         mine = self.threat
         knowledge = threat.knowledge is None or set(threat.knowledge) == set(mine.knowledge or ())
         same = (threat.norm, threat.eps, threat.goal, threat.budget)
@@ -37,15 +37,15 @@ class PlannedThreat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRun:
-    """What the plan of a folder asks for, as far as a board must show it.
+    """The parts of a folder's plan that a board shows.
 
     Attributes:
         models: names of the rows.
         threats: the boards.
-        transfer: whether every image is judged on every model, not only on its source.
+        transfer: whether crafted images are judged on every model, not only on their source.
         fault: why the plan cannot be read; empty if it can.
-        seed: tells apart the runs of one configuration.
-        digest: hash of the whole plan, which tells apart those whose attacks differ in options alone.
+        seed: distinguishes the runs of one configuration.
+        digest: hash of the whole plan, to distinguish plans whose attacks differ only in options.
     """
 
     models: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class PlannedRun:
     digest: str = ""
 
     def attacks(self, threat: ThreatSummary) -> tuple[str, ...]:
-        """Return the labels of all attacks under a threat, none where the plan has no such."""
+        """Return the labels of all attacks under a threat, none if the plan does not have the threat."""
         return tuple(dict.fromkeys(label for one in self.threats if one.of(threat) for label in one.attacks))
 
     def has(self, threat: ThreatSummary) -> bool:
@@ -67,7 +67,7 @@ class PlannedRun:
         """Return the same for models under other names.
 
         Args:
-            names: old to new; two that share a new one become one.
+            names: old to new; two models with the same new name become one.
         """
 
         def of(models: tuple[str, ...]) -> tuple[str, ...]:
@@ -90,13 +90,13 @@ class PlannedRun:
         return dataclasses.replace(self, threats=threats)
 
     def bounds(self, threat: ThreatSummary, model: str) -> tuple[str, ...]:
-        """Return the labels of all ways to bound a model under a threat."""
+        """Return the labels of all bounding methods for a model under a threat."""
         every = (bound for one in self.threats if one.of(threat) for bound in one.bounds)
         return tuple(dict.fromkeys(label for label, models in every if not models or model in models))
 
 
 def planned_run(plan: Any) -> PlannedRun:
-    """Return what `plan.json` asks for; of anything else than a plan, a planned run with its fault."""
+    """Return the planned run in `plan.json`; if it is not a plan, a planned run with its fault."""
     try:
         return PlannedRun(
             models=tuple(_text(model["name"]) for model in _list(plan["models"])),

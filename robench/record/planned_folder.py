@@ -1,4 +1,4 @@
-"""A run folder and its plan: whenever a run is killed, what the folder shows belongs to the plan in it."""
+"""A run folder and its plan: whenever a run is killed, the folder's results belong to the plan in it."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from robench.record.planned import PlannedRun, planned_run
 from robench.record.run_facts import RunFacts, run_facts
 
 FINAL = ("finished", "failed jobs")
-"""What `run.json` says of a run that came to its end."""
+"""Statuses in `run.json` of a run that came to its end."""
 
 
 class PlannedFolder(RunFolder):
-    """A run folder that knows its plan and the finished units of it; see `RunFolder`."""
+    """A run folder that knows its plan and the plan's finished units; see `RunFolder`."""
 
     def begin(self, plan: dict[str, Any], config_text: str) -> None:
-        """Make the folder that of a plan: from now on it shows nothing, or what belongs to this plan.
+        """Let the folder belong to a plan: from now on it shows only results of this plan.
 
-        Of another plan than before, what was made from its records goes first, then `run.json` and the
-        journal start anew, and only then `plan.json` changes: whenever this is killed, what the folder shows
-        belongs to the plan that is in it. Records of the plan before are kept, for it may be asked for again.
+        If the plan changes, files made from the old records are deleted first, then `run.json` and the
+        journal start anew, and only then `plan.json` changes: whenever this is killed, the shown results
+        belong to the plan in the folder. Records of the old plan are kept, because it may be run again.
 
         Args:
             plan: as plain JSON data.
-            config_text: what the user wrote, kept verbatim.
+            config_text: the user's configuration, kept verbatim.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         digest = content_hash(plan)
         facts, journal, keys = self.facts()[0], "", list[str]()
@@ -74,14 +74,14 @@ class PlannedFolder(RunFolder):
         """Add a finished unit to the journal.
 
         Raises:
-            StorageError: the disk refused, or `begin` was never called here.
+            StorageError: writing to disk failed, or `begin` was never called here.
         """
         if key not in self._noted:
             append_key(self.root, key)
             self._noted.add(key)
 
     def _remove(self, path: Path) -> None:
-        """Delete a file that can be made again; what is no file is set aside."""
+        """Delete a file that can be made again; anything that is not a file is set aside."""
         if path.is_dir() and not path.is_symlink():
             self.set_aside(path, "a folder in place of a file")
             return
@@ -92,7 +92,7 @@ class PlannedFolder(RunFolder):
             raise StorageError(where=str(path), expected="to delete the file", got=got) from error
 
     def _make_way(self, name: str) -> None:
-        """Set a file of the run's own aside if it is not what it must be."""
+        """Set a file of the run itself aside if it is invalid."""
         path = self.root / name
         try:
             if name == JOURNAL:
@@ -108,14 +108,14 @@ class PlannedFolder(RunFolder):
             self.set_aside(path, f"expected {error.expected}, got {error.got}")
 
     def plan_data(self) -> dict[str, Any] | None:
-        """Return the plan that is in the folder as plain data, None where there is none that can be read."""
+        """Return the plan in the folder as plain data, None if there is no readable plan."""
         with contextlib.suppress(StorageError):
             plan = self.read_json("plan.json")
             return plan if isinstance(plan, dict) else None
         return None
 
     def plan_digest(self) -> str | None:
-        """Return the hash of the plan that is in the folder, None where there is none that can be read."""
+        """Return the hash of the plan in the folder, None if there is no readable plan."""
         plan = self.plan_data()
         if plan is None or ("models" in plan and planned_run(plan).fault):
             return None
@@ -137,12 +137,12 @@ class PlannedFolder(RunFolder):
     def planned(self, facts: RunFacts | None = None) -> list[str]:
         """Return the finished keys of the plan in the folder; in one of an earlier version, of its last run.
 
-        They are in `run.json` if that is of this plan and final, else in the journal. A folder can hold units
-        of earlier plans (another radius, other weights): they are kept for the case that they are asked for
-        again, and stay out of tables.
+        They are in `run.json` if it is of this plan and final, else in the journal. A folder can contain
+        units of earlier plans (another radius, other weights): they are kept in case they are needed again,
+        but are not in tables.
 
         Args:
-            facts: what `facts` returned, if it was asked before.
+            facts: the result of `facts`, if it was called before.
 
         Raises:
             StorageError: an older folder cannot be listed.
@@ -161,13 +161,13 @@ class PlannedFolder(RunFolder):
         if own:
             return units or []
         if journal or "plan" in facts:
-            return []  # what is listed is of another plan than the folder's
+            return []  # the listed keys are of another plan
         return self.keys() if units is None else units
 
     def plan(self) -> tuple[PlannedRun | None, list[Fault]]:
-        """Return what the plan of the folder asks for, and a line if it cannot be read.
+        """Return the planned run of the folder, and a fault if the plan cannot be read.
 
-        None for a folder of records alone, which no run has made.
+        None for a folder with records only, which no run has made.
         """
         try:
             plan = self.read_json("plan.json")

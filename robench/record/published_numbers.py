@@ -1,7 +1,7 @@
-"""Numbers that others have published: RobustBench's files of model infos, read strictly. No torch here.
+"""Published numbers of others: RobustBench's files of model infos, read strictly. No torch here.
 
-RobustBench keeps one JSON object for each model, in folders `model_info/DATASET/THREAT/`. The norm stands in
-the name of the folder alone; the numbers are texts, in percent.
+RobustBench has one JSON object for each model, in folders `model_info/DATASET/THREAT/`. Only the folder's
+name gives the norm; the numbers are texts, in percent.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ from robench.record.files import read_text
 from robench.record.strict_json import described
 
 THREATS = ("Linf", "L2", "L1", "L0", "corruptions")
-"""Names of folders that say what the numbers in them are about."""
+"""Names of folders, which give the threat of the numbers in them."""
 MOST_BYTES = 2**24
-"""Most bytes of one file: RobustBench's are of half a kilobyte."""
+"""Most bytes of one file: RobustBench's files have about 500."""
 MOST_FILES = 10_000
-"""Most files that a folder of model infos is read of."""
+"""Most files that are read of a folder of model infos."""
 _LINK = re.compile(r"https?://[^\s<>\"']{1,500}", re.ASCII)
 _NUMBERS = {"autoattack_acc": "AutoAttack", "corruptions_acc": "common corruptions"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedNumber:
-    """What RobustBench publishes of one model under one threat; shares lie in [0, 1].
+    """RobustBench's numbers of one model under one threat; shares are in [0, 1].
 
     Attributes:
-        model: its name there, of the file.
+        model: its name there, which is the name of the file.
         title: of the paper.
         authors: of the paper.
-        venue: where it came out.
-        link: to it; empty for none that is an address of the web.
+        venue: where the paper was published.
+        link: web address of the paper; empty if there is none.
         dataset: such as `cifar10`.
         threat: one of `THREATS`.
         eps_text: the radius as published, empty for none.
         architecture: of the network.
-        extra_data: whether it was trained on more data; None where the file does not say.
-        passes: forward passes of one prediction; None where the file does not say.
+        extra_data: whether it was trained on more data; None if unknown.
+        passes: forward passes of one prediction; None if unknown.
         clean: accuracy on clean images.
-        robust: accuracy by the evaluation that `measure` names.
+        robust: accuracy in the evaluation `measure`.
         measure: how `robust` was measured.
         reported: robust accuracy that the paper reports.
-        external: robust accuracy by a stronger attack of others.
-        unreliable: whether RobustBench itself marks the number so.
+        external: robust accuracy under a stronger attack by others.
+        unreliable: whether RobustBench marks the number as unreliable.
         note: its footnote.
     """
 
@@ -76,7 +76,7 @@ class PublishedNumber:
 
     @property
     def best_known(self) -> float:
-        """The lower of the evaluation and a stronger attack of others."""
+        """The lower of `robust` and `external`."""
         return self.robust if self.external is None else min(self.robust, self.external)
 
     @property
@@ -89,11 +89,11 @@ def read_published(paths: Sequence[str]) -> list[PublishedNumber]:
     """Read files of model infos, or folders of them.
 
     Args:
-        paths: each a JSON file or a folder; the norm is the name of a file's folder, or stands before it, as
-            in `Linf=FILE.json`.
+        paths: each a JSON file or a folder; the norm is the name of a file's folder, or is written before the
+            path, as in `Linf=FILE.json`.
 
     Raises:
-        ConfigError: no such file, not JSON of this form, no norm, or a number outside [0, 100]; names file
+        ConfigError: no such file, not JSON of this format, no norm, or a number outside [0, 100]; names file
             and field.
     """
     return [number for text in paths for path, threat in _files(text) for number in _read(path, threat)]
@@ -200,7 +200,7 @@ def _typed(info: dict[str, Any], name: str, kind: type, where: str) -> Any:
 
 
 def _share(info: dict[str, Any], name: str, where: str) -> float | None:
-    """Return a percentage as a share; None for an empty text, as RobustBench writes what nobody reported."""
+    """Return a percentage as a share; None for an empty text, RobustBench's form of an unknown number."""
     value = info.get(name)
     if value is None or (isinstance(value, str) and value.strip() in {"", "N/A", "-"}):
         return None

@@ -1,4 +1,4 @@
-"""How each model of a plan is made, as a hash: models that differ in seed and weights alone share it."""
+"""A hash of how each model of a plan is made: models that differ only in seed and weights share it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 from robench.plan.spec import content_hash
 
 _WEIGHTS = ("name", "checkpoint", "sha256")
-"""What names a model or its weights: another seed may load other weights of the same making."""
+"""Fields that name a model or its weights: with another seed a model may load other weights."""
 
 
 def model_recipes(plan: Any) -> dict[str, str]:
-    """Return a hash of how each model of a plan is made, by its name; the seed and the weights are no part.
+    """Return a hash of how each model of a plan is made, by its name; without the seed and the weights.
 
     Args:
-        plan: what `plan.json` holds; anything else gives an empty dictionary.
+        plan: contents of `plan.json`; anything else gives an empty dictionary.
     """
     models = plan.get("models") if isinstance(plan, Mapping) else None
     if not isinstance(models, list):
         return {}
     specs = {str(m["name"]): m for m in models if isinstance(m, Mapping) and "name" in m}
-    # Images that share a batch answer together where the graph is joint, so the shard is part of a model.
+    # In a joint graph the images of a batch influence each other, so the shard is part of a model.
     common = {"shard": plan.get("shard")}
     recipes = {}
     for name, spec in specs.items():

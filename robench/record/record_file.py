@@ -1,4 +1,4 @@
-"""The file of one record: read as a whole, and every byte of it checked."""
+"""Reads the file of one record completely, and checks every byte."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from robench.record.seal import is_cut, seal_of
 
 
 def read_record(path: Path | str, key: str, *, light: bool = False) -> tuple[Record, str, os.stat_result]:
-    """Return the record in a file, the checksum in it, empty where it has none, and what the file was before.
+    """Return the record in a file, its checksum ('' if it has none), and the file's state before reading.
 
     Args:
         path: the file.
-        key: of the unit that it must be about.
-        light: keep of its columns what boards need of them alone; see `Record.from_json`.
+        key: the unit's key, which the record must have.
+        light: keep only the column data that boards need; see `Record.from_json`.
 
     Raises:
         StorageError: missing, half-written, foreign, or of another unit; names the file.
@@ -30,7 +30,7 @@ def read_record(path: Path | str, key: str, *, light: bool = False) -> tuple[Rec
     text = decoded(path, data)
     record = Record.from_json(text, where=where, light=light)
     if is_cut(text):
-        raise StorageError(where=where, expected="a whole record", got="one that lost its end")
+        raise StorageError(where=where, expected="a complete record", got="one without its end")
     if record.key != key:
         got, do = f"one of {record.key[:80]!r}", "Delete the file and run the same command again"
         raise StorageError(where=where, expected=f"the record of unit {key!r}", got=got, do=do)

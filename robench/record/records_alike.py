@@ -1,6 +1,6 @@
-"""What records of many shards under one attack have alike is read and checked once, and known by its bytes.
+"""Fields that records of many shards share are read and checked once, and recognised by their bytes.
 
-What is not alike, key, images, columns and its own part of the provenance, is checked for each record.
+Key, images, columns and the record's own part of the provenance differ, and are checked for each record.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from robench.record.shared_parts import PARTS, own_of, part_of, with_own, withou
 from robench.record.strict_json import FieldError
 
 EACH = frozenset({"key", "dataset", "columns", "provenance"})
-"""Fields that each record has for itself."""
+"""Fields that differ between records."""
 
 _MOST_KNOWN = 2**12
 _known: dict[bytes, dict[str, Any]] = {}
-"""Values that records had alike, read and checked, by the bytes of the data that they were read from."""
+"""Shared values, read and checked, by the bytes of their data."""
 
 
 def mark_of(data: dict[str, Any]) -> bytes | None:
-    """Return bytes that tell all of a record but `EACH`, and of its provenance all but its own part."""
+    """Return bytes that identify a record without `EACH`, and its provenance without its own part."""
     provenance = data.get("provenance")
     if type(provenance) is not dict or "certificates" in data:
         return None
@@ -34,20 +34,20 @@ def mark_of(data: dict[str, Any]) -> bytes | None:
 
 
 def remember(mark: bytes, values: Mapping[str, Any]) -> None:
-    """Keep what a record that was read and checked has in all fields but `EACH`."""
+    """Store all fields except `EACH` of a record that was read and checked."""
     if len(_known) >= _MOST_KNOWN:
         _known.clear()
     _known[mark] = dict(values)
 
 
 def values_like(mark: bytes | None, data: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the values of a record like one that was read before.
+    """Return the values of a record that shares fields with one that was read before.
 
-    None where there was none, or where a value of its own is wrong: the plain way then says which.
+    None if there was none, or if one of its own values is wrong: the normal way of reading then names it.
 
     Args:
-        mark: of its data.
-        data: plain JSON data, whose columns were read already.
+        mark: mark of its data.
+        data: plain JSON data; its columns were read already.
     """
     before = None if mark is None else _known.get(mark)
     if before is None or not data.keys() >= EACH:

@@ -1,4 +1,4 @@
-"""Whether a run that was repeated gave the same bits, and what may have changed them. No torch here."""
+"""Whether a repeated run gave the same bits, and possible causes of differences. No torch here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from robench.record.schema import Record
 from robench.record.store import Store
 
 SHOWN = 10
-"""Most differing records that are named."""
+"""Most differing records that are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +18,11 @@ class Repetition:
     """Two runs of one plan, record by record.
 
     Attributes:
-        compared: records that both hold.
-        verdicts: titles of those whose columns differ.
-        images: titles of those whose adversarial images differ and whose columns are the same.
-        missing: records that one of the two lacks.
-        causes: what differs between the two machines or their settings, in words.
+        compared: number of records in both runs.
+        verdicts: titles of records whose columns differ.
+        images: titles of records with equal columns and different adversarial images.
+        missing: number of records that only one of the runs has.
+        causes: differences between the two machines or their settings, in words.
     """
 
     compared: int
@@ -37,7 +37,7 @@ class Repetition:
         return not (self.verdicts or self.images or self.missing)
 
     def lines(self) -> list[str]:
-        """Return it for a person."""
+        """Return the comparison as readable text, line by line."""
         lines = [
             f"{counted(self.compared, 'record')} compared: {len(self.verdicts)} differ in verdicts or costs, "
             f"{len(self.images)} in bits of their images only; {self.missing} are in one run alone."
@@ -73,7 +73,7 @@ def differences_of(first: Store, second: Store) -> Repetition:
 
 
 def unit_name(record: Record) -> tuple[str, ...]:
-    """Return what tells a unit of a plan from the others, whatever version made it."""
+    """Return the identity of a unit in its plan, the same in every version of robench."""
     threat = record.threat
     knowledge = "?" if threat.knowledge is None else ",".join(threat.knowledge)
     return (

@@ -1,4 +1,4 @@
-"""Two runs side by side, image by image: what differs, how surely, and by how much. No torch here."""
+"""Compares two runs image by image: differences, their sizes and their significance. No torch here."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Difference:
         n: images judged in both.
         first: accuracy in the first run, in [0, 1].
         second: accuracy in the second run, in [0, 1].
-        only_first: images that only the first gets right; of random models, more often right.
-        only_second: images that only the second gets right; of random models, more often right.
-        changes: of random models, per image the second's share of right fresh draws minus the first's.
-        probability: of random models, the p-value of the sign-flip test.
-        left_out: of a worst case, which is over the attackers that both met: those that only the first met,
-            and those that only the second met, in words.
+        only_first: images that only the first gets right; for random models, more often right.
+        only_second: images that only the second gets right; for random models, more often right.
+        changes: for random models, per image the second's share of right fresh draws minus the first's.
+        probability: for random models, the p-value of the sign-flip test.
+        left_out: for a worst case, which is over the attackers of both models: the attackers of only the
+            first and of only the second, in words.
     """
 
     setting: str
@@ -61,7 +61,7 @@ class Difference:
 
     @property
     def p_value(self) -> float:
-        """Of the exact McNemar test; of random models, of the sign-flip test."""
+        """The p-value of the exact McNemar test; for random models, of the sign-flip test."""
         if self.probability is not None:
             return self.probability
         return mcnemar(self.only_first, self.only_second)
@@ -78,7 +78,7 @@ def differences(
         pairs: models of the first run with models of the second; by default those of the same name.
 
     Raises:
-        ConfigError: a named model is not there, or nothing can be compared.
+        ConfigError: a named model does not exist, or nothing can be compared.
     """
     first, second = list(first), list(second)
     before, after = verdicts(first), verdicts(second)
@@ -116,11 +116,11 @@ def differences(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unmatched:
-    """What only the first of two runs judged, in lines of words.
+    """Results that only the first of two runs has, as lines of text.
 
     Attributes:
         columns: settings, models and columns, and images of a column.
-        attackers: those of worst cases that both runs have; `Difference.left_out` names them too.
+        attackers: of worst cases that both runs have; `Difference.left_out` names them too.
     """
 
     columns: tuple[str, ...]
@@ -138,13 +138,13 @@ def unmatched(
     pairs: Sequence[tuple[str, str]] = (),
     second_name: str = "B",
 ) -> Unmatched:
-    """Return in words what the first run judged and the second did not, so that no gate passes over it.
+    """Return in words what the first run judged and the second did not, so that no check overlooks it.
 
     Args:
         first: records of one run.
         second: records of the other.
-        pairs: as in `differences`; only models of a pair are looked at where there are any.
-        second_name: what the lines call the second run.
+        pairs: as in `differences`; if there are any, only their models are compared.
+        second_name: name of the second run in the lines.
     """
     first, second = list(first), list(second)
     before, after = verdicts(first), verdicts(second)

@@ -1,4 +1,4 @@
-"""What stands in a run: for every setting, model and column the verdict on every image. No torch here."""
+"""The verdicts of a run: for every setting, model and column the verdict on every image. No torch here."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from robench.record.threat_summary import ThreatSummary, threat_summary_of
 WORST = "worst case"
 
 Setting = tuple[str, str, str, ThreatSummary]
-"""What two numbers must share to be compared: data set, split, set of images, threat."""
+"""Values that two numbers must share to be comparable: data set, split, set of images, threat."""
 
 Verdict = bool | str
-"""Whether an image is right; of a random model one 1 or 0 for each fresh draw."""
+"""Whether an image is right; for a random model one 1 or 0 for each fresh draw."""
 
 Verdicts = dict[Setting, dict[str, dict[str, dict[int, Verdict]]]]
 """Setting to model to column (an attack's label, `clean` or `worst case`) to image to its verdict."""
 
 Point = tuple[str, bool]
-"""How an attack left an image: a 1 or 0 for each draw, and whether it stands in the one that was attacked."""
+"""Outcome of an attack on an image: a 1 or 0 for each draw, and whether it stands in the attacked draw."""
 
 
 def verdicts(records: Iterable[Record]) -> Verdicts:
@@ -37,7 +37,7 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
         setting, name, label = setting_of(record), record.target.name, record.attack.label
         rows = points_of(record)
         if label == CLEAN:
-            # The clean evaluation knows of no attack: its robust images are the right ones.
+            # In the clean evaluation, without an attack, the robust images are the right ones.
             clean.setdefault(setting[:3], {}).setdefault(name, {}).update(
                 (i, _plain(draws)) for i, draws, _ in rows
             )
@@ -69,25 +69,25 @@ def verdicts(records: Iterable[Record]) -> Verdicts:
 
 
 def setting_of(record: Record) -> Setting:
-    """Return what the numbers of a record share with those it may be compared with."""
+    """Return the setting of a record: only numbers of the same setting are comparable."""
     data = record.dataset
     return data.name, data.split, data.set or data.digest, threat_summary_of(record.threat)
 
 
 def points_of(record: Record) -> list[tuple[int, str, bool]]:
-    """Return of each image of a record its place, its draws and whether it stands; see `Point`."""
+    """Return for each image of a record its index, its draws and whether it stands; see `Point`."""
     columns = record.columns
     robust = [status == Status.ROBUST for status in columns.status]
     return list(zip(columns.index, columns.stood or ["01"[r] for r in robust], robust, strict=True))
 
 
 def column_of(label: str) -> str:
-    """Return the column of an attack: its label, in quotes where it is the name of the worst case."""
+    """Return the column of an attack: its label, in quotes if it is the name of the worst case."""
     return f'"{label}"' if label == WORST else label
 
 
 def add_search(worst: dict[int, list[Point]], record: Record) -> None:
-    """Let what a search for a bound broke count in a worst case, where there is one."""
+    """Add the images that a search for a bound broke to a worst case, if there is one."""
     for index, status in zip(record.columns.index, record.columns.status, strict=True):
         if status == Status.BROKEN and index in worst:
             worst[index].append(("0", False))
@@ -97,9 +97,9 @@ def worst_verdict(points: list[Point], clean: Verdict | None) -> Verdict:
     """Return the worst verdict on an image over several attacks.
 
     Args:
-        points: how each left it.
-        clean: the verdict on the clean image, one more point of a random model; of another, each record
-            counts it.
+        points: outcomes of the attacks.
+        clean: the verdict on the clean image, an additional point for a random model; for other models each
+            record includes it already.
     """
     alone = [(clean, True)] if isinstance(clean, str) else []
     return _plain(worst_outcome([*points, *alone]))

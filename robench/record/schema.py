@@ -1,4 +1,4 @@
-"""What was measured on one work unit: plain data with an exact JSON round trip. No torch here."""
+"""The record of one unit: plain data with an exact JSON round trip. No torch here."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from robench.record.strict_json import (
 __all__ = ["LATER_COLUMNS", "RECORD_SCHEMA", "Columns", "Finding", "Record", "Status"]
 
 RECORD_SCHEMA = 2
-"""Version of the layout that new records have."""
+"""Version of the layout of new records."""
 _READABLE = (1, RECORD_SCHEMA)
-"""Versions that can be read; 1 has its columns as plain lists."""
+"""Readable versions; version 1 has its columns as plain lists."""
 _CHECKED = {"columns", *PARTS}
-"""Fields whose own readers see how deep they are."""
+"""Fields whose own readers check their depth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +50,8 @@ class Finding:
 
     Attributes:
         code: stable short name, such as `nonfinite`.
-        evidence: what was seen, in numbers.
-        remedy: what to do about it.
+        evidence: the observation, in numbers.
+        remedy: what to do.
     """
 
     code: str
@@ -60,11 +60,11 @@ class Finding:
 
 
 class _Lazy:
-    """A provenance that was not asked for yet is made from what the index of the run folder says."""
+    """Makes the provenance from the index of the run folder when it is first used."""
 
     __slots__ = ()
 
-    if not TYPE_CHECKING:  # a name that is no field must not look like one to the type checker
+    if not TYPE_CHECKING:  # the type checker must not take every name for a field
 
         def __getattr__(self, name: str) -> Any:
             if name != "provenance":
@@ -79,21 +79,22 @@ class Record(_Lazy):
     """One (source, attack, threat, shard) judged on one target; aggregates are derived, never stored.
 
     Attributes:
-        key: hash of everything that can change the answer.
+        key: hash of everything that can change the results.
         target: the model that was judged.
         source: the model attacked; equal to the target for white-box, without a name for clean images.
-        attack: what attacked it.
-        threat: what it was allowed; all by default for clean images.
+        attack: the attack.
+        threat: the threat model; all defaults for clean images.
         dataset: the images.
         seed: the plan's seed.
         columns: per-image results.
         findings: reasons to doubt them.
         provenance: how the record was made.
-        schema: version of the layout in its file; what is read is written again in the same.
-        certificates: of a record of bounds what they certify; None for any other. Then `attack` says how
-            they were computed, and `columns` how the judge saw the images that their search found.
-        planned: what the plan of its run folder asks for, noted when the folder is read; in no file.
-        indexed: the provenance without what no other record has, None where nobody has made it; in no file.
+        schema: version of the layout in its file; a record is written again in the same version.
+        certificates: the certificates of a record of bounds; None for any other record. Then `attack`
+            describes their computation, and `columns` has the judge's results for images that their search
+            found.
+        planned: the plan of its run folder, noted when the folder is read; not stored in a file.
+        indexed: the provenance without `OWN`, None if it was not made yet; not stored in a file.
     """
 
     key: str
@@ -114,27 +115,27 @@ class Record(_Lazy):
     )
 
     def __post_init__(self) -> None:
-        """Refuse certificates of other images."""
+        """Refuse certificates for another number of images."""
         if self.certificates and len(self.certificates.bound) != len(self.columns.index):
             raise ValueError("as many certificates as images")
 
     @property
     def white_box(self) -> bool:
-        """Whether the images were crafted on the very model they were judged on."""
+        """Whether the images were crafted on the same model that judged them."""
         return self.source.name == self.target.name
 
     @property
     def draws(self) -> int:
-        """How often each image was asked about under fresh noise; 0 for a model that is not random."""
+        """How often each image was classified under fresh noise; 0 for a model that is not random."""
         return self.columns.draws
 
     @property
     def conditions(self) -> Provenance:
-        """How the record was made, as far as many records have it alike: without its seconds and images."""
+        """How the record was made, without the parts that differ in every record (`OWN`)."""
         return self.provenance if self.indexed is None else self.indexed
 
     def noting(self, **values: Any) -> Record:
-        """Return the record with other values in some fields; as `dataclasses.replace`, and faster."""
+        """Return the record with other values in some fields; like `dataclasses.replace`, but faster."""
         copy = object.__new__(Record)
         lazily = "columns" not in values and "provenance" not in values and not _has_provenance(self)
         for name, setter in _PUT:
@@ -147,7 +148,7 @@ class Record(_Lazy):
         return copy
 
     def to_json(self) -> str:
-        """Return JSON text; a file of it also holds a checksum (`robench.record.seal`).
+        """Return JSON text; a file of it also has a checksum (`robench.record.seal`).
 
         Raises:
             ValueError: a number in it is NaN or infinite.
@@ -170,16 +171,16 @@ class Record(_Lazy):
 
     @classmethod
     def from_json(cls, text: str, *, where: str = "", light: bool = False) -> Record:
-        """Read what `to_json` wrote, with or without a checksum.
+        """Read the text of `to_json`, with or without a checksum.
 
         Args:
             text: JSON.
             where: the file, for messages.
-            light: check every column, and keep what boards need of them alone: see
+            light: check every column, but keep only the column data that boards need: see
                 `robench.record.packed_columns.checked_columns`.
 
         Raises:
-            StorageError: another checksum, not JSON, incomplete, of a wrong type somewhere, or of another
+            StorageError: wrong checksum, not JSON, incomplete, a wrong type somewhere, or another
                 schema version; names file and field.
         """
         try:
@@ -213,7 +214,7 @@ class Record(_Lazy):
 
     @classmethod
     def _of_data(cls, data: dict[str, Any], mark: bytes | None) -> Record:
-        """Return the record of plain JSON data, whose columns were read already."""
+        """Return the record of plain JSON data; its columns were read already."""
         data |= {name: part_of(kind, data[name], name) for name, kind in PARTS.items() if name in data}
         conditions = None
         if "provenance" in data:
@@ -229,7 +230,7 @@ class Record(_Lazy):
 _PUT: tuple[tuple[str, Callable[[Record, Any], None]], ...] = tuple(
     (one.name, Record.__dict__[one.name].__set__) for one in dataclasses.fields(Record)
 )
-"""How to give a new record its fields."""
+"""Sets the fields of a new record."""
 _INDEXED = (
     "key",
     "target",
@@ -266,11 +267,11 @@ def _has_provenance(record: Record) -> bool:
 
 
 def laid_out(*values: Any) -> Record:
-    """Return a record of the present schema without certificates, whose provenance the index tells.
+    """Return a record of the present schema without certificates, with its provenance from the index.
 
     Args:
-        values: key, target, source, attack, threat, dataset, seed, columns, findings, planned, and what the
-            index says of the provenance.
+        values: key, target, source, attack, threat, dataset, seed, columns, findings, planned, and the
+            provenance in the index.
     """
     record = object.__new__(Record)
     for setter, value in zip(_PUT_INDEXED, values, strict=True):
@@ -281,14 +282,14 @@ def laid_out(*values: Any) -> Record:
 
 
 def put_targets(records: Iterable[Record], targets: Callable[[RecordedTarget], RecordedTarget]) -> None:
-    """Give records that were just read, and that nobody else has, other targets."""
+    """Replace the targets of records that were just read and are not shared yet."""
     setter = dict(_PUT)["target"]
     for record in records:
         setter(record, targets(record.target))
 
 
 def _damaged(text: str, error: StorageError) -> StorageError:
-    """Return the error of a wrong checksum, with the schema that the record says, where it is another."""
+    """Return the error of a wrong checksum, with the record's schema if it is an unknown one."""
     try:
         schema = json.loads(text)["schema"]
     except (ValueError, RecursionError, KeyError, TypeError):

@@ -1,8 +1,8 @@
-"""Checksums inside the files of a run: a flipped bit, a lost end or an edit by hand is noticed.
+"""Checksums inside the files of a run, to notice a flipped bit, a lost end or a manual edit.
 
-A record ends with the field `sha256`, the digest of all text before it. A file of tensors (safetensors) holds
-in its metadata the digest of the whole file, counted with zeros in place of the digest. Files of earlier
-versions hold none and are read as they are. A checksum tells of accidents; it is no signature.
+A record ends with the field `sha256`, the digest of all text before it. A tensor file (safetensors) has in
+its metadata the digest of the whole file, computed with zeros in place of the digest. Files of earlier
+versions have none and are read without this check. A checksum detects accidents; it is not a signature.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from robench.record.files import MOST_TENSORS, open_regular
 
 FIELD = "sha256"
 NOTES = ("seconds", "engine", "not_used")
-"""What the metadata of a file of crafted images says beside its digest."""
+"""Entries in the metadata of a file of crafted images beside its digest."""
 _END = re.compile(r', "sha256": "([0-9a-f]{64})"\}\n?\Z')
 _ZEROS = b"0" * 64
 _MOST_HEADER = 100_000_000
@@ -42,7 +42,7 @@ def check_text(text: str, *, where: str) -> bool:
     """Tell whether a text of JSON is sealed.
 
     Raises:
-        StorageError: it is, and is not what was written.
+        StorageError: it is sealed, but was changed after writing.
     """
     match = _END.search(text, max(0, len(text) - 90))
     if match is None:
@@ -58,13 +58,13 @@ def is_cut(text: str) -> bool:
 
 
 def seal_of(text: str) -> str:
-    """Return the digest in a sealed text, empty where there is none."""
+    """Return the digest in a sealed text, empty if there is none."""
     match = _END.search(text, max(0, len(text) - 90))
     return match[1] if match else ""
 
 
 def sealed_tensors(saved: bytes) -> bytes:
-    """Return the bytes of a safetensors file with its digest in place of the zeros of `unsealed_notes`.
+    """Return the bytes of a safetensors file with its digest instead of the zeros of `unsealed_notes`.
 
     The same tensors and notes give the same bytes: safetensors itself writes its notes in any order.
     """
@@ -82,23 +82,23 @@ def sealed_tensors(saved: bytes) -> bytes:
 
 
 def unsealed_notes(notes: dict[str, str] | None = None) -> dict[str, str]:
-    """Return metadata of a safetensors file with zeros where `sealed_tensors` puts the digest."""
+    """Return metadata of a safetensors file, with zeros at the place for the digest."""
     return {**(notes or {}), FIELD: _ZEROS.decode()}
 
 
 def check_tensors(path: Path, *, notes: Collection[str] = (), most: int = MOST_TENSORS) -> bool:
-    """Tell whether there is a file of tensors; it is read once from end to end.
+    """Tell whether a tensor file exists; it is read once from end to end.
 
     Args:
         path: the file.
-        notes: names of metadata that a file of an earlier version may have: one with others was sealed.
+        notes: names of metadata in files of earlier versions; a file with other names was sealed.
         most: most bytes that it may have.
 
     Returns:
-        False where there is no file.
+        False if there is no file.
 
     Raises:
-        StorageError: it is not what was written, no regular file, or too large; names the file.
+        StorageError: it was changed, is not a regular file, or is too large; names the file.
     """
     try:
         with open_regular(path, most=most) as stream:
@@ -125,7 +125,7 @@ def _check_stream(stream: BinaryIO, where: str, notes: Collection[str]) -> None:
     except (ValueError, AttributeError, TypeError, RecursionError):
         raise _damaged(where) from None
     if digest is None and not foreign:
-        return  # of an earlier version; whether it is whole, safetensors itself looks
+        return  # of an earlier version; safetensors itself checks whether it is complete
     at = _place(start, str(digest).encode("utf-8", "replace"))
     if at is None:
         raise _damaged(where)
@@ -137,7 +137,7 @@ def _check_stream(stream: BinaryIO, where: str, notes: Collection[str]) -> None:
 
 
 def _place(content: bytes, digest: bytes = _ZEROS) -> int | None:
-    """Return where the digest stands in the header, None where it does not."""
+    """Return the position of the digest in the header, None if there is none."""
     mark = b'"%s":"%s"' % (FIELD.encode(), digest)
     end = 8 + int.from_bytes(content[:8], "little")
     at = content.find(mark, 8, end)

@@ -1,4 +1,4 @@
-"""Parts that many records have alike: each is read once, and one object stands for all."""
+"""Equal parts of many records are read once, and become one shared object."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARTS: dict[str, type[Part]] = {
     "threat": RecordedThreat,
     "dataset": RecordedDataset,
 }
-"""What many records have alike."""
+"""Cache of parts that many records share."""
 
 _MOST_PARTS = 2**14
 _parts: dict[tuple[str, bytes], Part] = {}
@@ -34,7 +34,7 @@ _alike: dict[bytes, Any] = {}
 
 
 def part_of(kind: type[Part], data: Any, name: str) -> Part:
-    """Return a part of a record; equal ones are read once and shared.
+    """Return a part of a record; equal parts are read once and shared.
 
     Raises:
         FieldError: a field of it is missing or of another type; names it.
@@ -49,16 +49,16 @@ def part_of(kind: type[Part], data: Any, name: str) -> Part:
 
 
 def alike(data: Any) -> Any:
-    """Return plain JSON data that many records have alike, one object for all; nobody may write to it."""
+    """Return plain JSON data as one object that equal data share; it must not be changed."""
     if len(_alike) >= _MOST_ALIKE:
         _alike.clear()
     return _alike.setdefault(marshal.dumps(data), data)
 
 
 def provenance_of(data: Any) -> tuple[Any, Provenance | None]:
-    """Return how a record was made, and the same without `OWN`, which is read once and shared.
+    """Return a record's provenance, and the same without `OWN`, which is read once and shared.
 
-    What is not certainly a provenance comes back as it is, and None: `Provenance.read` tells what is wrong.
+    Data that may be invalid are returned unchanged, with None: `Provenance.read` finds the error.
 
     Args:
         data: plain JSON data.
@@ -76,18 +76,18 @@ def provenance_of(data: Any) -> tuple[Any, Provenance | None]:
             if len(_conditions) >= _MOST_PARTS:
                 _conditions.clear()
             conditions = _conditions[mark] = Provenance.read(plain)
-    except ValueError:  # also what is nested too deep for `marshal`
+    except ValueError:  # also data that is nested too deep for `marshal`
         return data, None
     return with_own(conditions, own), conditions
 
 
 def without_own(data: dict[str, Any]) -> dict[str, Any]:
-    """Return the plain data of a provenance with nothing in the place of `OWN`, where it has them."""
+    """Return the plain data of a provenance with empty values for `OWN`, if it has them."""
     return {**data, **{name: nothing for name, nothing in _NOTHING.items() if name in data}}
 
 
 def own_of(data: dict[str, Any]) -> dict[str, Any]:
-    """Return what plain data of a provenance has of `OWN`.
+    """Return the values of `OWN` in plain data of a provenance.
 
     Raises:
         FieldError: one of them is of another type, or not finite.
@@ -97,7 +97,7 @@ def own_of(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_own(conditions: Provenance, own: dict[str, Any]) -> Provenance:
-    """Return a provenance with other values of `OWN`; as `dataclasses.replace`, and faster."""
+    """Return a provenance with other values of `OWN`; like `dataclasses.replace`, but faster."""
     provenance = object.__new__(Provenance)
     for name, setter in _PUT:
         setter(provenance, own[name] if name in own else getattr(conditions, name))
@@ -105,9 +105,9 @@ def with_own(conditions: Provenance, own: dict[str, Any]) -> Provenance:
 
 
 _KINDS: dict[str, type] = {"crafted": str, "images_sha256": str, "seconds": float}
-"""What each of `OWN` is."""
+"""The types of `OWN`."""
 _NOTHING: dict[str, Any] = {name: kind() for name, kind in _KINDS.items()}
 _PUT: tuple[tuple[str, Callable[[Provenance, Any], None]], ...] = tuple(
     (one.name, getattr(Provenance, one.name).__set__) for one in dataclasses.fields(Provenance)
 )
-"""How to give a new provenance its fields."""
+"""Sets the fields of a new provenance."""

@@ -1,7 +1,7 @@
-"""How sure a measured proportion is, and whether two models differ. No torch here; scipy only when asked.
+"""Confidence intervals of proportions, and tests for paired models. No torch here; scipy only when needed.
 
-`scipy.stats` takes a second to load and milliseconds a call: what a board asks thousands of times is written
-out here, and tests hold it to `scipy.stats`.
+`scipy.stats` takes a second to load and milliseconds per call: functions that a board calls thousands of
+times are implemented here, and tests compare them with `scipy.stats`.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ CONFIDENCE = 0.95
 _Z = 1.959963984540054
 """The quantile of the normal law at (1 + CONFIDENCE) / 2, as `scipy.special.ndtri` rounds it."""
 _MOST_EXACT = 1000
-"""Trials up to which binomial coefficients are summed as whole numbers; beyond, that takes long."""
+"""Most trials for which binomial coefficients are summed as integers; beyond, that is slow."""
 SIGNIFICANCE = 0.05
-"""A row shares a rank when the exact McNemar test against the first of that rank gives at least this."""
+"""A row shares a rank if the exact McNemar test against the first row of the rank gives at least this."""
 
 ENOUGH_TO_RANK = 100
 """With fewer images a board shows no ranks."""
 
 ENOUGH_BATCHES = 5
-"""From so many batches on, their accuracies give an interval; with fewer it would say next to nothing."""
+"""Least number of batches whose accuracies give an interval; with fewer it would be too wide to be useful."""
 
 
 def wilson(successes: int, n: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the Wilson score interval of a proportion (Wilson 1927).
 
     Args:
-        successes: how many of the n.
-        n: how many were tried; 0 gives (0, 1): nothing is known.
+        successes: number of successes.
+        n: number of trials; 0 gives (0, 1): nothing is known.
         confidence: probability that the interval covers the truth.
 
     Raises:
-        ValueError: fewer than none, or more successes than trials.
+        ValueError: negative numbers, or more successes than trials.
 
     Example:
         >>> tuple(round(end, 4) for end in wilson(8, 10))
@@ -64,7 +64,7 @@ def _quantile(confidence: float) -> float:
 def wilson_band(
     successes: Sequence[int], n: int, *, confidence: float = CONFIDENCE
 ) -> tuple[tuple[float, float], ...]:
-    """Return the Wilson score interval of many proportions of the same n, as `wilson` gives one at a time.
+    """Return the Wilson score intervals of many proportions with the same n, like `wilson` for one.
 
     Wilson 1927: (p + z^2/2n ± z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n).
     """
@@ -107,7 +107,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def above_chance(right: int, n: int, classes: int) -> float:
-    """Return the exact one-sided p-value that guessing gets so many right or more (binomial with p = 1/K).
+    """Return the exact probability that guessing gets `right` or more of n right (binomial with p = 1/K).
 
     Example:
         >>> above_chance(2, 2, 10)
@@ -121,7 +121,7 @@ def above_chance(right: int, n: int, classes: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for having asked several times (Holm 1979), in the order given.
+    """Return p-values corrected for multiple tests (Holm 1979), in the given order.
 
     Sorted, the i-th of m (from 0) is multiplied by m - i and is at least the one before; at most 1.
 
@@ -147,8 +147,8 @@ def gap_interval(
 ) -> tuple[float, float]:
     """Return the score interval of the second accuracy minus the first (Tango 1998, Stat. Med. 17:891-908).
 
-    All differences that McNemar's score test for a difference does not reject; Wilson's interval where only
-    one of the two models gets images right alone, on the side away from 0. It is never a single point.
+    The interval contains all differences that McNemar's score test does not reject. If only one of the two
+    models gets images right alone, it is Wilson's interval on the side away from 0. It never has length 0.
 
     Args:
         n: images judged by both.
@@ -161,19 +161,19 @@ def gap_interval(
         (-0.124, -0.0054)
 
     Raises:
-        ValueError: more discordant images than images, no image, or a confidence outside (0, 1).
+        ValueError: more discordant images than images, no images, or a confidence outside (0, 1).
     """
     if n < 1 or min(only_first, only_second) < 0 or only_first + only_second > n:
         raise ValueError(f"{only_first} + {only_second} discordant images of {n}")
     if not 0 < confidence < 1:
         raise ValueError(f"a confidence of {confidence}, which is not between 0 and 1")
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    # The upper end of the turned difference is the lower end: both are found by the same steps.
+    # The lower end is the upper end of the reversed difference: the same steps find both.
     return -_upper_gap(n, only_second, only_first, z), _upper_gap(n, only_first, only_second, z)
 
 
 def _upper_gap(n: int, only_first: int, only_second: int, z: float) -> float:
-    """Return the largest gap whose score test is not rejected, by bisection: the statistic falls with it."""
+    """Return the largest gap that the score test does not reject, by bisection: the statistic decreases."""
     inside, outside = (only_second - only_first) / n, 1.0
     while inside < (middle := (inside + outside) / 2) < outside and outside - inside > 1e-15:
         if -_gap_score(n, only_first, only_second, middle) <= z:
@@ -184,16 +184,16 @@ def _upper_gap(n: int, only_first: int, only_second: int, z: float) -> float:
 
 
 def _gap_score(n: int, only_first: int, only_second: int, gap: float) -> float:
-    """Return the score statistic of a gap inside (-1, 1); negative if the gap is larger than what was seen.
+    """Return the score statistic of a gap inside (-1, 1); negative if it exceeds the observed gap.
 
-    As Tango 1998 has it, the variance takes the maximum likelihood estimate under that gap of the share of
-    images only the first gets right: the positive root of a quadratic.
+    As in Tango 1998, the variance uses the maximum likelihood estimate, under that gap, of the share of
+    images that only the first gets right: the positive root of a quadratic.
     """
     if gap < 0:
         return -_gap_score(n, only_second, only_first, -gap)
     linear = (2 * n - only_second + only_first) * gap - only_second - only_first
     root = sqrt(linear**2 + 8 * n * only_first * gap * (1 - gap))
-    # Of two equal forms of the root the one without cancellation.
+    # Of two equivalent forms of the root, the one without cancellation.
     share = (root - linear) / (4 * n) if linear <= 0 else 2 * only_first * gap * (1 - gap) / (root + linear)
     deviation = sqrt(n * (2 * share + gap * (1 - gap)))
     distance = only_second - only_first - n * gap
@@ -208,10 +208,10 @@ def t_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) -> tu
         confidence: probability that the interval covers the truth.
 
     Raises:
-        ValueError: fewer than two values: nothing tells how they vary.
+        ValueError: fewer than two values, whose variance is unknown.
     """
     if len(values) < 2:
-        raise ValueError(f"{len(values)} values tell nothing of how they vary")
+        raise ValueError(f"{len(values)} values are too few to estimate a variance")
     from scipy.special import stdtrit
 
     half = float(stdtrit(len(values) - 1, (1 + confidence) / 2)) * stdev(values) / sqrt(len(values))
@@ -236,7 +236,7 @@ def median_gap_interval(
         seed: of the resampling; the global generators are left alone.
 
     Raises:
-        ValueError: different lengths, or none.
+        ValueError: the lists have different lengths, or are empty.
     """
     import numpy as np
 
@@ -252,10 +252,10 @@ def median_gap_interval(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """How a number varies over repetitions, such as seeds.
+    """The variation of a number over repetitions, such as seeds.
 
     Attributes:
-        n: repetitions.
+        n: number of repetitions.
         mean: their mean.
         deviation: sample standard deviation (n - 1); None for one repetition.
         low: the smallest.

@@ -1,4 +1,4 @@
-"""The verdicts on images, and the one rule which of them counts as robust. No torch here."""
+"""The verdicts on images, and the one rule that decides which images count as robust. No torch here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Status(StrEnum):
     """The judge's verdict on one image.
 
-    Only `robust` counts as robust: an image that was misclassified before any attack, and one for which the
+    Only `robust` counts as robust; images that were misclassified before any attack, and images for which the
     model or the attack failed, do not.
     """
 
@@ -30,9 +30,9 @@ ROBUST, BROKEN = STATUSES.index(Status.ROBUST), STATUSES.index(Status.BROKEN)
 
 
 def robust_images(status: Array, right: Array) -> Array:
-    """Return which images count as robust, (n,) of bool: this is the one rule for all tables and curves.
+    """Return which images count as robust, (n,) of bool: the one rule for all tables and curves.
 
-    Whatever an attack made of it, an image that was wrong from the start is not robust.
+    An image that was wrong from the start is never robust, whatever the attack's result.
 
     Args:
         status: the judge's verdicts (n,), as numbers of `STATUSES`.

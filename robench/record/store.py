@@ -2,18 +2,18 @@
 
 Layout of `runs/NAME/`::
 
-    config.yaml               what the user wrote, verbatim
-    plan.json                 the plan it means, with every default
+    config.yaml               the user's configuration, verbatim
+    plan.json                 the resulting plan, with every default
     finished.txt              its hash, and a line for every finished unit; see `robench.record.journal`
-    run.json                  how it went; `units` lists the keys of the plan's finished records
+    run.json                  summary of the run; `units` lists the keys of the plan's finished records
     units/<key>.json          one record each
     adv/<key>.safetensors     adversarial images
     data/<digest>.safetensors clean images of a shard, 8 bits a value, for reports
     geometry/<key>.safetensors features and nearest templates of a model on a board, for reports
     models/<key>/             trained networks
     errors/<key>.json         units that failed, and why
-    damaged/                  what could not be read when the run went on; made anew, never deleted
-    index.bin                 what boards need of the records; made from them, safe to delete
+    damaged/                  files that were unreadable when the run was resumed; made again, never deleted
+    index.bin                 data of the records that boards need; made from them, safe to delete
     leaderboard.csv  .md      made from the units; safe to delete
     report.html               made from the whole folder; safe to delete
 """
@@ -59,7 +59,7 @@ class Store(PlannedFolder):
         self._again = self._columns  # one object for all records
 
     def read(self, key: str) -> Record:
-        """Return one record, all of it.
+        """Return one complete record.
 
         Raises:
             StorageError: missing, half-written, foreign, or of another unit; names the file.
@@ -67,17 +67,17 @@ class Store(PlannedFolder):
         return self._read(key)[0]
 
     def _read(self, key: str, *, light: bool = False) -> tuple[Record, str]:
-        """Return one record, and the checksum in its file, empty where it has none."""
+        """Return one record, and the checksum in its file, empty if it has none."""
         record, digest, _ = read_record(self.unit_file(key), key, light=light)
         return record, digest
 
     def _light(self, key: str, plan: PlannedRun | None = None, index: Index | None = None) -> Record:
-        """Return one record, read and checked as a whole, of which most columns stay in the file.
+        """Return one record, completely read and checked; most of its columns stay in the file.
 
-        They are read again, and checked again, when they are asked for: so a board of many records needs room
-        for a few of them. Those of version 1, slow to read, are kept. One that the index knows is not read.
+        They are read and checked again when they are used, so that a board of many records keeps few of them
+        in memory. Columns of version 1, which are slow to read, are kept. A record in the index is not read.
         """
-        self._recent.forget(key)  # it may be another one than the last time
+        self._recent.forget(key)  # the record may have changed
         before = None
         if index is not None:
             if (hit := index.record(key)) is not None:
@@ -94,7 +94,7 @@ class Store(PlannedFolder):
     def _all_light(
         self, keys: Sequence[str], plan: PlannedRun | None, index: Index | None
     ) -> Iterator[Record | StorageError]:
-        """Yield every record as `_light` returns it, or why it cannot be read."""
+        """Yield every record as `_light` returns it, or the error of reading it."""
         hits: list[Record | None] = [None] * len(keys)
         if index is not None and len(keys) > MANY:  # below, reading one after another is as fast
             hits = [index.record(key) for key in keys]
@@ -107,7 +107,7 @@ class Store(PlannedFolder):
                 yield error
 
     def _columns(self, key: str, status: NDArray[np.uint8], digest: str = "") -> Columns:
-        """Return the columns of a record that was read before, with these statuses (and this checksum)."""
+        """Return the columns of a record that was read before, with the same statuses (and checksum)."""
         columns = self._recent.of(key)
         same = True
         if columns is None:
@@ -122,7 +122,7 @@ class Store(PlannedFolder):
         return columns
 
     def has(self, key: str) -> bool:
-        """Tell whether a unit is finished; a file that is not its record counts as missing."""
+        """Tell whether a unit is finished; an invalid file counts as missing."""
         try:
             self.read(key)
         except StorageError:
@@ -130,16 +130,16 @@ class Store(PlannedFolder):
         return True
 
     def write(self, record: Record, *, replace: bool = False) -> None:
-        """Write a record unless there is a good one, and forget an earlier failure of the same unit.
+        """Write a record unless a valid one exists, and forget an earlier failure of the same unit.
 
-        Of two writers of one record the first wins. What is there and damaged is set aside.
+        Of two writers of one record the first wins. A damaged file in its place is set aside.
 
         Args:
             record: the record.
-            replace: put it in the place of one that is there.
+            replace: replace an existing record.
 
         Raises:
-            StorageError: the disk refused; every other record is intact.
+            StorageError: writing to disk failed; every other record is intact.
         """
         path, text = self.unit(record.key), sealed_text(record.to_json()) + "\n"
         self._recent.forget(record.key)
@@ -158,7 +158,7 @@ class Store(PlannedFolder):
         """Write why a unit failed.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         path = self.error(key)
         if path.is_dir():
@@ -172,13 +172,13 @@ class Store(PlannedFolder):
         return _account(self.error(key)) or {}
 
     def readable(self, *, index: bool = False) -> tuple[list[Record], list[Fault]]:
-        """Return the records of the plan that can be read, and a line for everything that cannot.
+        """Return the readable records of the plan, and a fault for everything that cannot be read.
 
-        Nothing is altered but the index, and nothing damaged keeps the rest from being read.
+        Only the index may be changed, and damaged files do not prevent the reading of others.
 
         Args:
-            index: take from the index what it knows, and make it anew where much is new to it; else every
-                record is read. See `robench.record.index`.
+            index: use the index, and write it again if many records are new; otherwise every record is read.
+                See `robench.record.index`.
         """
         plan, faults = self.plan()
         facts, fact_faults = self.facts()
@@ -206,7 +206,7 @@ class Store(PlannedFolder):
     def _index(
         self, keys: Sequence[str], plan: PlannedRun | None, *, anew: bool = False
     ) -> Iterator[Index | None]:
-        """Give the index of a folder large enough for one, and write it anew in the end if that helps."""
+        """Yield the index if the folder is large enough for one, and write it at the end if that helps."""
         index = None
         if len(keys) >= FEWEST and os.name == "posix":  # elsewhere the stamps of files say less
             with contextlib.suppress(OSError):
@@ -227,8 +227,8 @@ class Store(PlannedFolder):
 
         Args:
             keys: of the units.
-            index: without keys, take from the index what it knows, as `readable` does.
-            anew: without keys, read every record and make the index of them.
+            index: without keys, use the index, as in `readable`.
+            anew: without keys, read every record and make the index from them.
 
         Raises:
             StorageError: one of them is missing, half-written or foreign; names the file.

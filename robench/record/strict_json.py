@@ -1,4 +1,4 @@
-"""Plain JSON data to frozen dataclasses, strictly: a wrong value is told with the path of its field."""
+"""Plain JSON data to frozen dataclasses, strictly: an error names the path of the wrong field."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
 
 Radius = Annotated[float, "inf"]
-"""A number of which infinity is written as the text `inf`."""
+"""A float; infinity is written as the text `inf`."""
 
 Whole = Annotated[int, "of any size"]
-"""A whole number that may have more than 64 bits, such as a seed."""
+"""An integer that may have more than 64 bits, such as a seed."""
 
 DEEPEST = 64
-"""Most lists and objects inside one another: more would exhaust the stack of whoever walks through them."""
+"""Deepest nesting of lists and objects: deeper data would exhaust the stack of recursive code."""
 
 UNWRITTEN = {"written": False}
-"""Metadata of a field that is in no file."""
+"""Metadata of a field that is not written to files."""
 
 _WHOLE = 2**63
 _NUMBERS = {int, float}
@@ -30,11 +30,11 @@ _KINDS = {str: "text", int: "a whole number of 64 bits", float: "a finite number
 
 
 class FieldError(ValueError):
-    """A field holds something that it must not.
+    """A field has an invalid value.
 
     Args:
-        expected: what it may hold, and its path.
-        got: what it holds, in words.
+        expected: the valid values, and the path of the field.
+        got: its value, in words.
     """
 
     def __init__(self, *, expected: str, got: str) -> None:
@@ -44,10 +44,10 @@ class FieldError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A JSON object with known fields; unknown ones, as of a later version, are kept.
+    """A JSON object with known fields; unknown fields, for example of a later version, are kept.
 
     Attributes:
-        extra: what the fields of the class have no place for, by name.
+        extra: values of unknown fields, by name.
         stated: the names in the order in which they were read; None for an object that was not read.
     """
 
@@ -69,7 +69,7 @@ class Part:
         return cls(**values, stated=tuple(data))
 
     def plain(self) -> dict[str, Any]:
-        """Return plain JSON data: what was read, in that order, and what is not as by default."""
+        """Return plain JSON data: fields that were read, in that order, then other non-default fields."""
         cls: Any = type(self)
         fields = _own_fields(cls)
         values = {one.name: getattr(self, one.name) for one in fields}
@@ -83,7 +83,7 @@ def read_fields(cls: Any, data: Any, *, path: str, surplus: bool = False) -> dic
     """Return the arguments of a dataclass in plain JSON data.
 
     Args:
-        cls: the class; its annotations tell what every field may hold.
+        cls: the class; its annotations give the types of the fields.
         data: a mapping.
         path: of the object, for messages.
         surplus: put unknown fields into `extra` instead of refusing them.
@@ -116,7 +116,7 @@ def read_fields(cls: Any, data: Any, *, path: str, surplus: bool = False) -> dic
 
 
 def read_value(value: Any, kind: Any, *, path: str) -> Any:
-    """Return a value as a type asks for it: lists as tuples where it is a tuple, else as they are.
+    """Return a value converted to a type: a list becomes a tuple if the type is one; else it is unchanged.
 
     Raises:
         FieldError: it is of another type, or not finite.
@@ -168,7 +168,7 @@ def _read_mapping(value: Any, kind: Any, path: str) -> Any:
 
 
 def check_depth(value: Any, *, path: str = "", depth: int = 0) -> None:
-    """Refuse data with numbers that JSON has no word for, or nested so deep that nobody could walk it.
+    """Refuse data with NaN or infinity, which JSON does not have, or with too deep nesting.
 
     Raises:
         FieldError: names the field.
@@ -190,7 +190,7 @@ def check_depth(value: Any, *, path: str = "", depth: int = 0) -> None:
 
 
 def described(value: Any) -> str:
-    """Return what a JSON value is, in a few words."""
+    """Return a short description of a JSON value."""
     if value is None:
         return "null"
     if isinstance(value, Mapping):
@@ -222,7 +222,7 @@ def _read_object(value: Any, kind: Any, path: str) -> Any:
 
 
 def _check_all(values: Sequence[Any], kind: Any, path: str) -> None:
-    """Refuse values of which one is not exactly of a plain type; whole numbers are numbers too."""
+    """Refuse values if one is not exactly of a plain type; integers are valid floats too."""
     types = set(map(type, values))
     good = types <= ({int, float} if kind is float else {kind})
     if good and kind is int:
@@ -254,7 +254,7 @@ def _is_text(name: Any) -> bool:
 
 @cache
 def _layout(cls: Any) -> tuple[tuple[str, Any, bool, bool], ...]:
-    """Return of every field: name, what it holds, if it must be there, if any value of that type will do."""
+    """Return for every field: name, type, whether it is required, whether any value of the type is valid."""
     kinds = get_type_hints(cls, include_extras=True)
     missing = dataclasses.MISSING
     return tuple(

@@ -1,15 +1,15 @@
-"""A submission: one file with all that a board needs of a run, and the images by which it can be asked again.
+"""A submission: one file with everything a board needs of a run, and images to judge its models again.
 
-It is a zip archive of a run folder without weights and without most images::
+It is a zip archive of a run folder without weights and without most of the images::
 
-    submission.json           what it is, and the SHA-256 of every other file
+    submission.json           name, day and schema, and the SHA-256 of every other file
     plan.json run.json finished.txt   as in the run folder
     units/<key>.json          one record each, byte for byte
     models/<key>/             card and history of a training, no weights
     cards/<model>.md          model cards
-    broken/<key>.safetensors  of each image that was broken, the smallest change that did it
+    broken/<key>.safetensors  for each broken image, the adversarial image with the smallest change
 
-The digests tell of damage; they are no signature. No torch here.
+The digests detect damage; they are not a signature. No torch here.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ _NAME = re.compile(
     rf"|models/{_KEY}/(weights\.card\.yaml|history\.csv)|cards/[0-9A-Za-z_-][0-9A-Za-z._-]{{0,127}}\.md",
     re.ASCII,
 )
-"""All that a submission may hold: no other name, so no path leads out of it."""
+"""All names that a submission may have, so that no path leads out of it."""
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A submission that was unpacked.
+    """An unpacked submission.
 
     Attributes:
-        root: the folder it is in; it is gone when the block ends.
-        name: of its run.
-        day: when it was measured, `YYYY-MM-DD`; empty where nothing tells.
+        root: its folder, which is deleted at the end of the block.
+        name: name of its run.
+        day: when it was measured, `YYYY-MM-DD`; empty if unknown.
     """
 
     root: Path
@@ -69,7 +69,7 @@ def write_submission(run: Path, out: Path) -> int:
 
     Raises:
         ConfigError: the run has no finished unit.
-        StorageError: a record or a file of images is damaged or missing, or the disk refused.
+        StorageError: a record or a file of images is damaged or missing, or writing to disk failed.
     """
     store = Store(run)
     records, faults = store.readable()
@@ -107,7 +107,7 @@ def write_submission(run: Path, out: Path) -> int:
 
 
 def day_of(run: Path) -> str:
-    """Return the day on which a run folder last wrote its account, in universal time; empty for none."""
+    """Return the day of the last change of a folder's `run.json`, in UTC; empty if there is none."""
     try:
         seconds = (run / "run.json").stat().st_mtime
     except OSError:
@@ -116,7 +116,7 @@ def day_of(run: Path) -> str:
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
-    """Return a zip archive of files: in the order of their names, without times and owners."""
+    """Return a zip archive of files, sorted by name, without times and owners."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for name, data in sorted(files.items()):
@@ -129,11 +129,11 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 @contextlib.contextmanager
 def unpacked(path: Path) -> Iterator[Submission]:
-    """Give a submission as a folder, which is gone when the block ends.
+    """Yield a submission as a folder, which is deleted at the end of the block.
 
     Raises:
-        InputError: no submission, too large, a name that has no place in one, two members of a name, or other
-            digests than it says; names file and member.
+        InputError: not a submission, too large, an invalid name, two members of one name, or wrong digests;
+            names file and member.
     """
     with TemporaryDirectory(prefix="robench-submission-") as folder:
         root = Path(folder)
@@ -144,7 +144,7 @@ def unpacked(path: Path) -> Iterator[Submission]:
 
 
 def read_submission(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return what a submission says it is, and its files by name, all of them checked.
+    """Return the manifest of a submission, and its files by name, all of them checked.
 
     Raises:
         InputError: as `unpacked`.
@@ -170,7 +170,7 @@ def _members(archive: zipfile.ZipFile, where: str) -> dict[str, bytes]:
     SUBMITTED_FILES.check(len(members), where=where)
     SUBMITTED.check(sum(member.file_size for member in members), where=where)
     names = [member.filename for member in members]
-    if len(set(map(str.lower, names))) < len(names):  # a file system may take both for one
+    if len(set(map(str.lower, names))) < len(names):  # a file system may treat both as one file
         twice = next(name for name in names if sum(name.lower() == one.lower() for one in names) > 1)
         raise InputError(where=where, expected="members of different names", got=f"{twice[:100]!r} twice")
     for member in members:

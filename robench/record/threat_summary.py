@@ -1,4 +1,4 @@
-"""The threat a number was measured under: what two numbers must share to be compared, and as text."""
+"""The threat of a number, also as text; only numbers under the same threat are comparable."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from robench.record.parts import RecordedThreat
 
 
 class ThreatSummary(NamedTuple):
-    """A threat as plain data; all empty where nothing was attacked.
+    """A threat as plain data; all empty if nothing was attacked.
 
     Attributes:
         norm: `Linf`, `L2`, `L1` or `L0`, empty for no attack.
         eps: radius; infinity for the smallest perturbation and for no attack.
         goal: `untargeted` or `targeted`.
-        bounds: the box that images live in; None where a record does not say.
-        knowledge: what the attacker knows beside the model's answers; None where a record does not say.
+        bounds: the box of the images; None if unknown.
+        knowledge: what the attacker knows beside the model's outputs; None if unknown.
         budget: most passes on one image; None for no limit.
     """
 
@@ -40,13 +40,13 @@ class ThreatSummary(NamedTuple):
         return ", ".join(part for part in (self.power(eps_text), self.goal, *self.conditions()) if part)
 
     def power(self, eps_text: str = "") -> str:
-        """Return norm and radius: `Linf 8/255`, or `smallest L2 perturbation` where there is no radius."""
+        """Return norm and radius: `Linf 8/255`, or `smallest L2 perturbation` without a radius."""
         if math.isinf(self.eps):
             return f"smallest {self.norm} perturbation"
         return f"{self.norm} {eps_text or f'{self.eps:g}'}"
 
     def conditions(self) -> list[str]:
-        """Return what is not norm, radius or goal: what is known, the budget, and an unusual box."""
+        """Return the other conditions: the knowledge, the budget, and an unusual box."""
         knowledge = [] if self.knowledge is None else [f"{listed(self.knowledge)} known"]
         return [*knowledge, *self.limits()]
 
@@ -54,7 +54,7 @@ class ThreatSummary(NamedTuple):
         """Return the budget, and an unusual box."""
         parts = []
         if self.budget is not None:
-            # Each attack has it for itself, and again through every gradient source.
+            # Each attack has its own budget, and again for every gradient source.
             parts.append(
                 f"each attempt at most {self.budget} pass{'' if self.budget == 1 else 'es'} per image"
             )
@@ -64,7 +64,7 @@ class ThreatSummary(NamedTuple):
 
 
 def threat_summary_of(threat: RecordedThreat) -> ThreatSummary:
-    """Return the summary of a record's threat; one without a norm gives that of no attack."""
+    """Return the summary of a record's threat; a threat without a norm gives the one of no attack."""
     if not threat.norm:
         return ThreatSummary()
     return ThreatSummary(
@@ -78,7 +78,7 @@ def threat_summary_of(threat: RecordedThreat) -> ThreatSummary:
 
 
 def listed(knowledge: Sequence[str]) -> str:
-    """Return what is known as text: `weights and template`, or `only the model's answers` for nothing."""
+    """Return the knowledge as text: `weights and template`, or `only the model's answers` for none."""
     if not knowledge:
         return "only the model's answers"
     names = [n for n in KNOWLEDGE if n in knowledge] + [n for n in knowledge if n not in KNOWLEDGE]

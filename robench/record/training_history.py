@@ -1,20 +1,20 @@
-"""The history of a training, one row per epoch: kept as CSV, summed up, and read for robust overfitting.
+"""The history of a training, one row per epoch: stored as CSV, summarised, checked for robust overfitting.
 
-What is said of a training that changed nothing stands here too.
+The text about a training that changed nothing is here too.
 
 Columns, empty where something was not measured::
 
     epoch, stage                  counted from 1; `stage` only where there are several
     loss, learning_rate           mean over the epoch; of its last step
-    train_accuracy                while learning, on the images as they are
-    train_robust_accuracy         while learning, on the attacked images that were learned from
+    train_accuracy                during training, on the clean images
+    train_robust_accuracy         during training, on the attacked training images
     validation_accuracy           on the held-out part, after the epoch
     validation_robust_accuracy    on the held-out part under attack
-    validation_own_accuracy       under the defense's own attack, which chooses the checkpoint, where another
-                                  one is watched
-    validation_images             how many images were held out
-    best                          1 where the epoch is better than all of its stage before it
-    seconds                       of the epoch, held-out part included
+    validation_own_accuracy       under the defense's own attack, which chooses the checkpoint, if the column
+                                  before is of another attack
+    validation_images             number of held-out images
+    best                          1 if the epoch is better than all earlier epochs of its stage
+    seconds                       of the epoch, including the held-out part
 
 No torch here.
 """
@@ -44,10 +44,10 @@ COLUMNS = (
 
 
 def write_history(path: Path, rows: Sequence[Row]) -> None:
-    """Write a history so that a reader sees the old one or the new one, whole.
+    """Write a history atomically: a reader sees the complete old or the complete new one.
 
     Raises:
-        StorageError: the disk refused; the older file is intact.
+        StorageError: writing to disk failed; the older file is intact.
     """
     others = dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)
     stream = io.StringIO()
@@ -65,7 +65,7 @@ def chosen_row(rows: Sequence[Row]) -> Row | None:
 
 
 def robust_overfitting(rows: Sequence[Row]) -> str:
-    """Say that held-out robust accuracy fell after its best epoch by more than chance, or nothing.
+    """Return a sentence if held-out robust accuracy fell significantly after its best epoch; else empty.
 
     Rice, Wong & Kolter 2020 (arXiv:2002.11569). The 95 % Wilson intervals of the best and the last epoch of
     the last stage must not overlap: stricter than a test at 5 %, because the best is the largest of many.
@@ -92,13 +92,13 @@ def robust_overfitting(rows: Sequence[Row]) -> str:
 
 
 def seconds_of(rows: Sequence[Row]) -> float | None:
-    """Return what all epochs took, None if any of them was not measured or there are none."""
+    """Return the seconds of all epochs together, None if one of them was not measured or there are none."""
     seconds = [row["seconds"] for row in rows if "seconds" in row]
     return sum(seconds) if rows and len(seconds) == len(rows) else None
 
 
 def unchanged_text(parameters: int) -> str:
-    """Say that a training changed none of so many parameters.
+    """Return the sentence that a training changed none of its parameters.
 
     Example:
         >>> unchanged_text(10)
@@ -117,5 +117,5 @@ def _interval(row: Row, name: str) -> tuple[float, float]:
 
 
 def _shortest(value: float) -> str:
-    """Return the fewest digits that read back as the same number; whole numbers without a point."""
+    """Return the shortest text that reads back as the same number; integers without a point."""
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))

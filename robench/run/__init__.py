@@ -1,8 +1,8 @@
-"""A plan done in a folder: models prepared, units crafted, judged and kept, progress told.
+"""Runs a plan in a folder: prepares models, crafts and judges units, stores results, reports progress.
 
-Begin at `execute` (a plan in its folder), `work` (all that is to do, laid out) and `evaluate` (what is not
-kept is done). Around them: `networks`, `network_training` and `preparation` make models,
-`supervisor` and `crew` lead workers, `keeper` keeps.
+Begin at `execute` (a plan in its folder), `work` (the list of everything to do) and `evaluate` (does what is
+not stored yet). Around them: `networks`, `network_training` and `preparation` make models, `supervisor` and
+`crew` manage workers, `keeper` stores results.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What came of jobs: finished units are counted, failures written down, and both are told. No torch here."""
+"""Results of jobs: finished units are counted, failures written down, both reported. No torch here."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from robench.run.progress import AccuracySoFar, Finished, Reporter
 
 @dataclass(slots=True, kw_only=True)
 class Accounts:
-    """Counts what jobs leave, and writes down why they failed.
+    """Counts the results of jobs, and writes down why jobs failed.
 
     Args:
-        summary: what is counted.
+        summary: the counts.
         store: the run folder.
-        reporter: who is told.
+        reporter: shows progress and failures.
     """
 
     summary: Summary
@@ -27,7 +27,7 @@ class Accounts:
     _accuracy: AccuracySoFar = field(default_factory=AccuracySoFar)
 
     def unit(self, task: Task, key: str, title: str, *, from_store: bool) -> None:
-        """Count a finished unit of a job; of one that is tried again some are counted already."""
+        """Count a finished unit of a job, once: units of a repeated job may be counted already."""
         if key in task.keys:
             return
         task.keys.add(key)
@@ -38,18 +38,18 @@ class Accounts:
         self.reporter.advance(title, cached=from_store, accuracy=column)
 
     def failed_units(self, titles_by_model: dict[str, list[str]], count: int) -> None:
-        """Count the failures of a job that came to its end, and note whose rows lack them."""
+        """Count the failures of a job that came to its end, and note which models' rows lack its results."""
         self.summary.failures += count
         for model, titles in titles_by_model.items():
             self.summary.failed_jobs.setdefault(model, []).extend(titles)
 
     def failed(self, task: Task, reason: str, *, is_written: bool = False) -> None:
-        """Note that a job failed, and whose row lacks it; the others go on.
+        """Note that a job failed, and which model's row lacks its results; other jobs go on.
 
         Args:
             task: the job.
             reason: why it failed.
-            is_written: whether the account of its failure is there already.
+            is_written: whether the file about its failure exists already.
         """
         if not is_written:
             self.write(task, reason)

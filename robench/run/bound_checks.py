@@ -1,4 +1,4 @@
-"""A network that bounds are asked for is read before it is trained: hours must not pass before a refusal."""
+"""Networks to be bounded are checked before they are trained, so that a refusal does not come hours later."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def check_untrained(
     shape: tuple[int, int, int],
     classes: int,
 ) -> None:
-    """Read every network with a linear head that is to be trained and bounded, with its first weights.
+    """Read every network with a linear head that will be trained and bounded, with its initial weights.
 
     Args:
-        plan: what is wanted.
-        untrained: names of the models that are to be trained.
+        plan: the plan.
+        untrained: names of the models that will be trained.
         build: makes a model's network.
         shape: (C, H, W) of the images.
         classes: number of classes.

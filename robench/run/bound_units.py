@@ -1,4 +1,4 @@
-"""Bound the images of a unit; what a search found on the way is judged like the proposals of an attack."""
+"""Bound the images of a unit; adversarial images that a search finds are judged like those of an attack."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def bound_unit(unit: Unit, bounding: Bounding, settings: Settings) -> Record:
     An image is certified if its bound says so and the model itself gets it right.
 
     Args:
-        unit: what to bound.
-        bounding: how.
+        unit: the unit to bound.
+        bounding: the method.
         settings: seed and batch size.
 
     Raises:
-        ConfigError: the network computes something else than was read from it.
+        ConfigError: the network computes something else than the graph that was read from it.
     """
     start = time.perf_counter()
     model, threat = bounding.target.model, bounding.threat

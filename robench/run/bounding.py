@@ -1,4 +1,4 @@
-"""What there is to bound: one way to bound, on one model under one threat."""
+"""One bounding method on one model under one threat."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from robench.run.evaluated_model import EvaluatedModel
 from robench.run.shards import Shard, slices
 
 REVISION = 1
-"""Of the bounds; raised when what they say of an image changes."""
+"""Revision of the bounds; raised when their results for an image change."""
 
 IMAGES = {"ibp": 500, "crown": 50, "alpha_crown": 20, "branch_and_bound": 10}
 """Images of one unit: what is lost when a run is killed. What is said of an image depends on it alone."""
 
 SECONDS = {"ibp": 10.0, "crown": 120.0, "alpha_crown": 600.0, "branch_and_bound": 600.0}
-"""That an image may take where its method has no limit in seconds, before the job counts as hanging."""
+"""Seconds per image after which a job counts as hanging, if its method has no limit in seconds."""
 
 
 class BoundColumn(NamedTuple):
-    """A way to bound on a board, and the names of the models it is for; none for all."""
+    """A bounding method on a board, and the names of its models; no names mean all models."""
 
     method: Method
     models: tuple[str, ...] = ()
@@ -32,14 +32,14 @@ class BoundColumn(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounding:
-    """A way to bound, on one model under one threat.
+    """A bounding method on one model under one threat.
 
     Attributes:
         target: the model.
         threat: the threat model of its board.
         eps_text: the radius as the user wrote it.
         label: the column.
-        method: how, with its limits.
+        method: the method, with its limits.
     """
 
     target: EvaluatedModel
@@ -55,18 +55,18 @@ class Bounding:
 
     @property
     def title(self) -> str:
-        """One line for a person."""
+        """One readable line."""
         place = f"{self.threat.norm.name} {self.eps_text}"
         return f"{self.label} bounds of {self.target.model.name} ({place})"
 
     @property
     def seconds(self) -> float:
-        """That an image may take; a search looks at the clock between its steps only."""
+        """Seconds that an image may take; a search checks the clock only between its steps."""
         limit = self.method.seconds if isinstance(self.method, BranchAndBound) else None
         return SECONDS[self.name] if limit is None else limit + SECONDS["crown"]
 
     def spec(self) -> dict[str, Any]:
-        """Return the plain JSON description that goes into records in place of an attack."""
+        """Return the plain JSON description that stands in records in place of an attack."""
         return {
             "label": self.label,
             "name": f"robench.bounds:{self.name}",
@@ -78,7 +78,7 @@ class Bounding:
         }
 
     def check(self, shape: tuple[int, int, int]) -> None:
-        """Read the network, so that what cannot be bounded is refused before any work.
+        """Read the network, so that a network without bounds is refused before any work.
 
         Args:
             shape: (C, H, W) of the images.

@@ -41,11 +41,11 @@ def craft_unit(
     """Craft one shard on the device of the attacked model and return the result on the CPU.
 
     Args:
-        crafting: what to do.
+        crafting: attack, model and threat.
         shard: the images.
         settings: seed and batch size.
         prepared: copies of networks that were proven on earlier shards.
-        on_passes: called with the number of passes just made, each on one image; None for nobody.
+        on_passes: called with the number of passes just made, each on one image; None for no call.
     """
     model = crafting.attacked.model
     x, y = shard.data.batch(slice(None))
@@ -79,19 +79,19 @@ def judge_unit(
 ) -> Record:
     """Judge one shard on one target and return the record.
 
-    A clean unit is its images judged as they are, and the model is probed. A random model, and a network that
-    was found to be random, is asked about each image a few more times, under noise that no attack has seen.
-    Where memory runs out, each of these three is done again with half as many images in a pass.
+    A clean unit judges its images unchanged, and probes the model. A random model, or a network found to be
+    random, gets each image a few more times, under noise that no attack has seen. If memory runs out, each
+    of these three steps is repeated with half as many images per pass.
 
     Args:
         unit: what to judge.
-        crafted: what its crafting proposed; None for a clean unit.
+        crafted: the crafted images; None for a clean unit.
         settings: seed, batch size, and number of draws.
         clean: predictions (B,) on the clean images, if they are known already.
-        known: codes of findings about the model itself; what only follows from them is not found again.
+        known: codes of findings about the model itself; consequences of these are not reported again.
 
     Raises:
-        JobError: memory does not suffice for one image, or for a joint batch; or as `judge` does.
+        JobError: memory does not suffice for one image, or for a joint batch; or from `judge`.
     """
     model = unit.target.model
     x, y = (part.to(model.device) for part in unit.shard.data.batch(slice(None)))
@@ -102,7 +102,7 @@ def judge_unit(
 
     @contextmanager
     def same_chance() -> Iterator[int]:
-        # A network that draws from the global generators, or anew for a batch, gives the same verdict again.
+        # All seeds are reset, so that a network that draws random numbers gives the same verdict again.
         with batch_of(unit.shard.data.indices):
             seed = seed_from(settings.seed, "judge", unit.shard.digest)
             with borrowed_global_randomness(seed):
@@ -146,7 +146,7 @@ def judge_unit(
         if crafted is None or crafting is None or not unit.white_box:
             return ()
         if crafting.attacked is not crafting.source or hides_noise(model, threat):
-            return ()  # this attacker does not see the model that is judged
+            return ()  # this attacker does not see the judged model
         survivors = torch.tensor([status is Status.ROBUST for status in verdict.status])
         if not model.sources or not is_asked(crafting.attack, threat, crafted.ledger, survivors):
             return ()

@@ -1,4 +1,4 @@
-"""The workers of a run: hired, heard, and ended where they hang or take too much memory. No torch here."""
+"""The workers of a run: started, read, and ended if they hang or use too much memory. No torch here."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from robench.run.progress import Reporter
 from robench.run.worker_messages import Orders
 
 SILENCE = 3600.0
-"""Seconds without a word after which the making of models counts as hanging."""
+"""Seconds without an event after which making models counts as hanging."""
 
 QUIET_SECONDS = 20.0
-"""Seconds without a word of a job after which it is told from here that it is at work."""
+"""Seconds without an event of a job after which this process reports that the job is running."""
 
 TICK = 0.2
-"""Seconds between two looks at time, memory and signals."""
+"""Seconds between two checks of time, memory and signals."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Crew:
-    """The workers by number, and the job that each of them does.
+    """The workers by number, and the job of each.
 
     Args:
-        orders: what the worker of a number is made with.
-        processes: how many there may be, and how long and how much each may take.
-        executor: where they run.
-        reporter: who is told that a silent one is at work.
+        orders: gives the orders that the worker of a number is started with.
+        processes: limits of number, time and memory.
+        executor: where workers run.
+        reporter: gets a sign that a silent worker is running.
 
     Attributes:
-        workers: those that were hired and have not ended.
-        tasks: what they do; one without a job is idle or makes its models.
+        workers: workers that were started and have not ended.
+        tasks: their jobs; a worker without a job is idle or makes its models.
     """
 
     orders: Callable[[int], Orders]
@@ -53,26 +53,26 @@ class Crew:
 
     @property
     def idle(self) -> int | None:
-        """The number of a worker that has nothing to do; None where there is none."""
+        """The number of an idle worker; None if there is none."""
         return next((number for number, worker in self.workers.items() if not worker.busy), None)
 
     @property
     def without_job(self) -> int:
-        """How many workers do no job: they are idle, or make their models."""
+        """How many workers have no job: they are idle, or make their models."""
         return len(self.workers) - len(self.tasks)
 
     def wait(self, only: int | None = None) -> list[int]:
-        """Return the numbers of the workers that told something or ended, after a moment at most.
+        """Return the numbers of the workers that sent events or ended, after at most a moment.
 
         Args:
-            only: the one worker that is waited for; all by default.
+            only: wait for this worker alone; for all by default.
         """
         workers = self.workers if only is None else {only: self.workers[only]}
         ready = self.executor.wait(list(workers.values()), TICK)
         return [number for number, worker in workers.items() if worker in ready]
 
     def events(self, numbers: list[int]) -> Iterator[tuple[int, Event | None]]:
-        """Yield what these workers told, each event with its worker's number; None where that has ended."""
+        """Yield the events of these workers, each with the worker's number; None if the worker has ended."""
         for number in numbers:
             try:
                 for event in self.workers[number].events():
@@ -81,7 +81,7 @@ class Crew:
                 yield number, None
 
     def lose(self, number: int) -> str:
-        """Forget a worker that has ended; return how it did."""
+        """Forget a worker that has ended; return how it ended, in words."""
         return self.workers.pop(number).last_words()
 
     def pause(self) -> None:
@@ -89,7 +89,7 @@ class Crew:
         time.sleep(TICK)
 
     def look_at(self, number: int) -> None:
-        """End a worker that hangs, or takes more memory than it may."""
+        """End a worker that hangs or uses too much memory."""
         worker, task = self.workers[number], self.tasks.get(number)
         if not worker.busy:
             return
@@ -111,7 +111,7 @@ class Crew:
             worker.end(short)
 
     def disband(self) -> None:
-        """End all of them, and give back what the executor holds."""
+        """End all workers, and release the executor's resources."""
         for worker in self.workers.values():
             worker.end("the run ended")
         for worker in self.workers.values():

@@ -25,10 +25,10 @@ from robench.types import Labels
 
 
 class CleanAnswer(NamedTuple):
-    """What is known of a model on the clean images of a shard.
+    """Results of a model on the clean images of a shard.
 
     Attributes:
-        classes: predicted classes (B,); None where they are not known.
+        classes: predicted classes (B,); None if they are not known.
         codes: of findings about the model itself.
     """
 
@@ -37,23 +37,23 @@ class CleanAnswer(NamedTuple):
 
     @classmethod
     def of(cls, record: Record) -> CleanAnswer:
-        """Return what the record of clean images says."""
+        """Return the results in a record of clean images."""
         classes = torch.tensor(record.columns.clean, dtype=torch.int64)
         return cls(classes, frozenset(finding.code for finding in record.findings))
 
 
 @dataclass(slots=True)
 class CleanAnswers:
-    """What is known of the models on one shard alone, so that no unit depends on another shard.
+    """Results of the models on the clean images of one shard, so that no unit depends on another shard.
 
-    The record of a clean unit that this process judged is remembered; one that another process judged is read
-    when it is needed. So what a unit is judged with depends neither on the order of the attacks nor on which
-    process did them.
+    Records of clean units that this process judged are remembered; those of other processes are read when
+    they are needed. So a unit's clean results depend neither on the order of the attacks nor on the process
+    that ran them.
 
     Args:
         shard: the images.
         settings: of the evaluation.
-        keeper: who has the records of clean images.
+        keeper: has the records of clean images.
     """
 
     shard: Shard
@@ -62,12 +62,12 @@ class CleanAnswers:
     _by_model: dict[str, CleanAnswer] = field(default_factory=dict)
 
     def add(self, unit: Unit, record: Record) -> None:
-        """Remember what the record of a clean unit says; any other says nothing new."""
+        """Remember the results of a clean unit; ignore any other unit."""
         if unit.is_clean:
             self._by_model[unit.target.model.name] = CleanAnswer.of(record)
 
     def about(self, unit: Unit) -> CleanAnswer:
-        """Return what a unit is judged with: nothing, where it is clean itself or nothing was crafted."""
+        """Return the clean results for a unit; empty ones if it is clean itself or nothing was crafted."""
         name = unit.target.model.name
         if unit.crafting is None:
             return CleanAnswer()
@@ -79,7 +79,7 @@ class CleanAnswers:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every step of an evaluation needs: how it is done, and who keeps, hears and helps."""
+    """What every step of an evaluation needs: settings, keeper, reporter and prepared models."""
 
     settings: Settings
     keeper: Keeper
@@ -90,21 +90,21 @@ class Context:
 
     @classmethod
     def of(cls, work: Work, keeper: Keeper, reporter: Reporter) -> Context:
-        """Return the context of an evaluation that begins."""
+        """Return the context of a new evaluation."""
         copies = PreparedModels(engine=work.settings.engine)
         return cls(work.settings, keeper, reporter, copies, Heartbeat(reporter))
 
     @contextmanager
     def attempt(self, title: str, *, key: str, model: str, units: int = 1) -> Iterator[None]:
-        """Tell what is worked on from now; where it fails, record why and whose row lacks it, and go on.
+        """Report the start of some work; if it fails, record why and which model's row lacks it, and go on.
 
-        Code that calls `sys.exit` has failed too.
+        A call of `sys.exit` counts as a failure too.
 
         Args:
-            title: one line for a person.
+            title: one readable line.
             key: of the job or unit.
-            model: whose row it is of.
-            units: how many records are not made where it fails.
+            model: the model in whose row the result belongs.
+            units: how many records are missing if it fails.
         """
         self.heartbeat.begin(title)
         try:
@@ -117,7 +117,7 @@ class Context:
                 self.reporter.advance(f"{title}: failed")
 
     def ran_short(self, micro_batch: int, model: str) -> None:
-        """Tell, once for each model, that memory ran out and how many images at once fitted; 0 for never."""
+        """Report, once per model, that memory ran out and how many images fitted at once; 0 means never."""
         if micro_batch and model not in self.short:
             self.short.add(model)
             at_once = "1 image" if micro_batch == 1 else f"{micro_batch} images"
@@ -125,10 +125,10 @@ class Context:
 
 
 def evaluate(work: Work, keeper: Keeper, reporter: Reporter = QUIET) -> Iterator[Finished]:
-    """Do the work, skipping what the keeper already has; yield every finished unit, in order.
+    """Do the work, except for units that the keeper already has; yield every finished unit, in order.
 
     A job that raises is recorded as failed and the others go on; errors of configuration or storage are not
-    caught. What was yielded is safe.
+    caught. Yielded units are stored.
     """
     context = Context.of(work, keeper, reporter)
     accuracy = AccuracySoFar()
@@ -142,9 +142,9 @@ def evaluate(work: Work, keeper: Keeper, reporter: Reporter = QUIET) -> Iterator
 
 
 def do_job(job: Job, answers: CleanAnswers, context: Context) -> Iterator[tuple[Unit, Finished]]:
-    """Craft and judge what is missing of one job; yield its units as they are finished.
+    """Craft and judge the missing units of one job; yield its units as they are finished.
 
-    A job or a unit that raises is recorded as failed; so is one whose code calls `sys.exit`.
+    A job or a unit that raises or calls `sys.exit` is recorded as failed.
     """
     records = [_usable_record(unit, answers, context) for unit in job.units]
     result = None
@@ -165,11 +165,11 @@ def do_job(job: Job, answers: CleanAnswers, context: Context) -> Iterator[tuple[
 
 
 def _usable_record(unit: Unit, answers: CleanAnswers, context: Context) -> Record | None:
-    """Return the stored record of a unit; None where there is none, or where it has to be judged again.
+    """Return the stored record of a unit; None if there is none, or if the unit has to be judged again.
 
-    It is judged again where the stored record has another number of fresh draws than a new one would have. A
-    model that is declared random has that number in its keys, so that this never happens. Of any other model
-    only its answers tell whether it is random. The keeper then replaces the record (`Keeper.keep_record`).
+    It is judged again if the stored record has another number of fresh draws than a new one would have. This
+    never happens for a model that is declared random: its keys contain that number. Whether any other model
+    is random shows only in its answers. The keeper then replaces the record (`Keeper.keep_record`).
     """
     record = context.keeper.record(unit.key)
     if record is None or unit.bounding:

@@ -1,4 +1,4 @@
-"""A model as it is evaluated: identified, what it is attacked through, and a stand-in if one is needed."""
+"""A model as it is evaluated: its fingerprint, its gradient sources, and a stand-in if one is needed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from robench.errors import ConfigError
 from robench.model.interface import Model
 
 HALF = 0.5
-"""Share of a template that its stand-in must not hold, for the template to count as not known."""
+"""A template counts as known if it shares at least this part of its images with its stand-in's template."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedModel:
-    """A model with its fingerprint computed once, and the gradient sources it is attacked through.
+    """A model with its fingerprint, computed once, and the gradient sources that attacks use.
 
     Attributes:
         model: the model.
@@ -47,10 +47,10 @@ class EvaluatedModel:
 def attacked_model(
     source: EvaluatedModel, gradient_source: str, attack: Attack, threat: ThreatModel
 ) -> EvaluatedModel:
-    """Return what an attack on a model is really run on: the model itself, or its stand-in.
+    """Return the model that an attack really runs on: the model itself, or its stand-in.
 
     Raises:
-        ConfigError: it needs a stand-in and there is none.
+        ConfigError: the attack needs a stand-in and there is none.
     """
     if not needs_stand_in(source.model, gradient_source, attack, threat):
         return source
@@ -68,21 +68,21 @@ def with_stand_in(evaluated: EvaluatedModel, other: EvaluatedModel) -> Evaluated
     """Return a model with the same network under another template as its stand-in.
 
     Raises:
-        ConfigError: half of the template's images or more are found again: who knows the training data then
-            knows the template well enough.
+        ConfigError: the two templates share half of their images or more: an attacker who knows the training
+            data then knows the template well enough.
     """
     if (share := _shared_template(evaluated.model, other.model)) >= HALF:
         raise ConfigError(
             where=f"model {evaluated.model.name!r}",
             expected="a template much smaller than the training data, as the threat says it is not known",
-            got=f"one of which another draw finds {100 * share:.0f} % again",
+            got=f"one that shares {100 * share:.0f} % of its images with another draw",
             do="Give the head a smaller `template`, or add template to `knowledge`",
         )
     return replace(evaluated, stand_in=other)
 
 
 def _shared_template(model: Model, other: Model) -> float:
-    """Return the share of a model's template images that another's holds too, in [0, 1]."""
+    """Return the share of a model's template images that are in the other model's template too, in [0, 1]."""
     if model.neighbourhood is None or other.neighbourhood is None:
         hashes = [
             set(map(str, m.details.get("template_sha256") or [m.fingerprint()])) for m in (model, other)

@@ -1,4 +1,4 @@
-"""Do a plan: prepare the models, evaluate, keep everything in a run folder, resume what is missing."""
+"""Run a plan: prepare the models, evaluate, store everything in a run folder, resume unfinished work."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def execute(
             own jobs only; None does everything in this process, and nobody else may use the folder.
 
     Raises:
-        RobenchError: the plan cannot be run here (nothing was evaluated), or the disk refused.
+        RobenchError: the plan cannot be run here (nothing was evaluated), or writing to disk failed.
         KeyboardInterrupt: it was asked to stop; what is finished is kept.
     """
     start = time.perf_counter()
@@ -79,7 +79,7 @@ def execute(
                     executor=ThisMachine() if processes.ray is None else _ray(processes),
                 ).run()
         finally:
-            if summary.facts:  # else nothing was evaluated, and an earlier account stays
+            if summary.facts:  # otherwise nothing was evaluated, and an earlier `run.json` stays
                 store.write_json("run.json", summary.to_json())
                 settle_accounts(store, [spec.name for spec in plan.models], summary.failed_models)
                 if summary.status == "finished" and (others := set(before) - set(summary.units)):
@@ -90,7 +90,7 @@ def execute(
 
 
 def _replaced(out: Path, count: int) -> str:
-    """Say that the tables showed other results of the same plan until now."""
+    """Say that the tables showed different results of the same plan until now."""
     return (
         f"{out} held {counted(count, 'finished unit')} of other weights, code, data or version by the same "
         f"plan: kept in {out / 'units'}, and no longer in its tables"
@@ -117,7 +117,7 @@ def _do_here(
     engine: Engine,
     begin: Callable[[], None],
 ) -> float:
-    """Do a plan in this process; return the seconds that attacks and verdicts took."""
+    """Run a plan in this process; return the seconds that attacks and verdicts took."""
     from robench.run.evaluate import evaluate
     from robench.run.feature_recording import record_features
     from robench.run.keeper import FolderKeeper

@@ -1,4 +1,4 @@
-"""How work is divided among workers, and what these and the place where they run offer. No torch here."""
+"""How work is divided among workers, and the protocols of workers and executors. No torch here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from robench.run.stop import Stop
 from robench.run.worker_messages import Orders
 
 Event = tuple[Any, ...]
-"""What a worker tells: its first entry says what it is."""
+"""A message of a worker: its first entry is the kind of the message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,16 +18,16 @@ class Processes:
     """How work is divided among processes.
 
     Attributes:
-        count: how many workers; on a machine with GPUs each takes one, in turn.
-        threads: CPU threads of each; None leaves that to torch.
-        timeout: seconds a job may take; None for a limit by what its attack has to do.
-        memory: bytes a worker may take; None for as much as the machine has.
+        count: how many workers; on a machine with GPUs each uses one, in turn.
+        threads: CPU threads of each worker; None leaves the choice to PyTorch.
+        timeout: seconds a job may take; None for a limit that depends on the job's attack.
+        memory: bytes a worker may use; None for as much as the machine has.
         retry_failed: try jobs again that have ended their worker twice.
-        part: which of how many parts of the attacks is done, counted from 1; None for all.
+        part: (i, n): do part i, counted from 1, of n parts of the attacks; None for all.
         deterministic: refuse operations whose bits vary from run to run.
         ray: run workers as actors of a Ray cluster: its address, empty for one of this machine alone; None
             runs them as processes of this machine.
-        stop: how the run is asked to stop.
+        stop: tells whether the run should stop.
     """
 
     count: int = 1
@@ -42,7 +42,7 @@ class Processes:
 
 
 class Worker(Protocol):
-    """A worker as the supervisor sees it; `robench.run.worker_process` says what its parts mean."""
+    """A worker as the supervisor sees it; its attributes are explained in `robench.run.worker_process`."""
 
     busy: bool
     since: float
@@ -52,14 +52,14 @@ class Worker(Protocol):
 
     @property
     def memory(self) -> int:
-        """Bytes it takes; 0 where that cannot be known."""
+        """Bytes of memory it uses; 0 if unknown."""
 
     def order(self, *order: Any) -> None:
         """Give an order."""
         ...
 
     def events(self) -> Iterator[Event]:
-        """Yield what it told; EOFError where it has ended."""
+        """Yield its events; raise EOFError if it has ended."""
         ...
 
     def end(self, verdict: str = "") -> None:
@@ -79,9 +79,9 @@ class Executor(Protocol):
         ...
 
     def wait(self, workers: Sequence[Any], timeout: float) -> list[Any]:
-        """Return the workers that told something or ended, after so many seconds at most."""
+        """Return the workers that sent events or ended, after at most `timeout` seconds."""
         ...
 
     def close(self) -> None:
-        """Give back what the executor holds itself."""
+        """Release the executor's own resources."""
         ...

@@ -1,4 +1,4 @@
-"""Store the features that figures show, while the models are loaded (Wang & Osher 2019, section 5)."""
+"""Store the features for figures while the models are loaded (Wang & Osher 2019, section 5)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BYTES = 2_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attacked:
-    """One white-box attack on one model: its jobs, one per shard, with what was judged."""
+    """One white-box attack on one model: its jobs, one per shard, with their records."""
 
     crafting: Crafting
     jobs: tuple[Job, ...]
@@ -38,13 +38,13 @@ class Attacked:
 def record_features(work: Work, keeper: FolderKeeper, reporter: Reporter = QUIET) -> Iterator[str]:
     """Keep a geometry of every model on every board; yield the key of each.
 
-    Chosen is the white-box attack that leaves fewest images robust. What is there already is not made again;
+    It uses the white-box attack that leaves fewest images robust. Stored geometries are not computed again;
     a model that fails is recorded and the others go on.
 
     Raises:
-        StorageError: the disk refused; everything kept before is intact.
+        StorageError: writing to disk failed; everything stored before is intact.
     """
-    stored_units = replace(keeper, force=False)  # what was computed before this, by this very run too
+    stored_units = replace(keeper, force=False)  # all units stored so far, including those of this run
     for board in work.boards:
         worst = worst_attacks(work, board, stored_units)
         pair, choice = most_confused([record for worst_attack in worst for record in worst_attack.records])
@@ -89,8 +89,8 @@ def record_features(work: Work, keeper: FolderKeeper, reporter: Reporter = QUIET
 def worst_attacks(work: Work, board: Board, keeper: FolderKeeper) -> list[Attacked]:
     """Return for every model the white-box attack that leaves fewest images robust; none if none was judged.
 
-    Compared are (attack, gradient source); the first of the plan wins a tie, under an infinite radius the
-    one that needed the smaller median distance.
+    Pairs (attack, gradient source) are compared. On a tie the first in the plan wins, or under an infinite
+    radius the one with the smaller median distance.
     """
     shards = list(work.shards())
     best: dict[str, tuple[tuple[float, ...], Attacked]] = {}
@@ -112,7 +112,7 @@ def worst_attacks(work: Work, board: Board, keeper: FolderKeeper) -> list[Attack
 
 
 def _measure(candidate: Attacked, *, missing: int) -> tuple[float, ...]:
-    """Return what makes an attack the worst: small is worse."""
+    """Return the sort key of an attack; the smallest key is the worst attack for the model."""
     statuses = [status for record in candidate.records for status in record.columns.status]
     robust = sum(status == Status.ROBUST for status in statuses)
     if candidate.crafting.threat.bounded:
@@ -122,11 +122,11 @@ def _measure(candidate: Attacked, *, missing: int) -> tuple[float, ...]:
 
 
 def most_confused(records: Sequence[Record]) -> tuple[tuple[int, ...], str]:
-    """Return the two classes that are taken for each other most often, and why these, in words.
+    """Return the two classes that are confused most often, and the reason for the choice, in words.
 
-    Counted are images that were right before the attack, over all these records; where there are none, what
-    was wrong before it; else the two classes with most images. A tie goes to the smaller labels. With fewer
-    than two classes there is no pair: ().
+    Counts confusions under attack of images that were right before, over all these records; if there are
+    none, confusions without attack; if there are none either, takes the two classes with most images. On a
+    tie the smaller labels win. With fewer than two classes there is no pair: ().
     """
     after: Counter[tuple[int, int]] = Counter()
     before: Counter[tuple[int, int]] = Counter()
@@ -159,7 +159,7 @@ def _geometry(
     Raises:
         _LostError: the adversarial images it needs are no longer kept.
     """
-    # One shard at a time: all adversarial images together may be far more than fits into memory.
+    # One shard at a time: all adversarial images together may not fit into memory.
     images_of = lru_cache(maxsize=1)(partial(_proposed, keeper))
     parts = [
         Part(shard=job.shard, record=record, x_adv=partial(images_of, job.key))
@@ -177,7 +177,7 @@ def _geometry(
     try:
         show = partial(cloud_of, model, parts, threat, (pair[0], pair[1]), choice, room=room)
         cloud = batches.do(lambda size: show(batch=size), most=batch)
-    except InputError as refusal:  # a foreign network that cannot be seen as features and a last layer
+    except InputError as refusal:  # a foreign network that cannot be split into features and a last layer
         return replace(geometry, reason=refusal.got)
     find = partial(nearest_of, model, parts, threat, room=room)
     nearest = batches.do(lambda size: find(batch=size), most=batch) if model.neighbourhood else None

@@ -1,4 +1,4 @@
-"""Where images lie in feature space, before and after an attack, and which templates are nearest."""
+"""Positions of images in feature space, before and after an attack, and their nearest templates."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SIDE = 96
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A shard, the record of an attack on it, and what gives the images the attack proposed (B, C, H, W)."""
+    """A shard, the record of an attack on it, and a function that returns proposed images (B, C, H, W)."""
 
     shard: Shard
     record: Record
@@ -52,19 +52,19 @@ def cloud_of(
     room: int,
     batch: int,
 ) -> Cloud:
-    """Return the features of the first images of two classes, clean and at the points that were judged.
+    """Return the features of the first images of two classes, clean and at the judged points.
 
     Args:
         model: it has features or a neighbourhood.
         parts: the shards, in order.
         threat: what the proposals were judged under.
         classes: the two classes.
-        choice: why these two.
-        room: most bytes of features; of both classes the same number of images is left out.
+        choice: the reason for choosing these two.
+        room: most bytes of features; to fit, both classes lose the same number of images.
         batch: most images per pass.
 
     Raises:
-        InputError: the network cannot be seen as features and a last layer, its features are too large, or
+        InputError: the network cannot be split into features and a last layer, its features are too large, or
             there is no image of one of the classes.
     """
     places = [
@@ -93,9 +93,9 @@ def cloud_of(
 def nearest_of(
     model: Model, parts: Sequence[Part], threat: ThreatModel, *, room: int, batch: int = QUERIES
 ) -> Nearest | None:
-    """Return the nearest remembered images of a few attacked ones, before and after; None if there are none.
+    """Return the nearest template images of a few attacked images, before and after the attack, or None.
 
-    The template of an image is that of its shard; several templates that vote are searched together.
+    The template of an image is that of its shard; several voting templates are searched together.
 
     Args:
         model: it has a neighbourhood.
@@ -128,7 +128,7 @@ def nearest_of(
             ids, distances = nearest_rows(memory.points, z[at], NEIGHBOURS)
             picture = torch.empty_like(ids)
             for place, row in enumerate(ids.flatten().tolist()):
-                # A shard may have a template of its own: a row means an image only together with it.
+                # A shard may have a template of its own: a row identifies an image only together with it.
                 if (number, row) not in numbers:
                     numbers[number, row] = len(images)
                     images.append(_eight_bits(memory.images[row : row + 1], side)[0])
@@ -158,7 +158,7 @@ def nearest_of(
 def nearest_rows(points: Tensor, z: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the k nearest of `points (T, D)` of every row of `z (Q, D)`: rows and distances, (Q, k).
 
-    Distances are computed from differences in float64; equal ones are ordered by row.
+    Distances are computed from differences in float64; equal distances are ordered by row.
     """
     distances = torch.cdist(z.double(), points.double(), compute_mode="donot_use_mm_for_euclid_dist")
     order = distances.sort(dim=1, stable=True)
@@ -168,7 +168,7 @@ def nearest_rows(points: Tensor, z: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _instructive(parts: Sequence[Part], count: int) -> list[tuple[int, int]]:
     """Return up to `count` places (shard, row) worth showing, in order.
 
-    All but one of them are images that fell, of as many classes as there are; one is an image that stood.
+    All but one are broken images, of as many classes as possible; one is a robust image.
     """
     breaks: list[tuple[int, int, int]] = []
     robust: list[tuple[int, int]] = []
@@ -189,7 +189,7 @@ def _instructive(parts: Sequence[Part], count: int) -> list[tuple[int, int]]:
 
 
 def _points(places: Sequence[tuple[Part, int]], threat: ThreatModel, model: Model, *, before: bool) -> Images:
-    """Return clean images, or where the proposals on them were judged, on the model's device."""
+    """Return clean images or the judged points of their proposals, on the model's device."""
     points = []
     for part, row in places:
         x = part.shard.data.batch(slice(row, row + 1))[0].to(model.device)

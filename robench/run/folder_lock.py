@@ -1,4 +1,4 @@
-"""One process at a time looks through the leases of a run folder."""
+"""A lock, so that one process at a time reads and changes the leases of a run folder."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from filelock import BaseFileLock, FileLock, Timeout
 from robench.errors import ConfigError, StorageError
 
 PATIENCE = 30.0
-"""Seconds to wait for another process to finish looking through the leases."""
+"""Seconds to wait for another process to release the lock."""
 
 LOOK = 0.5
-"""Seconds between two looks at whether to wait on."""
+"""Seconds between two checks whether to go on waiting."""
 
 
 @contextlib.contextmanager
 def locked(folder: Path, *, check: Callable[[], None], patience: float | None = None) -> Iterator[None]:
-    """Hold a run folder for a moment; the operating system lets go when the process ends, however.
+    """Lock a run folder for a moment; the operating system unlocks it when the process ends for any reason.
 
     Args:
         folder: the run folder; made if it does not exist.
-        check: called now and then while another process has it; what it raises ends the waiting.
+        check: called now and then while another process has the lock; an exception in it ends the waiting.
         patience: seconds to wait for it; by default `PATIENCE`.
 
     Raises:
-        ConfigError: another process holds it for too long.
+        ConfigError: another process holds the lock for too long.
         StorageError: the folder refuses locks.
     """
     try:

@@ -1,4 +1,4 @@
-"""The images of a plan: what is loaded, and what is at hand."""
+"""Loads the images of a plan, and keeps the last ones in memory."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from robench.run.settings import Environment
 
 @dataclass(slots=True)
 class ImageLoader:
-    """Loads the images of specifications; those asked for last are at hand.
+    """Loads the images of specifications; the last images stay in memory.
 
     Args:
-        environment: where data sets lie, and whether they may be downloaded.
-        seed: the plan's.
+        environment: the folder of data sets, and whether they may be downloaded.
+        seed: seed of the plan.
     """
 
     environment: Environment
@@ -33,7 +33,7 @@ class ImageLoader:
         return self._last[1]
 
     def forget(self) -> None:
-        """Let go of the images that are at hand."""
+        """Free the images in memory."""
         self._last = None
 
 

@@ -1,4 +1,4 @@
-"""The jobs of each shard: which of them wait, may begin, or are taken.
+"""The jobs of each shard: which of them wait, are ready, or are taken.
 
 All jobs are in it, also those of an earlier run: `robench.run.evaluate` skips their finished units.
 """
@@ -15,21 +15,21 @@ from robench.run.leases import Leases
 from robench.run.worker_messages import JobNote
 
 LOOK_AGAIN = 1.0
-"""Seconds after which a job that another run does is looked at again."""
+"""Seconds after which a job that another process has is checked again."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Task:
-    """A job to be done: where it is, and what happened to it so far.
+    """A job to be done: its place, and its history so far.
 
     Attributes:
         shard: number of its shard.
         index: its number among the jobs of the shard.
-        note: what is known of it.
+        note: title, model and size of the job.
         kills: how often it has ended its worker.
         reason: why it failed before.
-        keys: units of it that were finished in this run.
-        not_before: when it is looked at again, by `time.monotonic`.
+        keys: its units that were finished in this run.
+        not_before: when it is checked again, by `time.monotonic`.
     """
 
     shard: int
@@ -43,13 +43,13 @@ class Task:
 
 @dataclass(slots=True)
 class ShardTasks:
-    """The jobs of a shard that nobody does yet; attacks wait for the clean answers of all models.
+    """The jobs of a shard that nobody has begun; attacks wait for the clean answers of all models.
 
     Attributes:
         clean: jobs that judge clean images.
-        attacks: the others.
+        attacks: all other jobs.
         open_clean: clean jobs that are neither finished nor failed.
-        in_work: jobs that are being done.
+        in_work: number of jobs in progress.
     """
 
     clean: deque[Task]
@@ -58,7 +58,7 @@ class ShardTasks:
     in_work: int = 0
 
     def ready(self) -> Iterator[tuple[deque[Task], Task]]:
-        """Yield what can be begun, with the queue it stands in."""
+        """Yield the jobs that can begin, each with its queue."""
         for queue in [self.clean] if self.open_clean else [self.clean, self.attacks]:
             for task in list(queue):
                 yield queue, task
@@ -66,14 +66,14 @@ class ShardTasks:
 
 @dataclass(slots=True, kw_only=True)
 class JobQueue:
-    """The jobs of a run that are not settled: finished or failed.
+    """The jobs of a run that are neither finished nor failed.
 
     Args:
-        store: the run folder, which knows how often a job has ended its worker.
-        leases: who works on what.
-        part: which of how many parts of the attacks is done, counted from 1; None for all.
+        store: the run folder, which stores how often a job has ended its worker.
+        leases: show which process has which job.
+        part: (i, n): do part i, counted from 1, of n parts of the attacks; None for all.
         shard_count: how many shards there are.
-        listed: of how many of them the jobs are known.
+        listed: how many shards have their jobs in the queue.
     """
 
     store: Store
@@ -85,12 +85,12 @@ class JobQueue:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is left."""
+        """Whether no job is left."""
         return self.listed == self.shard_count and not self._shards
 
     @property
     def unlisted(self) -> int:
-        """How many shards there are of which the jobs are not known yet."""
+        """How many shards do not have their jobs in the queue yet."""
         return self.shard_count - self.listed
 
     def add(self, shard: int, notes: list[JobNote]) -> None:
@@ -98,7 +98,7 @@ class JobQueue:
         tasks = [self._task(shard, index, note) for index, note in enumerate(notes)]
         clean = deque(task for task in tasks if task.note.clean)
         attacks = deque(task for task in tasks if not task.note.clean)
-        if self.part:  # every `count`-th attack; the counting goes on from shard to shard
+        if self.part:  # every `count`-th attack; numbers continue from shard to shard
             number, count = self.part
             first = (number - 1 - shard * len(attacks)) % count
             attacks = deque(list(attacks)[first::count])
@@ -112,10 +112,10 @@ class JobQueue:
         return Task(shard=-1, index=-1, note=note)
 
     def take_next(self, accept: Callable[[Task], bool]) -> Task | None:
-        """Take the next job that nobody does, with its lease, and return it; None if there is none just now.
+        """Take the next free job, with its lease, and return it; None if there is none at the moment.
 
         Args:
-            accept: called with a job that was taken. It returns True, or settles the job and returns False.
+            accept: called with the taken job. It returns True, or settles the job and returns False.
         """
         now = time.monotonic()
         for shard in list(self._shards.values()):
@@ -139,7 +139,7 @@ class JobQueue:
         self.leases.free(task.note.name)
 
     def settle(self, task: Task) -> None:
-        """Note that nothing more is to be done for a job."""
+        """Note that a job needs no more work."""
         self.leases.free(task.note.name)
         shard = self._shards[task.shard]
         shard.in_work -= 1
@@ -148,7 +148,7 @@ class JobQueue:
             del self._shards[task.shard]
 
     def _task(self, shard: int, index: int, note: JobNote) -> Task:
-        """Return a job to be done, with how often it has ended its worker in earlier runs."""
+        """Return a job to be done, with the number of workers it has ended in earlier runs."""
         account = self.store.read_error(note.name)
         kills = account.get("kills", 0)
         earlier_kills = kills if isinstance(kills, int) else 0

@@ -1,4 +1,4 @@
-"""What there is to do on a shard, resolved once: craftings, and units to judge, each with its key."""
+"""The work on a shard, resolved once: craftings, and units to judge, each with its key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from robench.run.shards import Shard
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """One threat model, how the user wrote its radius, and the attacks and bounds that play under it."""
+    """One threat model, its radius as the user wrote it, and the attacks and bounds under it."""
 
     threat: ThreatModel
     eps_text: str
@@ -29,17 +29,17 @@ class Crafting:
     """One attack on one model through one gradient source, under one threat.
 
     Attributes:
-        source: the model whose row it is.
-        attacked: what the attack is really run on: the source, or its stand-in.
+        source: the model that the attack is meant for.
+        attacked: the model that the attack really runs on: the source, or its stand-in.
         targets: the models that judge the images; the source is one of them.
-        gradient_source: name of what is differentiated, or of the attack's own choice.
+        gradient_source: name of the gradient source, or of the attack's own choice.
         label: the attack's column.
         attack: the recipe.
         board: the threat.
         threat: the threat model of the board.
-        drop: whether broken images may leave the batch. They may where no other model is judged on them, and
-            where the model itself is attacked: what broke a stand-in need not break it.
-        title: one line for a person.
+        drop: whether broken images may leave the batch. They may if no other model is judged on them and the
+            model itself is attacked: an image that breaks a stand-in need not break the model.
+        title: one readable line.
     """
 
     source: EvaluatedModel
@@ -80,11 +80,11 @@ class Crafting:
             board: the threat, with the attack.
             label: names the attack.
             source: the model.
-            gradient_source: what to attack it through.
-            targets: the models that judge the images, the source among them; by default it alone.
+            gradient_source: the gradient source to use.
+            targets: the models that judge the images, including the source; by default the source alone.
 
         Raises:
-            ConfigError: it needs a stand-in and there is none.
+            ConfigError: the attack needs a stand-in and there is none.
         """
         attack = board.attacks[label]
         return cls(
@@ -112,18 +112,18 @@ class Crafting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """One record to make: a shard, clean or attacked, judged on one model; or a part of one, bounded.
+    """One record to make: a shard, clean or attacked, judged on one model; or a part of a shard, bounded.
 
     Attributes:
         key: hash of everything that can change the record.
         target: the model that judges.
         shard: the images.
-        crafting: what was done to them; None for the clean images themselves.
-        crafted_key: key of the crafted images; empty for clean ones.
-        bounding: how the images are bounded; None where they are judged.
+        crafting: the attack on the images; None for clean images.
+        crafted_key: key of the crafted images; empty for clean images.
+        bounding: how the images are bounded; None if they are judged.
         is_clean: whether it judges clean images.
-        title: one line for a person.
-        white_box: whether the images were crafted on the very model that judges them.
+        title: one readable line.
+        white_box: whether the images were crafted on the same model that judges them.
     """
 
     key: str
@@ -150,7 +150,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What is crafted at once, and the units that are judged on it; else one unit, clean or bounded."""
+    """One crafting and the units that judge its images; or a single unit, clean or bounded."""
 
     key: str
     shard: Shard
@@ -164,7 +164,7 @@ class Job:
 
     @property
     def white_box(self) -> Unit:
-        """The unit of the model that was attacked itself."""
+        """The unit that judges the attacked model itself."""
         return next(unit for unit in self.units if unit.white_box)
 
 
@@ -202,7 +202,7 @@ def crafting_job(crafting: Crafting, shard: Shard, settings: Settings) -> Job:
 def jobs_on(
     shard: Shard, models: Sequence[EvaluatedModel], craftings: Sequence[Crafting], settings: Settings
 ) -> Iterator[Job]:
-    """Yield what there is to do on a shard: every model on clean images, then every crafting."""
+    """Yield the jobs of a shard: every model on clean images, then every crafting."""
     for target in models:
         yield clean_job(target, shard, settings)
     for crafting in craftings:

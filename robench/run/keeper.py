@@ -1,4 +1,4 @@
-"""Where finished work is kept: memory, or a run folder, so that a killed run loses nothing it finished."""
+"""Stores for finished work: memory, or a run folder, so that a killed run loses no finished unit."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from robench.record.store import Store
 
 _COLUMNS = tuple(column.name for column in fields(Ledger))
 _UNKNOWN = {"points", "tries", "first_passes", "first_try"}
-"""Columns for curves, where 0 says that nothing is known: a file of an earlier version may lack them."""
+"""Columns for curves, where 0 means unknown: a file of an earlier version may lack them."""
 
 
 class Keeper(Protocol):
-    """Where finished work is kept: memory, or a run folder."""
+    """A store for finished work: memory, or a run folder."""
 
     def record(self, key: str) -> Record | None:
         """Return a finished record, or None."""
@@ -51,17 +51,17 @@ class Keeper(Protocol):
     def failed(
         self, key: str, title: str, text: str, *, model: str = "", error: BaseException | None = None
     ) -> None:
-        """Note that a job failed, whose row lacks it, and what was raised."""
+        """Note that a job failed, which model's row lacks its results, and the exception."""
         ...
 
     def finished(self, key: str) -> None:
-        """Note that all of a job is done: an earlier failure of it is history."""
+        """Note that a job is done, so that an earlier failure of it no longer counts."""
         ...
 
 
 @dataclass(slots=True)
 class Memory:
-    """A keeper that forgets the crafted images of a shard when the next one starts."""
+    """A keeper that forgets the crafted images of a shard when the next shard starts."""
 
     records: dict[str, Record] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
@@ -81,13 +81,13 @@ class Memory:
         return self._crafted.get(key)
 
     def keep_crafted(self, key: str, crafted: Crafted) -> None:
-        """Keep the newest crafted images only."""
+        """Keep only the newest crafted images."""
         self._crafted = {key: crafted}
 
     def failed(
         self, key: str, title: str, text: str, *, model: str = "", error: BaseException | None = None
     ) -> None:
-        """Note that a job failed, and whose row lacks it; the error would hold on to the images it met."""
+        """Note that a job failed; keeps its text only, as the exception would keep its images in memory."""
         del error
         self.failures[key] = f"{title}: {text}"
         self.failed_jobs.setdefault(model, []).append(title)
@@ -102,10 +102,10 @@ class FolderKeeper:
     """A keeper over a run folder.
 
     Args:
-        store: the folder. If it may report damage (`Store.told`), damaged files are set aside and made anew.
-        force: treat the folder as empty; what is computed replaces what is there.
+        store: the folder. If it may report damage (`Store.told`), damaged files are set aside and made again.
+        force: treat the folder as empty; new results replace stored ones.
         failures: how many jobs failed since this was made.
-        failed_jobs: their titles, by the model whose row lacks them.
+        failed_jobs: titles of the failed jobs, by the model whose row lacks their results.
     """
 
     store: Store
@@ -128,27 +128,27 @@ class FolderKeeper:
             return None
 
     def _damaged(self, path: Path, error: Exception) -> None:
-        """Set a damaged file aside, unless the folder is only read."""
+        """Set a damaged file aside, unless the folder is read-only."""
         if self.store.told:
             why = f"expected {error.expected}, got {error.got}" if isinstance(error, StorageError) else error
             self.store.set_aside(path, last_line(str(why) or type(error).__name__))
 
     def keep_record(self, record: Record) -> None:
-        """Write a record, unless a good one with as many fresh draws is there and nothing is forced.
+        """Write a record, unless a valid one with as many fresh draws exists and `force` is off.
 
         Raises:
-            StorageError: the disk refused; every other record is intact.
+            StorageError: writing to disk failed; every other record is intact.
         """
         before = self._record(record.key)
         has_other_draws = before is not None and before.draws != record.draws  # see evaluate._usable_record
         self.store.write(record, replace=self.force or has_other_draws)
 
     def crafted(self, key: str) -> Crafted | None:
-        """Return crafted images; None where they have to be crafted (again).
+        """Return crafted images; None if they have to be crafted (again).
 
-        That is where the file is missing or damaged (a damaged one is set aside), and where an earlier
-        version wrote it without some columns that findings are made of: zeros in place of these columns
-        would say that nothing was wrong.
+        That is if the file is missing or damaged (a damaged file is set aside), or if an earlier version
+        wrote it without some columns that findings need: zeros in these columns would mean that nothing was
+        wrong.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -192,7 +192,7 @@ class FolderKeeper:
         """Write crafted images and the attack's ledger.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         tensors: dict[str, torch.Tensor] = {name: getattr(crafted.ledger, name) for name in _COLUMNS}
         tensors["x_adv"] = crafted.x_adv
@@ -205,14 +205,14 @@ class FolderKeeper:
         self.store.forget_error(key)
 
     def keep_images(self, digest: str, data: ImageSet) -> None:
-        """Write the clean images of a shard once, rounded to 8 bits a value, so that a report can show them.
+        """Write the clean images of a shard once, rounded to 8 bits per value, to be shown in reports.
 
         Args:
-            digest: the shard's, which names the file.
-            data: its images (N, C, H, W).
+            digest: digest of the shard, the name of the file.
+            data: images of the shard (N, C, H, W).
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         path = self.store.images(digest)
         try:
@@ -226,7 +226,7 @@ class FolderKeeper:
         self._write(path, {"images": images, "index": data.indices}, {})
 
     def has_geometry(self, key: str) -> bool:
-        """Tell whether a geometry is kept; a half-written or foreign file counts as missing."""
+        """Tell whether a geometry is stored; a half-written or foreign file counts as missing."""
         if self.force:
             return False
         path = self.store.geometry(key)
@@ -240,10 +240,10 @@ class FolderKeeper:
         return True
 
     def keep_geometry(self, key: str, geometry: FeatureSnapshot) -> None:
-        """Write what was kept of a model's feature space, and forget an earlier failure.
+        """Write the geometry of a model's feature space, and forget an earlier failure.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         path = self.store.geometry(key)
         if path.is_dir():
@@ -254,12 +254,13 @@ class FolderKeeper:
     def failed(
         self, key: str, title: str, text: str, *, model: str = "", error: BaseException | None = None
     ) -> None:
-        """Write why a job failed, and note whose row lacks it; it is tried again by the next run.
+        """Write why a job failed, and which model's row lacks its results; the next run tries it again.
 
-        The traceback of what an error of ours was raised from is kept too; that of any other is in the text.
+        If our own error was raised from another one, the traceback of that one is stored too; the text of any
+        other error contains its traceback.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         self.failures += 1
         if model:
@@ -270,21 +271,21 @@ class FolderKeeper:
         self.store.write_error(key, account)
 
     def finished(self, key: str) -> None:
-        """Forget an earlier failure of a job, such as of a process that it ended when it had crafted."""
+        """Forget an earlier failure of a job, such as a process that it ended after crafting."""
         self.store.forget_error(key)
 
 
 def failure_text(error: BaseException) -> str:
-    """Return why a job failed: the message of an error of ours, the whole traceback of any other."""
+    """Return why a job failed: the message of our own errors, the full traceback of any other."""
     if isinstance(error, RobenchError):
         return str(error)
     text = "".join(traceback.format_exception(error))
     if isinstance(error, SystemExit):
         return f"{text.rstrip()}\na call of sys.exit({error.code!r}) in its code"
-    # Halved batches did not help, for instance because the images of a shard do not fit into memory together.
+    # Halving the batches did not help, for instance because the images of a shard do not fit into memory.
     return f"{text}{reason_of(error)}. {SMALLER_SHARD}." if is_out_of_memory(error) else text
 
 
 def last_line(text: str) -> str:
-    """Return the line of a failure's text that says most."""
+    """Return the most informative line of a failure's text."""
     return text.strip().splitlines()[-1]

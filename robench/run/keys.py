@@ -1,7 +1,7 @@
-"""Keys: the hash of everything that can change images, a verdict or a bound, under which it is kept.
+"""Keys of stored results: the hash of everything that can change images, a verdict or a bound.
 
-What is equal in two runs has one key and is done once. A field that is new to a key is said only where it
-changes something, so that the keys of all else stay what they were.
+Equal work in two runs has the same key and is done once. A new field enters a key only if it changes
+something, so that all other keys stay the same.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from robench.run.settings import Settings
 from robench.run.shards import Shard
 
 OWN_ATTACKS = "0.1.0"
-"""Stands for every version of our own attacks, so that a new version of robench keeps what was measured.
+"""Stands for every version of our own attacks, so that a new version of robench keeps earlier results.
 
-They say by `revision` when their images change.
+An attack raises its `revision` when its images change.
 """
 
 CLEAN = "clean"
-"""Label of the evaluation without any attack."""
+"""Label of the evaluation without attack."""
 
 
 def crafting_key(
@@ -47,13 +47,13 @@ def crafting_key(
     """Return the hash of everything that can change crafted images; names of rows are not part of it.
 
     Args:
-        attacked: what the attack is really run on.
+        attacked: the model that the attack really runs on.
         attack: the recipe.
         threat: the threat.
         shard: the images.
-        gradient_source: name of what is differentiated, or of the attack's own choice.
-        drop: whether images are left alone once broken.
-        settings: the source of all chance, and the engine where it changes more than rounding.
+        gradient_source: name of the gradient source, or of the attack's own choice.
+        drop: whether broken images leave the batch.
+        settings: the seed, and the engine if it changes more than rounding.
     """
     spec, copies = attack_spec("", attack), version_of_copies(attacked.model.net)
     library = str(spec["library"])
@@ -87,14 +87,14 @@ def record_key(
     label: str = CLEAN,
     eps_text: str = "",
 ) -> str:
-    """Return the hash of one judged unit: the crafted images, who judges them, and the names in the table.
+    """Return the hash of one judged unit: the crafted images, the judging model, and the names in the table.
 
     Args:
         target: the model that judges.
         shard: the images.
-        draws: how often a random model is asked.
-        crafted: key of the crafted images; empty for clean ones.
-        source: name of the model they were crafted for.
+        draws: how often a random model classifies each image.
+        crafted: key of the crafted images; empty for clean images.
+        source: name of the model that they were crafted for.
         label: the attack's column.
         eps_text: the radius as the user wrote it.
     """
@@ -111,7 +111,7 @@ def record_key(
             "craft": crafted,
             "shard": shard.digest,
             "data": [shard.data.name, shard.data.split],
-            # The clean unit also holds the answers to the questions put to the model itself.
+            # The clean unit also contains the results of the probes of the model.
             **({"findings": findings} if crafted else {"probes": PROBES}),
             **({"judge": JUDGE} if JUDGE > 1 else {}),
             **({"draws": draws} if target.model.random else {}),
@@ -120,7 +120,7 @@ def record_key(
 
 
 def attack_spec(label: str, attack: Attack | None) -> dict[str, Any]:
-    """Return the plain JSON description of an attack; None stands for no attack."""
+    """Return the plain JSON description of an attack; None means no attack."""
     if attack is None:
         return {"label": label, "name": CLEAN, "options": {}, "library": "robench", "minimises": False}
     kind = type(attack)
@@ -133,7 +133,7 @@ def attack_spec(label: str, attack: Attack | None) -> dict[str, Any]:
         "minimises": attack.info.minimises,
         "needs": str(attack.info.knowledge),
         "control": attack.info.control,
-        # Said only where it is so: the keys of all other attacks stay what they were.
+        # Only added if it is set: the keys of all other attacks stay the same.
         **({"revision": attack.info.revision} if attack.info.revision > 1 else {}),
         **({"code_sha256": attack.info.code} if attack.info.code else {}),
         **({"library_version": attack.info.library_version} if attack.info.library_version else {}),

@@ -1,4 +1,4 @@
-"""From a plan to its work: the boards it names, its images, and its models prepared."""
+"""From a plan to its work: boards, images, and prepared models."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from robench.run.time_estimate import multiplied, parts_of
 from robench.run.work import Work
 
 FIRST_ANSWERS = 3
-"""Images that every model answers to before anything is measured: two at once, and one alone."""
+"""Images that every model classifies before any measurement: two at once, and one alone."""
 
 
 def boards_of(threats: tuple[ThreatSpec, ...], *, trust_code: bool = False) -> list[Board]:
     """Turn threat specifications into boards of attack recipes and ways to bound.
 
     Args:
-        threats: as a plan has them.
-        trust_code: whether files that attacks are read from may be run.
+        threats: threats of a plan.
+        trust_code: whether an attack's file may be run.
 
     Raises:
-        ConfigError: an option of an attack or of a bound is refused, an attack cannot play under its threat,
+        ConfigError: an option of an attack or of a bound is refused, an attack does not support its threat,
             or its file may not be run.
     """
     boards = []
@@ -68,15 +68,15 @@ def boards_of(threats: tuple[ThreatSpec, ...], *, trust_code: bool = False) -> l
 
 
 def measured_pace(lay_out_work: Callable[[], Work], reporter: Reporter) -> tuple[Work, float]:
-    """Lay out the work, and return it with how many seconds an answer to one image took at most.
+    """Lay out the work; return it and an upper estimate of the seconds that a model needs for one image.
 
-    Laying out asks every model about its first few images. The whole time it takes, its checks and the
-    report of the workload included, is divided by the images of one model, as if that one had taken all of
-    it. So the pace is never too fast: the time limit of every job (`robench.run.time_limit`) rests on it.
+    Laying out lets every model classify its first few images. Its whole time, including checks and the report
+    of the workload, is divided by the number of images of one model, as if that model had taken all of it. So
+    the estimate is never too low: the time limit of every job (`robench.run.time_limit`) depends on it.
 
     Args:
-        lay_out_work: makes the work.
-        reporter: is told what there is to do.
+        lay_out_work: lays out the work.
+        reporter: gets the workload.
     """
     start = time.perf_counter()
     work = lay_out_work()
@@ -89,10 +89,10 @@ class Layout:
     """A plan laid out in a process.
 
     Attributes:
-        work: what there is to do.
+        work: everything to do.
         failed_models: why models could not be made, by name.
-        facts: versions and hardware, as `run.json` tells them.
-        seconds_per_image: that an answer to one image took at most; see `measured_pace`.
+        facts: versions and hardware, as in `run.json`.
+        seconds_per_image: upper estimate of a model's seconds for one image; see `measured_pace`.
     """
 
     work: Work
@@ -111,17 +111,17 @@ def lay_out(
     failed: dict[str, str] | None = None,
     begin: Callable[[], None] | None = None,
 ) -> Layout:
-    """Prepare the models of a plan, train what is not trained, and lay out the work.
+    """Prepare the models of a plan, train networks that are not trained yet, and lay out the work.
 
     Args:
         plan: the validated plan.
         store: the run folder.
-        environment: where it is done, and what it may do there.
-        reporter: who is told.
-        engine: how attacks ask networks; see `robench.engines`.
+        environment: device and permissions of the run.
+        reporter: shows progress.
+        engine: how attacks call networks; see `robench.engines`.
         failed: models that are not tried again, with the reason.
-        begin: called when the folder becomes that of this plan: once the images are there where networks are
-            trained, which takes long, else once the networks are there too.
+        begin: called when the folder begins to belong to this plan: once the images are loaded, if networks
+            are trained, which takes long; otherwise once the networks are made too.
 
     Raises:
         RobenchError: the plan cannot be run here; nothing was evaluated.
@@ -143,7 +143,7 @@ def lay_out(
     )
     if begin and not trains:
         begin()
-    for entry in work.models:  # how networks are asked where that is not plain
+    for entry in work.models:  # how networks are called, if in a special way
         for note in {network.note for network in networks_under_test(entry.model.net)} - {""}:
             reporter.stage(f"{entry.model.name}: {note}")
     for warning in multiplied(work):

@@ -36,7 +36,7 @@ class Lease(TypedDict, total=False):
 
 @cache
 def machine() -> str:
-    """Return what tells this machine, in this uptime, from any other; a container counts processes anew."""
+    """Return an identifier of this machine since its last start; a container numbers its own processes."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         parts.insert(0, Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip())
@@ -50,7 +50,7 @@ def this_process() -> Holder:
 
 
 def _birth(pid: int) -> str:
-    """Return when a process started, in ticks of the machine; empty where that cannot be known."""
+    """Return when a process started, in ticks of the machine; empty if unknown."""
     try:
         return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[19]
     except (OSError, IndexError):

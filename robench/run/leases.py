@@ -1,9 +1,9 @@
-"""Who works on what in a run folder: small files with a heartbeat, each taken by one process at a time.
+"""Leases: small files with a heartbeat that show which process does which job in a run folder.
 
 Several `robench run` on one folder, on one machine or on several that share a disk, divide the work by them.
-A lease whose holder is dead is taken over: at once if it ran on this machine, else when its file was not
-touched for `STALE` seconds. A lease that is taken over too early costs time and no more: both compute the
-same bits. No torch here.
+One process holds a lease at a time. If it is dead, another takes the lease over: at once on the same machine,
+otherwise when its file was not touched for `STALE` seconds. Taking over too early only costs time: both
+processes compute the same bits. No torch here.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ BEAT = 5.0
 """Seconds between two heartbeats."""
 
 MOST = 65536
-"""Most bytes of a lease that is read."""
+"""Most bytes that are read of a lease."""
 
 GOODBYE = 1.0
-"""Seconds to wait for it on leaving; after them the folder of leases stays where it is."""
+"""Seconds to wait for the lock on leaving; after that the folder of leases is not deleted."""
 
 
 class Leases:
     """The leases of one process in a run folder.
 
     Args:
-        folder: where the files lie; made if it does not exist.
+        folder: folder of the files; made if it does not exist.
         stale: seconds after which a lease without a heartbeat counts as abandoned.
         beat: seconds between two heartbeats.
-        check: called now and then while others are waited for; what it raises ends the waiting.
+        check: called now and then while waiting for other processes; an exception in it ends the waiting.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class Leases:
         """Take part in a run folder; on leaving, every lease is given back.
 
         Args:
-            plan: hash of the plan; all who take part must have the same.
-            alone: let nobody else take part at the same time.
+            plan: hash of the plan; all processes in the folder must have the same.
+            alone: let no other process take part at the same time.
 
         Raises:
-            ConfigError: others take part who have another plan, or one side wants to be alone.
+            ConfigError: other processes have another plan, or one of them wants to be alone.
             StorageError: the folder refuses files or locks.
         """
         with self._exclusively():
@@ -84,14 +84,14 @@ class Leases:
             thread.join()
             for path in list(self._held):
                 self._remove(path)
-            # Under the lock, so that a process that joins just now does not lose the folder. Where others
-            # still take part, it is not empty and stays.
+            # Under the lock, so that a process that is just joining does not lose the folder. While others
+            # take part, the folder is not empty and stays.
             self._check = lambda: None
             with contextlib.suppress(OSError, RobenchError), self._exclusively(patience=GOODBYE):
                 self._folder.rmdir()
 
     def take(self, name: str) -> bool:
-        """Take a lease; False if a process that is alive has it."""
+        """Take a lease; False if a living process has it."""
         path = self._path(name)
         if path in self._held or self._write(path, {}):
             return True
@@ -139,7 +139,7 @@ class Leases:
             path.unlink()
 
     def _clear(self, path: Path) -> None:
-        """Delete the lease of somebody else.
+        """Delete the lease of another process.
 
         Raises:
             StorageError: it cannot be deleted.
@@ -185,20 +185,20 @@ class Leases:
             return True
         now = self._now()
         try:
-            # A heartbeat in the future is no sign of life either: a clock was set back since, or another
-            # program made the file.
+            # A heartbeat in the future is no sign of life either: a clock was set back, or another program
+            # made the file.
             return abs(now - path.lstat().st_mtime) > self._stale
         except OSError:  # it has just been given back
             return True
 
     def _now(self) -> float:
-        """Return the time by the clock of the disk, which all who take part share.
+        """Return the time by the clock of the disk, which all processes share.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         probe = self._path(self._me)
-        with contextlib.suppress(FileNotFoundError):  # somebody else may have taken it for abandoned
+        with contextlib.suppress(FileNotFoundError):  # another process may have considered it abandoned
             os.utime(probe)
             return probe.stat().st_mtime
         probe = self._folder / f".{self._me}.clock"
@@ -221,7 +221,7 @@ class Leases:
 
     @contextlib.contextmanager
     def _exclusively(self, *, patience: float | None = None) -> Iterator[None]:
-        """Hold the folder for a moment, and see that it is there."""
+        """Lock the folder for a moment, and make sure that it exists."""
         with locked(self._folder.parent, patience=patience, check=self._check):
             try:
                 self._folder.mkdir(exist_ok=True)  # only under the lock: the last process to leave deletes it
@@ -232,18 +232,18 @@ class Leases:
 
 
 def _named(temporary: Path, path: Path, text: str) -> None:
-    """Give a file its name unless that is taken; where there are no hard links, write it under that name.
+    """Give a file its name unless the name is taken; without hard links, write a file of that name instead.
 
     Raises:
         FileExistsError: the name is taken.
-        OSError: the disk refused.
+        OSError: writing to disk failed.
     """
     try:
         os.link(temporary, path)
     except FileExistsError:
         raise
     except OSError:
-        with path.open("x", encoding="utf-8") as file:  # half-written, it still counts as held
+        with path.open("x", encoding="utf-8") as file:  # even half-written, the lease counts as held
             try:
                 file.write(text)
                 file.flush()

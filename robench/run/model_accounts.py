@@ -1,4 +1,4 @@
-"""Why models of a plan could not be made: accounts in `errors`, beside those of jobs. No torch here."""
+"""Error files about models that could not be made, in `errors`, beside those of jobs. No torch here."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from robench.record.store import Store
 
 
 def account_key(name: str) -> str:
-    """Return the name, in `errors`, of the account of a model."""
+    """Return the name of a model's error file in `errors`."""
     return f"model-{content_hash(name)[:32]}"
 
 
 def keep_tracebacks(store: Store, failures: Mapping[str, str], tracebacks: Mapping[str, str]) -> None:
-    """Write where models failed, as whoever made them knows it; `settle_accounts` keeps or forgets it.
+    """Write the tracebacks of failed models; `settle_accounts` keeps or deletes them later.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     for name, text in tracebacks.items():
         account: ErrorAccount = {**_account(name, failures[name]), "traceback": text}
@@ -26,15 +26,15 @@ def keep_tracebacks(store: Store, failures: Mapping[str, str], tracebacks: Mappi
 
 
 def settle_accounts(store: Store, names: Iterable[str], failures: Mapping[str, str]) -> None:
-    """Leave an account of every model that failed when the plan was done last, and of no other.
+    """Leave an error file for every model that failed in the last run of the plan, and for no other.
 
     Args:
-        store: the run folder, which is that of the plan by now.
+        store: the run folder, which now belongs to the plan.
         names: of all models of the plan.
         failures: why models could not be made, by name.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     for name in names:
         key = account_key(name)

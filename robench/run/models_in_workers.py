@@ -1,4 +1,4 @@
-"""Models are made in workers: the first one decides which there are, later ones make them again. No torch."""
+"""Models are made in workers: the first decides which models exist, later ones make them again. No torch."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class ModelsInWorkers:
 
     Args:
         crew: the workers.
-        queue: is told how many shards there are.
-        summary: is told how many records there will be, and which models could not be made.
-        leases: who makes models in the run folder.
-        stop: how the run is asked to stop.
-        reporter: who is told.
-        begin: called when the folder becomes that of this plan: once the first worker has the images where
-            networks are trained, which takes long, else once it has the networks too.
+        queue: gets the number of shards.
+        summary: gets the number of expected records, and the models that could not be made.
+        leases: show which process makes models in the run folder.
+        stop: tells whether the run should stop.
+        reporter: shows progress.
+        begin: called when the folder begins to belong to this plan: once the first worker has the images if
+            networks are trained, which takes long; otherwise once it has the networks too.
     """
 
     crew: Crew
@@ -41,10 +41,10 @@ class ModelsInWorkers:
     _begun: bool = False
 
     def prepare(self) -> None:
-        """Start the first worker and wait for the models; one that kills it is left out.
+        """Start the first worker and wait for the models; a model that kills it is left out.
 
         Raises:
-            JobError: the worker ends without having begun a model, or at one that was left out.
+            JobError: the worker ends before it begins a model, or at a model that was left out.
         """
         has_told = False
         while not self.leases.take("prepare"):
@@ -62,7 +62,7 @@ class ModelsInWorkers:
             self.leases.free("prepare")
 
     def until_ready(self, number: int) -> str:
-        """Wait until a worker is ready; where it dies, return how."""
+        """Wait until a worker is ready; if it dies, return how, in words."""
         training = False
         while self.crew.workers[number].busy:
             ready = self.crew.wait(only=number)
@@ -75,7 +75,7 @@ class ModelsInWorkers:
         return ""
 
     def made_again(self, number: int, failures: dict[str, str]) -> None:
-        """Let a worker begin if it has the models of the first one; else its jobs would differ: end it."""
+        """Let a worker begin if it has the first worker's models; else end it, as its jobs would differ."""
         worker = self.crew.workers[number]
         missing = failures.keys() - self.summary.failed_models.keys()
         if not missing:
@@ -85,7 +85,7 @@ class ModelsInWorkers:
         worker.end(f"it could not make {name!r} again: {failures[name].strip().splitlines()[-1]}")
 
     def _heard(self, number: int, event: Event, training: bool) -> bool:
-        """Take note of an event; return whether a training is under way that should reach its next epoch."""
+        """Handle an event; return whether a training is running that should reach its next epoch."""
         first = not self.queue.shard_count
         trains = any(spec.train for spec in self.summary.plan.models)
         if not self._begun and (event[0] == "ready" or (trains and event[0] in ("stage", "model"))):
@@ -102,7 +102,7 @@ class ModelsInWorkers:
             case ("training", row):
                 if first:
                     self.reporter.training(row)
-                if "step" not in row:  # its state is kept: nothing is lost if it ends here
+                if "step" not in row:  # its state is stored: nothing is lost if it ends here
                     self.stop.check(working=False)
                 return True
             case ("stage", text):
@@ -116,7 +116,7 @@ class ModelsInWorkers:
         return training
 
     def _leave_out(self, model: str, words: str) -> None:
-        """Note the model that has killed the first worker."""
+        """Note the model that killed the first worker."""
         if not model or model in self.summary.failed_models:
             raise JobError(
                 where="a worker process", expected="the models of the plan made in it", got=words,

@@ -1,4 +1,4 @@
-"""One training of a network, in a folder of its own: from first weights to chosen ones, and their card."""
+"""One training of a network, in a folder of its own: from initial to chosen weights, and their card."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class NetworkTraining:
     """Trains the network of one model.
 
     Attributes:
-        plan: whose model it is.
+        plan: the plan that contains the model.
         spec: the model; it has a training.
         identity: everything that can change the trained weights.
         path: where these will lie, in the folder of the training.
@@ -96,7 +96,7 @@ class NetworkTraining:
         except RobenchError:
             raise
         except (Exception, SystemExit) as error:
-            # A defense is a plugin: whatever it raises fails this model only.
+            # A defense is a plugin: any error in it fails this model only.
             where = f"training {spec.name}"
             if is_out_of_memory(error):
                 got, do = reason_of(error), "Lower the defense's option `batch_size`, or use a larger device"
@@ -134,7 +134,7 @@ class NetworkTraining:
         return digest, unchanged_count
 
     def _progress(self, *, goes_on: bool) -> Callable[[dict[str, float]], None]:
-        """Return what a training tells its rows; of one that goes on the first says after which epoch."""
+        """Return the callback for the training's rows; on resume, its first call reports the last epoch."""
         waiting = goes_on
 
         def tell(row: dict[str, float]) -> None:
@@ -147,9 +147,9 @@ class NetworkTraining:
         return tell
 
     def _before(self, module: Any, data: ImageSet) -> tuple[BeforeTraining, Callable[[], int] | None]:
-        """Return what a network is before its training, and what asks it for its number of outputs.
+        """Return the network's state before training, and a function that counts its outputs.
 
-        Only of a user's code it is asked: ours leaves the layers as they are.
+        Outputs are counted for user code only: our defenses do not change the layers.
         """
         train = self.spec.train
         if train is None or not is_reference(train.defense.name):
@@ -157,5 +157,5 @@ class NetworkTraining:
         count = partial(output_count, module, data.batch(slice(0, 2))[0])
         try:
             return BeforeTraining.of(module, count()), count
-        except Exception:  # noqa: BLE001 - what it raises, its training will raise too
+        except Exception:  # noqa: BLE001 - its training will raise the same error
             return BeforeTraining.of(module), None

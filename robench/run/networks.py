@@ -1,4 +1,4 @@
-"""The networks of a plan: each is built once, and then loaded or trained, however many heads share it."""
+"""The networks of a plan: each is built and loaded or trained once, even if several heads share it."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Network:
 
     Attributes:
         module: the `torch.nn.Module`.
-        facts: what identifies it, beside its weights.
-        remarks: what is only said of the weights.
+        facts: identifies it, together with its weights.
+        remarks: notes on the weights that are not part of the identity.
     """
 
     module: Any
@@ -48,15 +48,15 @@ class Networks:
     """Builds the networks of one plan, for images of one shape.
 
     Args:
-        plan: what is wanted.
-        folder: where trained weights are kept, one folder per training key.
-        environment: where it is done; its device is resolved.
-        reporter: who is told.
-        builder: makes networks, and keeps their weights.
-        load: gives the images of a specification.
+        plan: the plan.
+        folder: folder of trained weights, one folder in it per training key.
+        environment: machine settings; the device is resolved.
+        reporter: shows progress.
+        builder: makes networks, and saves their weights.
+        load: returns the images of a specification.
         shape: (C, H, W) of the images.
         classes: number of classes.
-        trains: whether networks are trained that are not yet; else they keep their first weights.
+        trains: whether untrained networks are trained; otherwise they keep their initial weights.
     """
 
     plan: Plan
@@ -71,7 +71,7 @@ class Networks:
     _networks: dict[str, Network] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Refuse a missing file, a defense, a training changed half-way or a missing class at once.
+        """Refuse a missing file, an invalid defense, a training changed half-way or a missing class early.
 
         Raises:
             CheckpointError: a checkpoint file is missing.
@@ -110,7 +110,7 @@ class Networks:
         return [spec.name for spec in specs if not self.weights(spec).is_file()]
 
     def _check_checkpoints(self) -> None:
-        """Refuse a missing file before hours of training."""
+        """Refuse a missing checkpoint file before hours of training."""
         for spec in self.plan.models:
             if (path := self._checkpoint(spec)) is not None and not path.is_file():
                 raise CheckpointError(
@@ -121,7 +121,7 @@ class Networks:
                 )
 
     def _checkpoint(self, spec: ModelSpec) -> Path | None:
-        """Return where a model's weights lie, None if it names none."""
+        """Return the path of a model's checkpoint, None if it names none."""
         where = spec.where or f"model {spec.name!r}"
         return spec.checkpoint and located(spec.checkpoint, self.environment.data_root, where=where)
 
@@ -152,7 +152,7 @@ class Networks:
         return defense
 
     def fresh(self, spec: ModelSpec) -> Any:
-        """Return the network of a model with its first weights."""
+        """Return the network of a model with its initial weights."""
         return self.builder.network(
             spec,
             shape=self.shape,

@@ -1,4 +1,4 @@
-"""What a run did, and what its folder says of it. No torch here."""
+"""The outcome of a run, and the summary in its folder. No torch here."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from robench.run.progress import Finished
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a run did.
+    """The outcome of a run.
 
     Attributes:
         finished: units computed now.
-        cached: units that were there already.
+        cached: units that were stored already.
         failed: units or models that failed; the rest is saved.
         seconds: wall-clock time.
         images: images judged in the units computed now.
-        judging: seconds of it that attacks and verdicts took; preparation and training are not in it.
-        replaced: that the tables showed other results until now; empty where they did not.
+        judging: seconds that attacks and verdicts took, without preparation and training.
+        replaced: says that the tables showed other results until now; empty if they did not.
     """
 
     finished: int
@@ -36,22 +36,22 @@ class Outcome:
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """What `run.json` says, counted while the run goes on.
+    """The contents of `run.json`, counted during the run.
 
     Attributes:
-        plan: what is done.
-        command: what the user typed.
+        plan: the plan.
+        command: the user's command line.
         asked: options that can change the plan or its bits.
-        expected: how many records the whole plan leaves.
+        expected: how many records the whole plan makes.
         facts: versions and hardware.
         failed_models: why models could not be made, by name.
-        failed_jobs: titles of the jobs that failed, by the model whose row lacks them.
+        failed_jobs: titles of the failed jobs, by the model whose row lacks their results.
         failures: how many jobs failed.
         status: `interrupted`, `part`, `failed jobs` or `finished`.
         units: keys of the finished records.
-        geometry: keys of the features that were kept.
-        cached: how many of the units were there already.
-        images: images judged in those that were not.
+        geometry: keys of the stored features.
+        cached: how many of the units were stored already.
+        images: images judged in the other units.
         replaced: see `Outcome`.
     """
 
@@ -77,15 +77,15 @@ class Summary:
         self.images += 0 if finished.cached else len(finished.record.columns.index)
 
     def end(self, *, whole: bool = True) -> None:
-        """Note that all, or one of several parts, was done or has failed.
+        """Note that the run, or one of several parts, has finished or failed.
 
-        Of a part the rest may lie in the same folder, so its list of units is never that of the folder.
+        The folder may contain the units of other parts too, so a part never sets the folder's list of units.
         """
         status = "failed jobs" if self.failed_models or self.failures else "finished"
         self.status = status if whole else "part"
 
     def outcome(self, *, seconds: float, judging: float) -> Outcome:
-        """Return what the run did."""
+        """Return the outcome of the run."""
         return Outcome(
             finished=len(self.units) - self.cached,
             cached=self.cached,

@@ -1,4 +1,4 @@
-"""A plan laid out as a run does it, and nothing trained, evaluated or written: what is refused is found."""
+"""Checks a plan like a run does, without training, evaluating or writing, to find errors early."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from robench.run.work import Work
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What a run of a plan would begin with.
+    """The starting state of a run of a plan.
 
     Attributes:
         data: the images.
-        models: the models, those that would be trained with their first weights.
-        units: records that it would leave.
-        warnings: what would take long, in words.
+        models: the models; those to be trained have their initial weights.
+        units: number of records that the run would make.
+        warnings: which parts would take long, in words.
     """
 
     data: ImageSet
@@ -36,16 +36,16 @@ class Trial:
 
 
 def try_out(plan: Plan, folder: Path, environment: Environment, reporter: Reporter = QUIET) -> Trial:
-    """Do what a run does before its first unit, without the trainings.
+    """Do the same as a run before its first unit, without the trainings.
 
     Args:
         plan: the validated plan.
-        folder: the run folder; it is read if it is there.
-        environment: where it would be done, and what it might do there.
-        reporter: who is told.
+        folder: the run folder; read if it exists.
+        environment: device and permissions of the run.
+        reporter: shows progress.
 
     Raises:
-        RobenchError: the plan cannot be run here; as a run would say it.
+        RobenchError: the plan cannot be run here; the same error as in a run.
     """
     environment = environment.resolved()
     check_allowed(plan, trust_code=environment.trust_code)

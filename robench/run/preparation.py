@@ -1,4 +1,4 @@
-"""From model specifications to models: networks with their weights, heads, and defenses in front of them."""
+"""From model specifications to models: networks with their weights, heads, and inference defenses."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from robench.run.training_data_checks import check_training_data
 
 @dataclass(slots=True)
 class Workshop:
-    """Makes the models of one plan; every network is made once, however many heads share it.
+    """Makes the models of one plan; every network is made once, even if several heads share it.
 
     Args:
-        plan: what is wanted.
-        folder: where trained weights are kept, one folder per training key.
-        environment: where it is done, and what it may do there.
-        reporter: who is told.
+        plan: the plan.
+        folder: folder of trained weights, one folder in it per training key.
+        environment: device and permissions of the run.
+        reporter: shows progress.
         failures: why models could not be made, by name.
         builder: makes networks and puts heads on them.
-        trains: whether networks are trained that are not yet; else they keep their first weights.
-        tracebacks: where the code of models raised that failed here, by name.
-        load: gives the images of a specification.
+        trains: whether untrained networks are trained; otherwise they keep their initial weights.
+        tracebacks: tracebacks of the models that failed here, by name.
+        load: returns the images of a specification.
     """
 
     plan: Plan
@@ -60,17 +60,17 @@ class Workshop:
     _seen: dict[str, SeenImages] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Find the device and the builder.
+        """Resolve the device and the builder.
 
         Raises:
-            DeviceError: it does not exist here.
+            DeviceError: the device does not exist here.
         """
         self.environment = self.environment.resolved()
         self.builder = plugins.find("builders", "zoo")()
         self.load = ImageLoader(self.environment, self.plan.seed)
 
     def models(self, shape: tuple[int, int, int], classes: int) -> list[EvaluatedModel]:
-        """Return every model that could be made; one that failed while training is in `failures`.
+        """Return every model that could be made; a model that failed in training is in `failures`.
 
         Args:
             shape: (C, H, W) of the evaluation images.
@@ -83,7 +83,7 @@ class Workshop:
         models = {}
         for spec in sorted(self.plan.models, key=lambda s: s.features_of is not None):
             owner = self._owner(spec)
-            if spec.name in self.failures:  # it killed an earlier process
+            if spec.name in self.failures:  # the model killed an earlier process
                 continue
             if owner.name in self.failures:
                 self._fail(spec.name, f"its network, {owner.name!r}, failed")
@@ -137,9 +137,9 @@ class Workshop:
         )
 
     def _checked(self, shape: tuple[int, int, int], classes: int) -> Networks:
-        """Refuse what cannot work before hours of training."""
+        """Refuse invalid models before hours of training."""
         networks = self._networks(shape, classes)
-        for spec in self.plan.models:  # of a user's file it is not known before
+        for spec in self.plan.models:  # a user's file must be read to know its defense's stage
             for choice in spec.inference:
                 defense_of(choice, trust_code=self.environment.trust_code, stage="inference")
         networks.check()
@@ -156,7 +156,7 @@ class Workshop:
         return networks
 
     def _owner(self, spec: ModelSpec) -> ModelSpec:
-        """Return the model whose network a model has: its own, or another's."""
+        """Return the model that owns a model's network: the model itself, or another."""
         return next(s for s in self.plan.models if s.name == (spec.features_of or spec.name))
 
     def _training_split(self, spec: ModelSpec) -> DataSpec:
@@ -230,7 +230,7 @@ class Workshop:
     def _identified(self, model: Model, network: Network, spec: ModelSpec) -> EvaluatedModel:
         model = replace(model, details={**model.details, **network.facts})
         fingerprint = model.fingerprint()
-        # What is only said of the model comes after: a new card or wording makes no other model.
+        # Remarks are added after the fingerprint: a new card or wording must not change the model's identity.
         in_front = defenses_in_front(model, spec, trust_code=self.environment.trust_code)
         model = replace(model, details={**model.details, **network.remarks, **in_front})
         return EvaluatedModel(model=model, fingerprint=fingerprint, sources=spec.sources or ())
@@ -243,9 +243,9 @@ class Workshop:
 
 
 def undefended(spec: ModelSpec) -> ModelSpec:
-    """Return the specification of the model that inference defenses are put in front of.
+    """Return the specification of the model behind the inference defenses.
 
-    The gradient sources it names are those of the defended model; the model beneath offers others.
+    Its gradient sources are removed: they belong to the defended model; the undefended model offers others.
     """
     return replace(spec, inference=(), sources=None) if spec.inference else spec
 
@@ -262,15 +262,15 @@ def defended(
 
     Args:
         model: the trained model with its head.
-        spec: names the defenses, and the gradient sources to attack through.
-        training_data: gives the training split; called only by defenses that need it.
+        spec: names the defenses, and the gradient sources for attacks.
+        training_data: returns the training split; called only by defenses that need it.
         seed: the plan's seed.
-        trust_code: whether a file that a defense is read from may be run.
+        trust_code: whether a defense's file may be run.
 
     Raises:
         ConfigError: a defense cannot be put in front of this model, its file may not be run, or a gradient
             source is not offered.
-        InputError: the training images will not do.
+        InputError: the training images are not suitable.
     """
     for position in reversed(range(len(spec.inference))):
         choice = spec.inference[position]

@@ -1,4 +1,4 @@
-"""How much memory a process takes, and how much the machine has left, in bytes. No torch here."""
+"""How much memory a process uses, and how much the machine has left, in bytes. No torch here."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def memory_of(pid: int) -> int:
 
 
 def shortage() -> str:
-    """Return in words that the machine, or the group this process belongs to, is nearly out of memory.
+    """Return a sentence if the machine, or the control group of this process, is nearly out of memory.
 
-    Empty where it is not, or where that cannot be known.
+    Empty if it is not, or if that is unknown.
     """
     try:
         text = _MEMINFO.read_text("utf-8")
@@ -39,7 +39,7 @@ def shortage() -> str:
 
 
 def _left_in_group() -> tuple[int, int] | None:
-    """Return free and allowed bytes of the control group; None where there is no limit."""
+    """Return free and allowed bytes of the control group; None if there is no limit."""
     try:
         limit = (_GROUP / "memory.max").read_text("utf-8").strip()
         usage = int((_GROUP / "memory.current").read_text("utf-8"))
@@ -52,6 +52,6 @@ def _left_in_group() -> tuple[int, int] | None:
 
 
 def _entry(text: str, name: str) -> int:
-    """Return an entry of /proc in bytes, such as `VmRSS:  1234 kB`; 0 where it is missing."""
+    """Return an entry of /proc in bytes, such as `VmRSS:  1234 kB`; 0 if it is missing."""
     match = re.search(rf"^{name}:\s*(\d+) kB$", text, re.MULTILINE)
     return int(match[1]) * 1024 if match else 0

@@ -1,4 +1,4 @@
-"""Who is told how a run goes: what is at work, how long, and how accurate a model is. No torch here."""
+"""Reporters of a run's progress: present work, its duration, and accuracies so far. No torch here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Finished:
 
     Attributes:
         record: what was measured.
-        cached: whether it was there already.
+        cached: whether it was stored already.
     """
 
     record: Record
@@ -30,15 +30,15 @@ class Finished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnAccuracy:
-    """What is known after one more unit of a column: one attack from one source on one target.
+    """Accuracy of a column after one more unit; a column is one attack from one source on one target.
 
     Attributes:
         attacked: false for the clean evaluation.
-        right: images that stand against every gradient source so far; of bounds, those that are certified.
+        right: images that are robust against every gradient source so far; for bounds, certified images.
         n: images judged so far.
         images: images of this unit.
         certified: whether it is a column of bounds.
-        column: which one; None where nobody says.
+        column: the column; None if unknown.
     """
 
     attacked: bool
@@ -49,7 +49,7 @@ class ColumnAccuracy:
     column: Column | None = None
 
     def text(self) -> str:
-        """Return it in a few words, such as `robust 63.0 % (n 200)`."""
+        """Return the accuracy in a few words, such as `robust 63.0 % (n 200)`."""
         share = f"{100 * self.right / self.n:.1f} %" if self.n else "-"
         what = "certified" if self.certified else "robust" if self.attacked else "clean"
         return f"{what} {share} (n {self.n})"
@@ -57,12 +57,12 @@ class ColumnAccuracy:
 
 @dataclass(slots=True)
 class AccuracySoFar:
-    """Adds up the verdicts of units as they come; one bit is kept for each image of a column."""
+    """Adds up the verdicts of units as they come; stores one bit per image of a column."""
 
     _columns: dict[Column, dict[str, tuple[int, int]]] = field(default_factory=dict)
 
     def add(self, record: Record) -> ColumnAccuracy:
-        """Add a unit and return its column's accuracy: image by image the worst over gradient sources."""
+        """Add a unit and return its column's accuracy: for each image the worst over gradient sources."""
         names = (record.source.name, record.target.name)
         place = (threat_summary_of(record.threat), *names, record.attack.label)
         column = self._columns.setdefault(place, {})
@@ -85,9 +85,9 @@ class AccuracySoFar:
 
 
 class Reporter(Protocol):
-    """Told what happens while it happens; it must never fail and never slow the work down.
+    """Gets the events of a run as they happen; must never fail or slow the work down.
 
-    A class that derives from it says nothing of what it leaves out.
+    A derived class ignores the events whose methods it does not define.
     """
 
     def start(self, total: int) -> None:
@@ -95,31 +95,31 @@ class Reporter(Protocol):
         return
 
     def stage(self, text: str) -> None:
-        """Note what begins, such as the training of a model."""
+        """Note the start of something, such as the training of a model."""
         return
 
     def model(self, name: str) -> None:
-        """Note which model is made or tried from now."""
+        """Note which model is now made or tried."""
         return
 
     def workload(self, parts: Sequence[Part]) -> None:
-        """Note what there is to do, in parts that take alike long; told before `start`."""
+        """Note the workload, in parts whose jobs take equally long; called before `start`."""
         return
 
     def alive(self, text: str, seconds: float, passes: int) -> None:
-        """Note that a unit has been at work for so long, with so many passes, each on one image."""
+        """Note how long a unit has been running, and its number of passes, each on one image."""
         return
 
     def begin(self, text: str) -> None:
-        """Note which unit is worked on from now."""
+        """Note which unit begins."""
         return
 
     def advance(self, text: str, *, cached: bool = False, accuracy: ColumnAccuracy | None = None) -> None:
-        """Note one more unit: whether it was finished before, and its column, unless the unit failed."""
+        """Note one more unit: whether it was stored before, and its column, unless the unit failed."""
         return
 
     def training(self, row: dict[str, float]) -> None:
-        """Note how a training goes: a row with `step` and `steps`, or an epoch's row of the history."""
+        """Note the progress of a training: a row with `step` and `steps`, or an epoch's history row."""
         return
 
     def finding(self, text: str) -> None:
@@ -131,28 +131,28 @@ class Reporter(Protocol):
         return
 
     def close(self) -> None:
-        """Note that nothing more comes. It may be called twice."""
+        """Note that no more events come. It may be called twice."""
         return
 
 
 class Quiet(Reporter):
-    """A reporter that says nothing; one that tells of a few things only is made of it."""
+    """A reporter that ignores everything; a base for reporters of a few events."""
 
 
 QUIET = Quiet()
-"""What is told where nobody wants to know."""
+"""The default reporter, which shows nothing."""
 
 EVERY = 2.0
-"""Seconds between two signs; whoever shows them may show fewer."""
+"""Seconds between two signs of life; a reporter may show fewer."""
 
 
 @dataclass(slots=True)
 class Heartbeat:
-    """Counts the passes of the unit in work, and tells of them now and then.
+    """Counts the passes of the running unit, and reports them now and then.
 
     Args:
-        reporter: who is told.
-        clock: seconds, from any start.
+        reporter: gets the signs of life.
+        clock: returns seconds since any fixed time.
     """
 
     reporter: Reporter
@@ -163,7 +163,7 @@ class Heartbeat:
     _passes: int = field(default=0)
 
     def begin(self, title: str) -> None:
-        """Tell which unit is worked on from now."""
+        """Report which unit begins."""
         self._title, self._passes = title, 0
         self._began = self._spoke = self.clock()
         self.reporter.begin(title)

@@ -1,4 +1,4 @@
-"""Radii that limit nothing, of threats and of trainings: every image lies within them."""
+"""Warns of radii that do not limit anything, in threats and trainings: every image lies within them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _POWERS = {"L1": 1.0, "L2": 0.5}
 
 
 def warn_of_wide_radii(threats: Sequence[ThreatSpec], shape: tuple[int, int, int]) -> None:
-    """Say which finite radii are at least as wide as all images together, as one meant in 255ths may be.
+    """Warn of finite radii that no two images exceed, for example a radius meant in units of 1/255.
 
     Args:
         threats: the threats of a plan.
@@ -27,10 +27,10 @@ def warn_of_wide_radii(threats: Sequence[ThreatSpec], shape: tuple[int, int, int
 
 
 def warn_of_wide_training(defense: Any, shape: tuple[int, int, int]) -> None:
-    """Say which radii that a training attacks within are at least as wide as all images together.
+    """Warn of radii of a training's attacks that no two images exceed.
 
     Args:
-        defense: the recipe; its options `eps` and `monitor_eps`, with their norms, are looked at.
+        defense: the recipe; its options `eps` and `monitor_eps`, with their norms, are checked.
         shape: of an image, (C, H, W).
     """
     for prefix in ("", "monitor_"):

@@ -1,7 +1,7 @@
-"""Workers as actors of a Ray cluster: the same jobs, the same folder, the same bits.
+"""Workers as actors of a Ray cluster: the same jobs, folder and bits as with processes.
 
-Ray comes with `robench[ray]`. The run folder lies on a disk that all machines share, and robench and the data
-are on each of them. No torch here.
+Ray comes with `robench[ray]`. All machines need robench, the data, and a shared disk with the run folder. No
+torch here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Actor:
         try:
             _enter(orders.folder)
             self._plan = prepare_plan(self._told, orders)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whoever hired it says it
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the supervisor reports it
             self._told.send(account_of(error))
         return self._fetched()
 
@@ -51,7 +51,7 @@ class Actor:
         try:
             if self._plan is not None:
                 carry_out(self._plan, order)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whoever hired it says it
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the supervisor reports it
             self._told.send(account_of(error))
         return self._fetched()
 
@@ -78,12 +78,12 @@ def _enter(folder: str) -> None:
 
 
 class RayWorker:
-    """A hired actor, as the supervisor sees it: `robench.run.worker_process` says what its parts mean.
+    """A started actor as the supervisor sees it; `robench.run.worker_process` explains its attributes.
 
     Args:
         ray: the library.
         actor: the handle.
-        orders: what it is made with.
+        orders: its first message.
     """
 
     def __init__(self, ray: Any, actor: Any, orders: Orders) -> None:
@@ -91,8 +91,8 @@ class RayWorker:
         self.call = actor.make.remote(orders)
         self.busy, self.model, self.activity = True, "", ""
         self.since = time.monotonic()
-        self.heard = math.inf  # nothing is heard before a call ends: silence means nothing
-        self.memory = 0  # Ray minds it
+        self.heard = math.inf  # no events come before a call ends, so that silence is no sign of hanging
+        self.memory = 0  # Ray limits it
         self._words = ""
 
     def order(self, *order: Any) -> None:
@@ -101,7 +101,7 @@ class RayWorker:
         self.call = self._actor.carry_out.remote(*order)
 
     def events(self) -> Iterator[Event]:
-        """Yield what it told.
+        """Yield its events.
 
         Raises:
             EOFError: it, or its machine, has ended.
@@ -163,11 +163,11 @@ class RayCluster:
         self._kind = ray.remote(**options)(Actor)
 
     def hire(self, orders: Orders) -> RayWorker:
-        """Start a worker on whichever machine has room."""
+        """Start a worker on any machine with room."""
         return RayWorker(self._ray, self._kind.remote(), orders)
 
     def wait(self, workers: Sequence[RayWorker], timeout: float) -> list[RayWorker]:
-        """Wait until a worker tells something or ends, at most so many seconds; return those that did."""
+        """Wait until workers send events or end, at most `timeout` seconds; return these workers."""
         calls = {worker.call: worker for worker in workers if worker.call is not None}
         if not calls:
             time.sleep(timeout)
@@ -178,6 +178,6 @@ class RayCluster:
         return [calls[call] for call in ready]
 
     def close(self) -> None:
-        """Leave the cluster, if this joined it."""
+        """Leave the cluster, if this object joined it."""
         if self._ours:
             self._ray.shutdown()

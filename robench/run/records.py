@@ -1,4 +1,4 @@
-"""What a record says of a unit: per-image columns, and who was judged, attacked, on what, and how."""
+"""Makes the record of a unit: per-image columns, models, attack, images and provenance."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from robench.types import Images
 
 
 def asked_again(model: Model, codes: Collection[str]) -> bool:
-    """Tell whether a record has draws of fresh noise: the model is random, or was found to be."""
+    """Tell whether a record has draws of fresh noise: the model is random by declaration or by a finding."""
     return model.random or RANDOM in codes
 
 
@@ -44,17 +44,17 @@ def record_of(
     settings: Settings,
     micro_batch: int = 0,
 ) -> Record:
-    """Return the record of a unit that was judged.
+    """Return the record of a judged unit.
 
     Args:
-        unit: what was judged.
-        crafted: the images and what they cost; None for clean images.
-        verdict: the judge's.
+        unit: the judged unit.
+        crafted: the images and their cost; None for clean images.
+        verdict: the judge's verdict.
         findings: all reasons to doubt it.
         draw_outcomes: one text for each image of a random model, such as `1101`: whether it stood (1) in each
             draw of fresh noise; empty for any other model.
         settings: of the evaluation.
-        micro_batch: most images judged at once after memory ran out with more; 0 where it never did.
+        micro_batch: most images judged at once after memory ran out with more; 0 if it never did.
     """
     crafting = unit.crafting
     target, source, dataset = _target(unit.target), _source(unit, crafted), _dataset(unit)
@@ -149,15 +149,15 @@ def _provenance(unit: Unit, result: Crafted | None, settings: Settings, micro_ba
         facts["images_sha256"] = _sha256(result.x_adv)
         if result.engine:  # which copy of the network was attacked, and why faster ones were not
             facts["engine"] = {"used": result.engine, "not_used": dict(result.not_used)}
-    if unit.target.model.coupling is Coupling.JOINT:  # a report compares it with the images there were
+    if unit.target.model.coupling is Coupling.JOINT:  # a report compares it with the number of images
         facts["shard"] = settings.shard
     if sizes := {micro_batch, result.micro_batch if result else 0} - {0}:  # memory ran out
         facts["micro_batch"] = min(sizes)
-    if unit.crafted_key:  # a report finds the images by it
+    if unit.crafted_key:  # a report finds the images by this key
         facts["crafted"] = unit.crafted_key
     return facts
 
 
 def _sha256(images: Images) -> str:
-    """Return the hash of images on the CPU: a verdict says nothing of a pixel that was changed a little."""
+    """Return the hash of images on the CPU: a verdict does not show small changes of pixels."""
     return hashlib.sha256(images.contiguous().numpy().tobytes()).hexdigest()

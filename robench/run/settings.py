@@ -27,15 +27,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How an evaluation is done.
+    """Settings of an evaluation.
 
     Attributes:
         transfer: judge crafted images on every model.
-        seed: source of all chance.
+        seed: seed of all random numbers.
         shard: most images per unit, and per graph of a joint model.
         batch_size: most images per pass.
-        engine: how attacks ask networks; see `robench.engines`.
-        draws: how often the judge asks a random model about each image, at least 2.
+        engine: how attacks call networks; see `robench.engines`.
+        draws: how often the judge lets a random model classify each image, at least 2.
 
     Raises:
         ConfigError: too few draws; no engine of that name.
@@ -49,7 +49,7 @@ class Settings:
     draws: int = DRAWS
 
     def __post_init__(self) -> None:
-        """Refuse a number of draws of which none would be left to count, and engines that do not exist."""
+        """Refuse too few draws (none would be left to count), and engines that do not exist."""
         check_engine(self.engine)
         if isinstance(self.draws, bool) or not isinstance(self.draws, int) or self.draws < 2:
             raise ConfigError(
@@ -61,7 +61,7 @@ class Settings:
 
     @classmethod
     def of(cls, plan: Plan, *, engine: Engine = "auto") -> Settings:
-        """Return the settings that a plan names."""
+        """Return the settings of a plan."""
         return cls(
             transfer=plan.transfer,
             seed=plan.seed,
@@ -74,14 +74,14 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Where a run is done, and what it may do there.
+    """Device and permissions of a run.
 
     Attributes:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         data_root: folder with data sets, or None for the cache.
         download: whether the network may be used.
         trust_code: whether a user's Python file may be imported.
-        force: do everything again, even what is in the run folder already.
+        force: do everything again, even if it is in the run folder already.
     """
 
     device: str = "auto"
@@ -91,7 +91,7 @@ class Environment:
     force: bool = False
 
     def resolved(self) -> Environment:
-        """Return the same with the device of this machine that `auto` means.
+        """Return the same with `auto` replaced by a device of this machine.
 
         Raises:
             DeviceError: the device does not exist here.

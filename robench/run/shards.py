@@ -17,8 +17,8 @@ class Shard:
     Attributes:
         data: the piece.
         digest: content hash of the piece.
-        set_digest: content hash of all images asked for; rows of one board share it.
-        total: how many images were asked for.
+        set_digest: content hash of all images of the evaluation; rows of one board share it.
+        total: number of all images of the evaluation.
     """
 
     data: ImageSet
@@ -28,12 +28,12 @@ class Shard:
 
     @classmethod
     def split(cls, data: ImageSet, size: int, *, even: bool = False) -> Iterator[Shard]:
-        """Yield the data in as few pieces of at most `size` images as there can be.
+        """Yield the data in as few pieces of at most `size` images as possible.
 
         Args:
             data: the images, in their order.
             size: most images of a piece.
-            even: let sizes differ by one image at most, for a joint graph of fewer images is another
+            even: let sizes differ by at most one image, because a joint graph of fewer images is another
                 classifier; otherwise all pieces but the last are full.
         """
         parts = slices(len(data), size, even=even)
@@ -42,13 +42,13 @@ class Shard:
             yield cls(data=part, digest=images_hash(part), set_digest=set_digest, total=len(data))
 
     def part(self, images: slice) -> Shard:
-        """Return some of its images as a shard of their own, for what is said of each image alone."""
+        """Return some of its images as a separate shard, for results that depend on each image alone."""
         data = self.data.subset(images)
         return Shard(data=data, digest=images_hash(data), set_digest=self.set_digest, total=self.total)
 
 
 def slices(count: int, size: int, *, even: bool = False) -> list[slice]:
-    """Return the fewest consecutive slices of at most `size` of `count` things; see `Shard.split`.
+    """Return the fewest consecutive slices of at most `size` that cover `count` items; see `Shard.split`.
 
     Example:
         >>> [(p.start, p.stop) for p in slices(1200, 500, even=True)]

@@ -1,4 +1,4 @@
-"""How a run is asked to stop: after the units in work, or at once. No torch here."""
+"""Requests to stop a run: after the running units, or at once. No torch here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 class StoppedError(KeyboardInterrupt):
-    """A run stopped because it was asked to; what is finished is kept.
+    """A run stopped on request; finished results are kept.
 
     Args:
         exit_code: of the command.
@@ -19,10 +19,10 @@ class StoppedError(KeyboardInterrupt):
 
 @dataclass(slots=True)
 class Stop:
-    """What was asked for so far; whoever does the work looks at it.
+    """The request to stop, which the working code checks.
 
     Attributes:
-        soon: stop after the units in work.
+        soon: stop after the running units.
         now: stop at once.
         exit_code: of the command: 128 plus the number of the signal.
     """
@@ -32,16 +32,16 @@ class Stop:
     exit_code: int = 130
 
     def ask(self, number: int, *, now: bool) -> None:
-        """Ask to stop; to ask a second time means at once."""
+        """Request a stop; a second request means at once."""
         self.now = self.now or now or self.soon
         self.soon = True
         self.exit_code = 128 + number
 
     def check(self, *, working: bool) -> None:
-        """Stop where that was asked for.
+        """Stop if that was requested.
 
         Args:
-            working: whether something is being done that should be finished first.
+            working: whether something is running that should be finished first.
 
         Raises:
             StoppedError: it is time to stop.

@@ -1,4 +1,4 @@
-"""Divide the work of a plan among worker processes, and outlive whatever happens to them. No torch here."""
+"""Divide the work of a plan among worker processes, and survive their failures. No torch here."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from robench.run.worker_messages import FEATURES, JobNote, Orders, retell
 from robench.run.worker_process import ThisMachine
 
 TRIES = 2
-"""How often a job may end its worker before it is not tried again."""
+"""A job that has ended its worker so often is not tried again."""
 
 MISFIRES = 5
-"""How often workers may end without a job before the run is given up."""
+"""If workers end without a job more often than this, the run is given up."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Supervisor:
-    """Does a plan with worker processes.
+    """Runs a plan with worker processes.
 
     Args:
-        summary: counts what was done.
+        summary: counts results.
         store: the run folder.
-        begin: called once the first worker has the images: from then on the folder is that of this plan.
-        leases: who works on what in it.
-        environment: where it is done, and what it may do there.
-        reporter: who is told.
-        engine: how attacks ask networks; see `robench.engines`.
+        begin: called once the first worker has the images: from then on the folder belongs to this plan.
+        leases: show which process does which job in it.
+        environment: device and permissions of the run.
+        reporter: shows progress.
+        engine: how attacks call networks; see `robench.engines`.
         processes: how work is divided.
         executor: where workers run.
     """
@@ -63,7 +63,7 @@ class Supervisor:
     _has_said_it_stops: bool = False
 
     def __post_init__(self) -> None:
-        """Begin with nothing known of what there is to do."""
+        """Begin without any jobs."""
         self._queue = JobQueue(store=self.store, leases=self.leases, part=self.processes.part)
         self._accounts = Accounts(summary=self.summary, store=self.store, reporter=self.reporter)
         self._crew = Crew(
@@ -83,8 +83,8 @@ class Supervisor:
         """Do everything; return the seconds that attacks and verdicts took.
 
         Raises:
-            RobenchError: the plan cannot be run here, or the disk refused.
-            StoppedError: it was asked to stop.
+            RobenchError: the plan cannot be run here, or writing to disk failed.
+            StoppedError: the run was stopped on request.
         """
         try:
             self._models.prepare()
@@ -101,7 +101,7 @@ class Supervisor:
             self._crew.disband()
 
     def _orders(self, number: int) -> Orders:
-        """Return what a worker is made with; only the first one trains anew what was trained before."""
+        """Return the orders of a worker; only the first worker repeats earlier trainings (`force`)."""
         is_first = not self._queue.shard_count
         return Orders(
             plan=self.summary.plan,
@@ -117,7 +117,7 @@ class Supervisor:
         )
 
     def _step(self) -> None:
-        """Give orders to who is idle, then hear what happened."""
+        """Give orders to idle workers, then handle events."""
         stop = self.processes.stop
         stop.check(working=bool(self._crew.tasks))
         if stop.soon and not self._has_said_it_stops:
@@ -153,7 +153,7 @@ class Supervisor:
             self.reporter.begin(task.note.title)
 
     def _list_next(self, number: int, worker: Worker | None) -> None:
-        """Let an idle worker say what there is to do on the next shard; start one where all are at work."""
+        """Let an idle worker list the jobs of the next shard; start a worker if all are busy."""
         if worker:
             self._lister = number
             worker.order("jobs", self._queue.listed)
@@ -161,9 +161,9 @@ class Supervisor:
             self._crew.hire(number)
 
     def _accept_or_fail(self, task: Task) -> bool:
-        """Return True if a job may be tried; else record that it failed, settle it, and return False.
+        """Return True if a job may be tried; otherwise record that it failed, settle it, and return False.
 
-        A job that has ended its worker twice is tried again only where the user asks for it.
+        A job that has ended its worker twice is tried again only if the user asks for it.
         """
         if task.kills < TRIES or self.processes.retry_failed:
             return True
@@ -189,7 +189,7 @@ class Supervisor:
                     self._queue.settle(task)
             case ("features", key):
                 self.summary.geometry.append(key)
-            case ("stage", text) if task:  # one without a job makes its models again: that was told before
+            case ("stage", text) if task:  # without a job a worker makes its models again: reported before
                 self.reporter.stage(text)
             case ("ready", _, _, failures_by_model, _):
                 self._models.made_again(number, failures_by_model)
@@ -197,7 +197,7 @@ class Supervisor:
                 retell(event, self.reporter, quiet=task is None)
 
     def _lost(self, number: int) -> None:
-        """A worker has ended: try its job once more, or let it fail."""
+        """Handle the end of a worker: try its job once more, or let it fail."""
         task = self._crew.tasks.pop(number, None)
         words = self._crew.lose(number)
         if task is None:
@@ -220,7 +220,7 @@ class Supervisor:
         self._queue.give_back(task)
 
     def _features(self) -> None:
-        """Keep the features that figures show; a worker that dies at it costs nothing but these."""
+        """Store the features for figures; if a worker dies at it, only these are lost."""
         while not self.leases.take(FEATURES):
             self.processes.stop.check(working=False)
             self._crew.pause()

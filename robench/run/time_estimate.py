@@ -1,4 +1,4 @@
-"""What a run has to do, in parts that take alike long, so that the time left can be told. No torch here."""
+"""The workload of a run, in parts whose jobs take equally long, to estimate the time left. No torch here."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ COUNTS = frozenset(
         "sample_size", "eot_iter", "max_steps", "iterations",
     }
 )  # fmt: skip
-"""Options that are numbers of passes, and multiply."""
+"""Options that are numbers of passes; their product counts."""
 
 ENSEMBLES: Mapping[str, int] = {"AutoAttack": 3000, "EconomicalAutoAttack": 1500}
-"""Passes on an image, about, of attacks whose options do not tell; by class."""
+"""Approximate passes on an image of attacks whose options do not show them, by class."""
 
 SLOW = 1000
-"""Passes on an image from which on an attack is slow."""
+"""Number of passes on an image from which an attack counts as slow."""
 
 MOST = 20_000
-"""Passes that no guess exceeds."""
+"""Most passes of an estimate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Jobs that take alike long: one attack on one model through one gradient source, on every shard.
+    """Jobs that take equally long: one attack on one model through one gradient source, on every shard.
 
     Attributes:
-        title: that of the jobs, as progress names them.
+        title: title of the jobs in progress messages.
         attack: its column and threat.
-        library: the distribution that implements it.
-        model: what is attacked.
-        jobs: how many there are.
-        units: that each of them leaves.
-        passes: on one image, about.
+        library: the distribution that implements the attack.
+        model: name of the attacked model.
+        jobs: number of jobs.
+        units: number of units per job.
+        passes: approximate number of passes on one image.
     """
 
     title: str
@@ -81,7 +81,7 @@ def parts_of(work: Work) -> Iterator[Part]:
 
 
 def multiplied(work: Work) -> Iterator[str]:
-    """Yield, for each model that slow attacks go through several gradient sources of, a warning in words."""
+    """Yield a warning for each model that slow attacks attack through several gradient sources."""
     slow: dict[str, dict[str, list[str]]] = {}
     for crafting in work.craftings:
         if expected_passes(crafting.attack) >= SLOW and not crafting.attack.info.own_source:
@@ -101,7 +101,7 @@ def multiplied(work: Work) -> Iterator[str]:
 
 
 def expected_passes(attack: Any) -> float:
-    """Return about how many passes an attack makes on one image, forwards and backwards, by its options."""
+    """Estimate, from its options, how many forward and backward passes an attack makes on one image."""
     if (guess := ENSEMBLES.get(type(attack).__name__)) is not None:
         return float(guess)
     counts = [

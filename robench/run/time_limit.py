@@ -1,4 +1,4 @@
-"""How long a job may take before it counts as hanging: by the passes it has to make, and generously."""
+"""A generous time limit for a job, from its number of passes; a longer job counts as hanging."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from robench.recipe import options_of
 from robench.run.jobs import Job
 
 ANY_JOB = 1800.0
-"""Seconds that every job has, however little it has to do."""
+"""Seconds that every job has, even a small one."""
 
 SLACK = 5.0
-"""How many times slower than in the first small batches a pass may become."""
+"""A pass may be this many times slower than in the first small batches."""
 
 FEWEST, MOST = 20_000, 10_000_000
-"""Passes on one image: what a recipe that states none may need, and what no option makes it exceed."""
+"""Passes on one image: the least allowed for any recipe, and the most that options can give."""
 
 SECONDS = ("seconds", "branch_and_bound")
-"""Options of attacks that are seconds for an image."""
+"""Options of attacks that are seconds per image."""
 
 _NO_COUNTS = {"seed", "classes", "batch_size"}
 
@@ -28,8 +28,8 @@ def seconds_for(job: Job, *, seconds_per_image: float) -> float:
     """Return after how many seconds a job counts as hanging.
 
     Args:
-        job: what is done.
-        seconds_per_image: that an answer to one image took in the first small batches.
+        job: the job.
+        seconds_per_image: a model's seconds for one image in the first small batches.
     """
     images = max(1, len(job.shard.data))
     if (bounding := job.units[0].bounding) is not None:
@@ -43,9 +43,9 @@ def seconds_for(job: Job, *, seconds_per_image: float) -> float:
 
 
 def passes_of(options: Mapping[str, Any]) -> int:
-    """Return an upper guess of the passes that an attack with these options makes on one image.
+    """Return an upper estimate of the passes that an attack with these options makes on one image.
 
-    Steps, restarts and queries multiply; what else is a whole number can only make the guess larger.
+    Steps, restarts and queries multiply; any other integer option can only make the estimate larger.
     """
     counts = [value for name, value in _numbers(options) if name not in _NO_COUNTS]
     return max(FEWEST, min(MOST, 3 * math.prod(counts)))

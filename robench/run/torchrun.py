@@ -1,4 +1,4 @@
-"""Which of several processes this is, as torchrun tells it, and where it works. No torch at import."""
+"""The rank of this process under torchrun, and its working folder. No torch at import."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Rank:
     Attributes:
         number: its rank among all, from 0.
         count: how many there are.
-        local: its rank among those of this machine: the number of its GPU.
+        local: its rank on this machine: the number of its GPU.
     """
 
     number: int = 0
@@ -31,7 +31,7 @@ class Rank:
 
     @property
     def first(self) -> bool:
-        """Whether it is the one that writes and speaks."""
+        """Whether this is the rank that writes files and prints."""
         return self.number == 0
 
     def device(self, wanted: str) -> str:
@@ -55,7 +55,7 @@ class Rank:
 
 
 def launched_rank() -> Rank:
-    """Return what torchrun says in the environment; the only rank of one where it did not start us."""
+    """Return the rank from torchrun's environment variables; rank 0 of 1 without torchrun."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return Rank()
     number, count, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
@@ -77,8 +77,8 @@ def refuse_several(what: str, do: str) -> None:
 def workplace(rank: Rank, folder: Path) -> Iterator[Path]:
     """Yield the folder a rank works in: the run folder for the first, a scratch folder for any other.
 
-    A scratch folder has links to the weights that are in the run folder, so that all ranks agree on what is
-    still to train; it is deleted at the end, with all that a rank wrote beside the first.
+    A scratch folder has links to the weights in the run folder, so that all ranks agree on which networks are
+    still untrained; it is deleted at the end, with everything that its rank wrote.
     """
     if rank.first:
         yield folder

@@ -1,4 +1,4 @@
-"""Training data that a head or a defense cannot use are refused before the first network is trained."""
+"""Refuses training data that a head or a defense cannot use before the first network is trained."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ class ParticularHead(Protocol):
     """A head that cannot be put on every network's training data."""
 
     def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
-        """Refuse what it would refuse once the network is trained, by the same choices.
+        """Refuse data that it would refuse after the training, with the same random choices.
 
         Raises:
-            InputError: the data cannot serve.
+            InputError: the data is not suitable.
         """
         ...
 
 
 @runtime_checkable
 class ParticularDefense(Protocol):
-    """A defense that cannot learn from every training data."""
+    """A defense that cannot use every training data set."""
 
     def check(self, data: ImageSet, *, seed: int) -> None:
-        """Refuse what it would refuse in the course of the training, by the same choices.
+        """Refuse data that it would refuse during the training, with the same random choices.
 
         Raises:
-            InputError: the data cannot serve.
+            InputError: the data is not suitable.
         """
         ...
 
@@ -48,17 +48,17 @@ def check_training_data(
     training_data: Callable[[ModelSpec], Callable[[], ImageSet]],
     trust_code: bool = False,
 ) -> None:
-    """Ask every head and defense of a plan that has a `check`.
+    """Call the `check` of every head and defense of a plan that has one.
 
     Args:
         plan: the plan.
         classes: number of classes.
-        load: gives the images of a specification.
-        training_data: model to what gives the training split of its network.
-        trust_code: whether a file that a defense is read from may be run.
+        load: returns the images of a specification.
+        training_data: maps a model to a function that returns the training split of its network.
+        trust_code: whether a defense's file may be run.
 
     Raises:
-        InputError: one of them refused; names the model.
+        InputError: a check refused the data; names the model.
         RobenchError: an option is refused, or the data cannot be loaded.
     """
     for spec in plan.models:

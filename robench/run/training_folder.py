@@ -1,6 +1,6 @@
 """The folder of a training: what is trained there, and whether it was interrupted.
 
-An interrupted training is found again, and not silently begun anew under a changed configuration.
+An interrupted training is resumed, and never silently restarted under a changed configuration.
 No torch here.
 """
 
@@ -18,13 +18,13 @@ from robench.record.files import read_json, sweep, write_atomic
 from robench.run.training_identity import TrainingIdentity
 
 STATE = "state.pt"
-"""Running state of a training; its owner is the defense. Gone when the weights are there."""
+"""Running state of a training, written by the defense; deleted when the weights are written."""
 
 WEIGHTS = "weights.safetensors"
 """The chosen weights of a finished training."""
 
 IDENTITY = "identity.json"
-"""What is trained in a folder, as plain JSON."""
+"""The identity of the training in a folder, as plain JSON."""
 
 _SHOWN = 6
 
@@ -33,17 +33,17 @@ def begin(folder: Path, identity: TrainingIdentity) -> None:
     """Make the folder of a training and note what is trained there.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     write_atomic(folder / IDENTITY, json.dumps(identity.to_json(), indent=1, sort_keys=True) + "\n")
     sweep(folder)
 
 
 def abandon(folder: Path, name: str) -> None:
-    """Forget the unfinished trainings of a model, so that one can be started anew.
+    """Delete the unfinished trainings of a model, so that a new one can start.
 
     Args:
-        folder: of the training to start; its siblings are those of the run's other trainings.
+        folder: of the training to start; its siblings belong to the run's other trainings.
         name: of the model.
     """
     for other in {folder, *_interrupted(folder.parent, name)}:
@@ -58,11 +58,11 @@ def refuse_changed(spec: ModelSpec, folder: Path, identity: TrainingIdentity) ->
 
     Args:
         spec: the model.
-        folder: where it would be trained.
-        identity: what would be trained.
+        folder: folder of the training to start.
+        identity: identity of the training to start.
 
     Raises:
-        ConfigError: there is another; says in what they differ.
+        ConfigError: there is another unfinished training; names the differences.
     """
     if (folder / STATE).is_file():
         return

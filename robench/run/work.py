@@ -1,4 +1,4 @@
-"""Everything an evaluation does, laid out and checked; nothing is run yet."""
+"""All the work of an evaluation, listed and checked; nothing is run yet."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from robench.run.shards import Shard, slices
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Models, images and boards, and every crafting that follows from them.
+    """Models, images and boards, and every crafting that results from them.
 
     Attributes:
         models: the models.
         data: the images.
         boards: threat models with their attacks.
-        settings: how it is done.
-        begin: called with the name of every model before its first answer is asked for.
+        settings: settings of the evaluation.
+        begin: called with the name of every model before the model is called for the first time.
         craftings: every attack on every model through each of its gradient sources, in order.
-        boundings: every way to bound on every model it is for, in order.
+        boundings: every bounding method on each of its models, in order.
 
     Raises:
-        ConfigError: an attack cannot play under its threat, or would need what it withholds; or a model that
-            bounds are asked for has none, for a layer that is named.
-        InputError: two models share a name, or a model has another number of classes than the data, or cannot
-            answer to a few of its images (`robench.model.answer_checks`).
+        ConfigError: an attack does not support its threat, or needs something that the threat withholds; or a
+            model cannot be bounded because of a layer, which is named.
+        InputError: two models share a name, or a model has another number of classes than the data, or fails
+            on a few of its images (`robench.model.answer_checks`).
     """
 
     models: Sequence[EvaluatedModel]
@@ -48,7 +48,7 @@ class Work:
     boundings: tuple[Bounding, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work before anything is run."""
+        """Refuse invalid work before anything is run."""
         self._check_models()
         craftings: list[Crafting] = []
         for board in self.boards:
@@ -100,19 +100,19 @@ class Work:
         return Shard.split(self.data, self.settings.shard, even=self._joint)
 
     def jobs(self, shard: Shard) -> Iterator[Job]:
-        """Yield what there is to do on a shard: every model on clean images, every crafting, every bound."""
+        """Yield the jobs of a shard: every model on clean images, every crafting, every bound."""
         yield from jobs_on(shard, self.models, self.craftings, self.settings)
         for bounding in self.boundings:
             yield from bounding_jobs(bounding, shard, self.settings)
 
     def units(self) -> int:
-        """Return how many records the whole work will leave."""
+        """Return how many records the whole work makes."""
         verdict_count = len(self.models) + sum(len(crafting.targets) for crafting in self.craftings)
         bound_count = sum(self.count_bounding_jobs(bounding) for bounding in self.boundings)
         return len(self._shard_sizes()) * verdict_count + bound_count
 
     def count_bounding_jobs(self, bounding: Bounding) -> int:
-        """Return in how many jobs the images are bounded in one way."""
+        """Return the number of jobs of one bounding."""
         return sum(len(bounding_slices(size, bounding)) for size in self._shard_sizes())
 
     def _shard_sizes(self) -> list[int]:
@@ -124,10 +124,10 @@ class Work:
         return any(entry.model.coupling is Coupling.JOINT for entry in self.models)
 
     def _targets(self, source: EvaluatedModel) -> Sequence[EvaluatedModel]:
-        """Return the models that judge what is crafted on one of them."""
+        """Return the models that judge the images crafted on one of them."""
         return self.models if self.settings.transfer else [source]
 
 
 def _gradient_sources(attack: Attack, source: EvaluatedModel) -> tuple[str, ...]:
-    """Return what an attack is crafted through: its own choice, or each source the model is given."""
+    """Return the gradient sources of an attack: its own choice, or each source of the model."""
     return (attack.info.own_source,) if attack.info.own_source else source.sources

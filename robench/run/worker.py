@@ -1,8 +1,8 @@
 """A worker: a process of its own that makes the models of a plan and does one job after another.
 
-What kills it, hangs it or eats its memory costs one job; whoever started it
-(`robench.run.worker_process`) sees that, and the run goes on. It talks over one pipe: orders in, events out,
-each a tuple whose first word says what it is.
+If it dies, hangs or runs out of memory, one job is lost; the process that started it
+(`robench.run.worker_process`) notices that, and the run goes on. It uses one pipe: orders in, events out,
+each a tuple whose first entry is its kind.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 def main(number: int) -> None:
-    """Do what comes through a pipe until it is closed: the body of a worker process.
+    """Carry out the orders from a pipe until it is closed: the body of a worker process.
 
     Args:
-        number: the file descriptor of the pipe; first come the orders the worker is made with.
+        number: the file descriptor of the pipe; the first message is the worker's `Orders`.
     """
     _settle()
     pipe = Connection(number)
@@ -42,12 +42,12 @@ def main(number: int) -> None:
             pass
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whoever started this process says it
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the starting process reports it
         pipe.send(account_of(error))
 
 
 def prepare_plan(pipe: Pipe, orders: Orders) -> PlanInWorker:
-    """Make the models of a plan, tell that they are ready, and return them with the work.
+    """Make the models of a plan, report that they are ready, and return them with the work.
 
     Raises:
         RobenchError: the plan cannot be run here.
@@ -81,21 +81,21 @@ def carry_out(plan: PlanInWorker, order: tuple[Any, ...]) -> bool:
 
 
 def account_of(error: BaseException) -> tuple[str, ...]:
-    """Return the event that tells of an error: one of ours as it is, any other with its traceback."""
+    """Return the event for an error: our own errors unchanged, any other with its traceback."""
     if isinstance(error, RobenchError):
         return ("refused", type(error).__name__, error.expected, error.got, error.do, error.where)
     return ("broke", "".join(traceback.format_exception(error)))
 
 
 def _settle() -> None:
-    """Leave signals to whoever started this process, and end when that ends."""
+    """Leave signals to the process that started this one, and end when that process ends."""
     for number in ("SIGINT", "SIGTERM", "SIGUSR1"):
         if hasattr(signal, number):
             signal.signal(getattr(signal, number), signal.SIG_IGN)
     parent = os.getppid()
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        try:  # where memory is short, the kernel ends this process and not the one that watches it
+        try:  # if memory is short, the kernel should end this process, not the one that watches it
             with open("/proc/self/oom_score_adj", "w") as file:
                 file.write("1000")
         except OSError:
@@ -110,7 +110,7 @@ def _settle() -> None:
 
 
 def _make_deterministic() -> None:
-    """Set what torch needs to give the same bits in every run; this process is ours, and nobody else's."""
+    """Make PyTorch give the same bits in every run; global settings are safe, as the process is ours."""
     import torch
 
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
@@ -122,8 +122,8 @@ class PlanInWorker:
     """The models and images of a plan in a worker, and the jobs that are done with them.
 
     Args:
-        pipe: where events go.
-        orders: what is done.
+        pipe: gets the events.
+        orders: plan and settings.
     """
 
     def __init__(self, pipe: Pipe, orders: Orders) -> None:
@@ -150,13 +150,13 @@ class PlanInWorker:
         self._answers: tuple[int, CleanAnswers] | None = None
 
     def jobs(self, shard: int) -> list[Job]:
-        """Return what there is to do on a shard."""
+        """Return the jobs of a shard."""
         if shard not in self._jobs:
             self._jobs[shard] = list(self.layout.work.jobs(self.shards[shard]))
         return self._jobs[shard]
 
     def tell(self, shard: int) -> None:
-        """Tell what whoever divides the work must know of the jobs on a shard."""
+        """Send the notes on a shard's jobs that the supervisor needs."""
         from robench.run.time_limit import seconds_for
 
         pace = self.layout.seconds_per_image
@@ -164,15 +164,15 @@ class PlanInWorker:
         self._pipe.send(("jobs", shard, notes))
 
     def do(self, shard: int, index: int, name: str) -> None:
-        """Do one job and tell of its units.
+        """Do one job and report its units.
 
         Args:
             shard: number of its shard.
             index: its number among the jobs of the shard.
-            name: which job that was for the worker that listed them.
+            name: name of this job in the list of the worker that listed the jobs.
 
         Raises:
-            JobError: here it is another one: what a model or the data are made of has changed since.
+            JobError: the job has another name here: files of a model or of the data have changed since.
         """
         from robench.run.evaluate import do_job
 
@@ -180,9 +180,9 @@ class PlanInWorker:
         if job is None or _name(job) != name:
             raise JobError(
                 where="a worker process",
-                expected="the same models and images whenever they are made in a run",
-                got="others than when its jobs were listed",
-                do="Leave the files of networks and data as they are; run the same command again",
+                expected="the same models and images during the whole run",
+                got="models or images that changed after the jobs were listed",
+                do="Do not change files of networks and data during a run; run the same command again",
             )
         before = self._keeper.failures
         for unit, outcome in do_job(job, self._answers_on(shard), self._context):
@@ -190,7 +190,7 @@ class PlanInWorker:
         self._end(before)
 
     def features(self) -> None:
-        """Keep the features that figures show."""
+        """Store the features for figures."""
         from robench.run.feature_recording import record_features
 
         before = self._keeper.failures
@@ -199,7 +199,7 @@ class PlanInWorker:
         self._end(before)
 
     def _answers_on(self, shard: int) -> CleanAnswers:
-        """Return the clean answers on a shard; those of other processes are read even where all is forced."""
+        """Return the clean answers on a shard; those of other processes are read even under `force`."""
         from robench.run.evaluate import CleanAnswers
 
         if self._answers is None or self._answers[0] != shard:
@@ -214,7 +214,7 @@ class PlanInWorker:
 
 
 def _with_own_gpu(orders: Orders) -> Environment:
-    """Return where a worker works: what was asked for, or of several GPUs one of its own."""
+    """Return a worker's environment: as requested, or with its own GPU if there are several."""
     environment = orders.environment
     if orders.number is None or environment.device not in ("auto", "cuda"):
         return environment

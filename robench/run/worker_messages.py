@@ -1,4 +1,4 @@
-"""What a worker is told, and how it tells what happens. No torch here."""
+"""Messages to and from workers: orders, notes on jobs, and events. No torch here."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from robench.run.settings import Environment
 from robench.run.time_estimate import Part
 
 FEATURES = "features"
-"""Name of the job that keeps the features for figures: of its lease and of the account of its failure."""
+"""Name of the job that stores the features for figures, of its lease and of its error file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """What a worker is made with.
+    """The first message to a worker: plan and settings.
 
     Attributes:
-        plan: what is done.
+        plan: the plan.
         root: the run folder.
-        folder: what relative paths start from.
-        environment: where it is done, and what it may do there; its `force` is about training: what one
-            worker has trained anew the next one only loads.
+        folder: the folder that relative paths start from.
+        environment: device and permissions of the run; its `force` concerns training only: after one worker
+            has repeated a training, the next ones load its weights.
         force: judge everything again.
-        engine: how attacks ask networks; see `robench.engines`.
+        engine: how attacks call networks; see `robench.engines`.
         failed: models that are not tried again, with the reason.
-        threads: CPU threads; None leaves that to torch.
+        threads: CPU threads; None leaves the choice to PyTorch.
         deterministic: refuse operations whose bits vary from run to run.
-        number: which of several workers it is, as with several GPUs each takes one, in turn; None for the
-            only one.
+        number: number of this worker, which with several GPUs decides its GPU; None if it is the only
+            worker.
     """
 
     plan: Plan
@@ -51,15 +51,15 @@ class Orders:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobNote:
-    """What whoever divides the work knows of a job.
+    """What the supervisor knows of a job.
 
     Attributes:
-        name: its key, or that of its only unit: the name of its lease and of the account of its failure.
-        title: one line for a person.
-        model: whose row lacks it if it fails.
-        clean: whether it judges clean images; the attacks on a shard come after those.
-        units: how many records it leaves.
-        seconds: after which it counts as hanging, by what its attack has to do.
+        name: its key, or the key of its only unit: the name of its lease and of its error file.
+        title: one readable line.
+        model: the model whose row lacks its results if it fails.
+        clean: whether it judges clean images; attacks on a shard come after these jobs.
+        units: number of its records.
+        seconds: time after which it counts as hanging, depending on its attack.
     """
 
     name: str
@@ -71,7 +71,7 @@ class JobNote:
 
 
 class Pipe(Protocol):
-    """Where events go."""
+    """Takes events."""
 
     def send(self, event: tuple[Any, ...], /) -> None:
         """Send an event."""
@@ -79,7 +79,7 @@ class Pipe(Protocol):
 
 
 class Telling(Reporter):
-    """A reporter that tells the process at the other end of a pipe.
+    """A reporter that sends events to the process at the other end of a pipe.
 
     Args:
         pipe: the pipe.
@@ -89,54 +89,54 @@ class Telling(Reporter):
         self._pipe = pipe
 
     def stage(self, text: str) -> None:
-        """Tell what begins."""
+        """Send what begins."""
         self._pipe.send(("stage", text))
 
     def model(self, name: str) -> None:
-        """Tell which model is made or tried."""
+        """Send which model is made or tried."""
         self._pipe.send(("model", name))
 
     def workload(self, parts: Sequence[Part]) -> None:
-        """Tell what there is to do."""
+        """Send the workload."""
         self._pipe.send(("workload", list(parts)))
 
     def alive(self, text: str, seconds: float, passes: int) -> None:
-        """Tell that a unit has been at work for so long."""
+        """Send how long a unit has been running."""
         self._pipe.send(("alive", text, seconds, passes))
 
     def begin(self, text: str) -> None:
-        """Tell what is worked on."""
+        """Send which unit begins."""
         self._pipe.send(("begin", text))
 
     def advance(self, text: str, *, cached: bool = False, accuracy: ColumnAccuracy | None = None) -> None:
-        """Tell of a unit that failed; of a finished one its key is told instead."""
+        """Send that a unit failed; for a finished unit its key is sent elsewhere."""
         if accuracy is None:
             self._pipe.send(("advance", text))
 
     def training(self, row: dict[str, float]) -> None:
-        """Tell how a training goes."""
+        """Send the progress of a training."""
         self._pipe.send(("training", row))
 
     def finding(self, text: str) -> None:
-        """Tell a reason to doubt a number."""
+        """Send a reason to doubt a number."""
         self._pipe.send(("finding", text))
 
     def failed(self, text: str) -> None:
-        """Tell what failed."""
+        """Send what failed."""
         self._pipe.send(("said", text))
 
 
 def retell(event: tuple[Any, ...], reporter: Reporter, *, quiet: bool) -> None:
-    """Tell a reporter here what a worker told; what went wrong there is raised here.
+    """Pass a worker's event to a reporter here; an error of the worker is raised here.
 
     Args:
-        event: what it told.
-        reporter: who is told.
-        quiet: leave out what is known already where models are only made again.
+        event: the event.
+        reporter: the reporter.
+        quiet: leave out events that were reported before, if models are only made again.
 
     Raises:
-        RobenchError: the worker refused, in its own words.
-        RuntimeError: something broke in it.
+        RobenchError: the worker refused the plan; the same message.
+        RuntimeError: the worker had an unexpected error.
     """
     match event:
         case ("refused", kind, expected, got, do, where):

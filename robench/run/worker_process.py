@@ -1,4 +1,4 @@
-"""A worker process seen from outside: orders, events, how long it takes, how it ended. No torch here."""
+"""A worker process seen from outside: orders, events, duration, and how it ended. No torch here."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]);"
     "from robench.run.worker import main; main(int(sys.argv[1]))"
 )
-"""What a worker runs: it finds modules where this process does, and nothing of a user's main module."""
+"""The code of a worker: it has this process's module path, but does not import the user's main module."""
 
 _NO_EVENT = (pickle.UnpicklingError, AttributeError, ImportError, LookupError, TypeError, ValueError)
-"""What reading an event raises where a model has written something else into the pipe."""
+"""Errors on reading an event if a model has written something else into the pipe."""
 
 AT_ONCE = 1000
-"""Most events that are heard in a row: one who never stops telling keeps nobody from being stopped."""
+"""Most events read in a row, so that a worker that sends without end can still be stopped."""
 
 LAST_SECONDS = 5.0
-"""Seconds that a worker which has closed its pipe may take to end."""
+"""Seconds that a worker has to end after it has closed its pipe."""
 
 
 class WorkerProcess:
     """A worker that was started.
 
     Args:
-        orders: what it is made with.
+        orders: its first message.
 
     Attributes:
-        pipe: what it tells comes out of it.
+        pipe: the pipe of its events.
         busy: whether an order is being carried out; making the models is one.
         since: when the order was given, by `time.monotonic`.
-        heard: when an event came last.
+        heard: time of the last event.
         model: the model that was made or tried last.
-        activity: kind of the last event that says what is done: `model`, `stage` or `training`.
-        verdict: why it was ended from here; empty if it was not.
+        activity: kind of the last event about an activity: `model`, `stage` or `training`.
+        verdict: why this process ended it; empty if it did not.
     """
 
     def __init__(self, orders: Orders) -> None:
@@ -56,7 +56,7 @@ class WorkerProcess:
         self.pipe, theirs = Pipe()
         number = theirs.fileno()
         command = [sys.executable, "-P", "-c", _START, str(number), json.dumps(sys.path)]
-        # In a session of its own: it ends with whatever it has started, and hears no Ctrl-C.
+        # In a session of its own: it can be ended with all its children, and does not get Ctrl-C.
         self._process = subprocess.Popen(
             command,
             pass_fds=[number],
@@ -64,8 +64,8 @@ class WorkerProcess:
             start_new_session=True,
             env=WAITING_THREADS | os.environ,
         )
-        theirs.close()  # else its end could not be seen
-        with contextlib.suppress(OSError):  # that it has ended already is found with its events
+        theirs.close()  # otherwise its end could not be noticed
+        with contextlib.suppress(OSError):  # if it has ended already, reading its events shows that
             self.pipe.send(orders)
         self.busy, self.model, self.activity, self.verdict = True, "", "", ""
         self.since = self.heard = time.monotonic()
@@ -76,19 +76,19 @@ class WorkerProcess:
         return memory_of(self._process.pid)
 
     def order(self, *order: Any) -> None:
-        """Give an order; that it is dead already is found with its events."""
+        """Give an order; if the worker is dead already, reading its events shows that."""
         self.busy, self.since = True, time.monotonic()
         self.heard = self.since
         with contextlib.suppress(OSError):
             self.pipe.send(order)
 
     def events(self) -> Iterator[Event]:
-        """Yield what it told since it was asked last.
+        """Yield its events since the last call.
 
         Raises:
             EOFError: it has ended.
         """
-        is_over = self.ended  # asked first: what it told before its end is not lost
+        is_over = self.ended  # checked first, so that events before its end are not lost
         try:
             for _ in range(AT_ONCE):
                 if not self.pipe.poll():
@@ -101,25 +101,25 @@ class WorkerProcess:
                     self.model = event[1]
                 yield event
             else:
-                return  # more may wait, but whoever listens has other things to look at too
+                return  # more events may wait, but the caller has other things to do too
         except OSError as error:
             raise EOFError from error
         except _NO_EVENT as error:
-            self.end(f"something else than events came out of its pipe ({type(error).__name__})")
+            self.end(f"it sent something that is not an event ({type(error).__name__})")
             raise EOFError from error
-        if is_over:  # what it has forked may hold its pipe open
+        if is_over:  # its forked children may hold the pipe open
             raise EOFError
 
     @property
     def ended(self) -> bool:
-        """Whether the process has ended; it is not reaped, so that its number stands for nobody else."""
+        """Whether the process has ended; it is not reaped yet, so that no other process gets its number."""
         try:
             return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
         except ChildProcessError:  # where SIGCHLD is ignored, as some services start a command, nothing waits
             return True
 
     def end(self, verdict: str = "") -> None:
-        """End it at once: what it keeps, it keeps in whole files.
+        """End it at once; its stored files are always complete.
 
         Args:
             verdict: why.
@@ -128,12 +128,12 @@ class WorkerProcess:
         self._end_all()
 
     def _end_all(self) -> None:
-        """End the process and those it has started."""
+        """End the process and its children."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def last_words(self) -> str:
-        """Return how it ended, in words; nothing more can be heard of it."""
+        """Return how it ended, in words; no more events can be read."""
         deadline = time.monotonic() + LAST_SECONDS
         while not self.ended and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -158,7 +158,7 @@ class ThisMachine:
         return WorkerProcess(orders)
 
     def wait(self, workers: Sequence[WorkerProcess], timeout: float) -> list[WorkerProcess]:
-        """Wait until a worker tells something or ends, at most so many seconds; return those that did."""
+        """Wait until workers send events or end, at most `timeout` seconds; return these workers."""
         ready = wait([worker.pipe for worker in workers], timeout)
         return [worker for worker in workers if worker.pipe in ready or worker.ended]
 

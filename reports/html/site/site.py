@@ -94,7 +94,7 @@ def write_site(
 
     Raises:
         ConfigError: the folder holds something else.
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     check_folder(folder)
     pages = site_pages(entries, title=title, published=published)

@@ -1,4 +1,4 @@
-"""Where the images of an experiment come from, and how the paper treats them."""
+"""The images of an experiment, and the paper's preprocessing of them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class PaperData:
     """The images of an experiment.
 
     Attributes:
-        name: what the paper calls them: `mnist`, `cifar10`, `cifar100` or `svhn`.
+        name: the paper's name of them: `mnist`, `cifar10`, `cifar100` or `svhn`.
         train_on: data set plugin, or `.npz` file, of the training images; empty for `name`.
-        test_on: the same of the test images.
-        images: of the numbers of labelled training images that a table compares, these alone; empty for all.
+        test_on: the same for the test images.
+        images: use only these numbers of labelled training images that a table compares; empty for all.
     """
 
     name: str
@@ -35,7 +35,7 @@ class PaperData:
     step_size: float | str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Fill in what the paper does on these images (section 4.3)."""
+        """Fill in the paper's settings for these images (section 4.3)."""
         mnist = self.name == "mnist"
         object.__setattr__(self, "eps", 0.3 if mnist else "8/255")
         object.__setattr__(self, "step_size", 0.01 if mnist else "1/255")

@@ -1,4 +1,4 @@
-"""Which experiment each table and figure of Wang & Osher 2019 (arXiv:1907.06800) is made of."""
+"""The experiments of each table and figure of Wang & Osher 2019 (arXiv:1907.06800)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class PaperDocument:
     Attributes:
         name: `table8`, `figure3`.
         title: what it shows.
-        experiments: names of what has to be run for it, see `robench.plan.paper.experiments`.
+        experiments: names of the experiments to run for it, see `robench.plan.paper.experiments`.
         figure: the figure plugin that draws it; empty for a table, and for pictures on the run's page.
-        others: experiments on other images than the paper's, run where their data set is asked for by name.
+        others: experiments on other images than the paper's, run if their data set is requested by name.
     """
 
     name: str
@@ -40,7 +40,7 @@ class PaperDocument:
 
     @property
     def is_paired(self) -> bool:
-        """Whether it sets a head beside softmax; Table 10 sets WNLL beside itself."""
+        """Whether it compares a head with softmax; Table 10 compares WNLL with WNLL."""
         return self.is_table and self.name != "table10"
 
 

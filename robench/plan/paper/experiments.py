@@ -13,11 +13,11 @@ from robench.plan.paper.scales import NATURAL, PIXELS, ROBUST, Scale
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """What has to be run for some of the paper's tables and figures.
+    """A run for some of the paper's tables and figures.
 
     Attributes:
         name: of the experiment.
-        data_set: what the paper calls its images: `mnist`, `cifar10`, `cifar100` or `svhn`.
+        data_set: the paper's name of its images: `mnist`, `cifar10`, `cifar100` or `svhn`.
         folder: name of its run folder; experiments that share networks share it, so nothing is trained twice.
         configuration: scale, data and seed to the configuration as plain data.
         has_sizes: whether it compares several numbers of labelled training images.

@@ -1,4 +1,4 @@
-"""Tables 6 to 10, Figures 5, 6, 10: heads after PGD training, attacked as published and with all we have."""
+"""Tables 6 to 10, Figures 5, 6, 10: heads after PGD training, under the published and under our attacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from robench.plan.paper.natural import BUFFER
 from robench.plan.paper.scales import RobustScale
 
 PUBLISHED_SOURCE = "straight_through"
-"""What the paper differentiates in place of WNLL (Eq. 24)."""
+"""The function that the paper differentiates instead of WNLL (Eq. 24)."""
 SMALL_CNN_BUFFER = 128
 
 

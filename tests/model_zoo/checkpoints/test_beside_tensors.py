@@ -55,7 +55,7 @@ def test_extra_state_reaches_its_module(tmp_path, make, prefix, wrap):
     facts = []
     checkpoints.load(net, tmp_path / "m.pt", remarks=facts.append)
     assert [*net.modules()][-1].state == PLAIN
-    assert "no tensor: _extra" not in str(facts)
+    assert "not tensors: _extra" not in str(facts)
 
 
 @pytest.mark.parametrize("name", ["m.pt", "m.safetensors"])
@@ -218,11 +218,11 @@ def test_malformed_versions_are_ignored_and_said(tmp_path, malformed):
     torch.save(state, tmp_path / "m.pt")
     facts = []
     checkpoints.load(nn.BatchNorm1d(2), tmp_path / "m.pt", remarks=facts.append)
-    assert "not of torch's form" in facts[0]["checkpoint_notes"][0]
+    assert "not in PyTorch's format" in facts[0]["checkpoint_notes"][0]
 
 
 def test_names_with_an_underscore_are_not_hidden(tmp_path):
     torch.save({**nn.Linear(3, 2).state_dict(), "_note": "a"}, tmp_path / "m.pt")
     facts = []
     checkpoints.load(nn.Linear(3, 2), tmp_path / "m.pt", remarks=facts.append)
-    assert facts[0]["checkpoint_notes"] == ["left out what is no tensor: _note"]
+    assert facts[0]["checkpoint_notes"] == ["ignored entries that are not tensors: _note"]

@@ -136,7 +136,7 @@ def test_a_stand_in_with_the_same_template_is_refused():
         return replace(entry, model=replace(entry.model, details={"template_sha256": [digest]}))
 
     assert with_stand_in(told("1"), told("2")).stand_in.model.details["template_sha256"] == ["2"]
-    with pytest.raises(ConfigError, match="finds 100 % again"):
+    with pytest.raises(ConfigError, match="shares 100 % of its images"):
         with_stand_in(told("1"), told("1"))
 
 
@@ -258,7 +258,7 @@ def test_from_the_configuration_to_records(tmp_path):
 
 
 def test_a_template_of_all_training_images_cannot_be_withheld(tmp_path):
-    with pytest.raises(ConfigError, match="finds 100 % again"):
+    with pytest.raises(ConfigError, match="shares 100 % of its images"):
         go(PLAN.replace("template: 20", "template: null"), tmp_path)
 
 

@@ -89,7 +89,7 @@ def test_a_run_in_which_a_training_failed_is_verified_but_for_that_model(tmp_pat
     assert failed(result) == {"models"}
     assert "1 of 2 models made: bad: " in result.output
     assert "ok     verdicts" in result.output
-    assert "not whole, 1 of 2 models made; what is there holds" in result.output
+    assert "incomplete, 1 of 2 models made; what is there holds" in result.output
     shutil.rmtree(tmp_path / "run" / "models")  # weights of the other that were there are another matter
     assert "got none for good" in command("verify", tmp_path / "run").output
 
@@ -149,7 +149,7 @@ def test_a_run_that_has_not_ended_is_said_to_be_so_and_what_is_there_is_verified
     assert failed(result) == {"units"}, result.output
     assert f"4 of {total} units finished: the run has not ended" in result.output
     assert "ok     hashes    4 looked at, 0 differ" in result.output
-    assert result.output.endswith(f"not whole, 4 of {total} units finished; what is there holds\n")
+    assert result.output.endswith(f"incomplete, 4 of {total} units finished; what is there holds\n")
 
 
 @pytest.mark.thorough

@@ -99,7 +99,7 @@ def test_a_row_without_any_record_lacks_all():
 def test_a_lost_plan_lacks_nobody_knows_what():
     summary = PlannedRun(fault="broken")
     (text,) = Have(summary, [], ThreatSummary()).missing("a", [])
-    assert text == "unknown what, for plan.json cannot be read: broken"
+    assert text == "unknown, because plan.json cannot be read: broken"
 
 
 def test_images_that_no_record_counts_are_counted_by_hand():

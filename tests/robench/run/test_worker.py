@@ -12,5 +12,5 @@ from robench.run.worker import PlanInWorker, carry_out
 def test_what_is_another_job_here_is_not_done(index, name):
     plan = object.__new__(PlanInWorker)
     plan._jobs = {0: [SimpleNamespace(key="a"), SimpleNamespace(key="", units=[SimpleNamespace(key="b")])]}
-    with pytest.raises(JobError, match="the same models and images whenever they are made in a run"):
+    with pytest.raises(JobError, match="the same models and images during the whole run"):
         carry_out(plan, ("do", 0, index, name))
