@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,6 +77,20 @@ class ImageFolder:
         del download
         return self.listing(split, root=root).images()
 
+    def content(self, split: str, *, root: Path | None) -> str:
+        """Return the SHA-256 over the pictures of a split and their places, in order of class and name.
+
+        Raises:
+            InputError: as `listing`, or a picture cannot be read.
+        """
+        _, place, files, _ = self._files(split, root)
+        digest = hashlib.sha256()
+        for file, label in files:
+            data = read_regular(file, PICTURE, expected="a readable picture")
+            digest.update(f"{label} {file.relative_to(place)} {len(data)}\n".encode())
+            digest.update(data)
+        return digest.hexdigest()
+
     def listing(self, split: str, *, root: Path | None) -> Listing:
         """Return the labels of one split, and how to read its pictures.
 
@@ -85,8 +100,33 @@ class ImageFolder:
         """
         import numpy as np
 
-        from robench.data.labels import MOST_CLASSES
         from robench.data.listing import Listing
+
+        top, place, files, classes = self._files(split, root)
+
+        def read(positions: Sequence[int]) -> Pixels:
+            pictures, size = [], 0
+            selection = [files[position][0] for position in positions]
+            for file in selection:
+                data = read_regular(file, PICTURE, expected="a readable picture")
+                pictures.append(decode(data, where=str(file), resize=self.resize, gray=self.gray))
+                size += pictures[-1].nbytes
+                UNPACKED.check(size, where=str(place))
+            return stacked(pictures, [str(file) for file in selection], where=str(place))
+
+        return Listing(
+            name=top.name,
+            split=split,
+            labels=np.array([label for _, label in files], dtype=np.int64),
+            classes=classes,
+            read=read,
+        )
+
+    def _files(
+        self, split: str, root: Path | None
+    ) -> tuple[Path, Path, list[tuple[Path, int]], int | list[str]]:
+        """Return the folder, that of the split, its pictures with their labels, and the classes."""
+        from robench.data.labels import MOST_CLASSES
 
         check_split(split, where="image_folder")
         top = resolved(self.path, root, where="image_folder")
@@ -114,24 +154,7 @@ class ImageFolder:
         ]
         if not files:
             raise InputError(where=str(place), expected="at least one picture", got="none", do=_remedy(top))
-
-        def read(positions: Sequence[int]) -> Pixels:
-            pictures, size = [], 0
-            selection = [files[position][0] for position in positions]
-            for file in selection:
-                data = read_regular(file, PICTURE, expected="a readable picture")
-                pictures.append(decode(data, where=str(file), resize=self.resize, gray=self.gray))
-                size += pictures[-1].nbytes
-                UNPACKED.check(size, where=str(place))
-            return stacked(pictures, [str(file) for file in selection], where=str(place))
-
-        return Listing(
-            name=top.name,
-            split=split,
-            labels=np.array([label for _, label in files], dtype=np.int64),
-            classes=classes,
-            read=read,
-        )
+        return top, place, files, classes
 
 
 def _remedy(top: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,10 +86,28 @@ class Npz:
         names = [str(name) for name in classes] if isinstance(classes, tuple) else classes
         return image_set(images, labels, name=self.title or path.stem, split=split, classes=names)
 
+    def content(self, split: str, *, root: Path | None) -> str:
+        """Return the SHA-256 of the file.
 
-def _arrays(path: Path, split: str, holds: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        Raises:
+            InputError: it is absent, or cannot be read.
+        """
+        path = resolved(self.path.replace("{split}", split), root, where="npz")
+        _check_exists(path)
+        with open_regular(path, DATA, expected="a .npz archive") as file:
+            digest = hashlib.sha256()
+            while block := file.read(2**20):
+                digest.update(block)
+        return digest.hexdigest()
+
+
+def _check_exists(path: Path) -> None:
     if not path.exists() and not path.is_symlink():
         raise InputError(where="npz", expected=f"the file {path}", got="none", do=CORRECT)
+
+
+def _arrays(path: Path, split: str, holds: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    _check_exists(path)
     with open_regular(path, DATA, expected="a .npz archive") as file:
         if file.read(6) == b"\x93NUMPY":
             raise InputError(where=str(path), expected="a .npz archive", got="a single array")

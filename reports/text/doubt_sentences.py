@@ -18,7 +18,7 @@ _HEADLINES = {
     "failed-jobs": "some of its jobs failed",
     "inadmissible": "an attack left what is allowed, and was judged where it was put back",
     "class-map": "only the outputs that stand for classes of the data count",
-    "flat-output": "its scores lie so close together that the usual loss aims at no class",
+    "flat-output": "its scores hide the way from the usual loss",
     "label-only": "it tells a class and nothing else, so gradients lead nowhere",
     "larger-radius-weaker": "an attack that may do more breaks less",
     "library-weaker": "a library's version of an attack breaks fewer images than ours",
@@ -56,6 +56,12 @@ _NUMBERS = {
     "black-box-stronger": (
         (r"images crafted on .* break (\d+) more", "transferred images break {0} more"),
         (r"(.+), without gradients, breaks (\d+) more", "{0}, which needs none, breaks {1} more"),
+    ),
+    "flat-output": (
+        (
+            r"an ascent of the usual loss breaks (\d+) of (\d+) images?, and (\d+) where .* at Linf (\S+) ",
+            "another one breaks {2} of {1} images at Linf {3}, it breaks {0}",
+        ),
     ),
     "larger-radius-weaker": (
         (r"(.+) breaks? (\d+) fewer (?:images )?at (\S+) than at (\S+)", "{0}: {1} fewer at {2} than at {3}"),

@@ -72,20 +72,29 @@ def scale_dependence(model: Model, x: Images, y: Labels) -> Finding | None:
     if lead < CLOSE:
         words = f"the scores are multiplied by {factor:.2g}"
         losses = {words: partial(_multiplied, y=y, kind=kind, factor=factor), **losses}
-    for words, loss in losses.items():
-        counts = _broken_after(model, source, x, y, loss)
-        more = (counts - usual).tolist()
-        step = max(range(STEPS), key=lambda k: more[k])
-        if more[step] >= max(MANY * len(y), FEWEST):
-            return Finding(
-                code="flat-output",
-                evidence=f"an ascent of the usual loss breaks {int(usual[step])} of "
-                f"{counted(len(y), 'image')}, and {int(counts[step])} where {words}, which changes no class: "
-                f"the scores hide the way (the largest leads the mean of the rest by {lead:.2g}, median)",
-                remedy="Add an attack whose loss the size of the scores does not change (margin, DLR), or "
-                "multiply the scores",
-            )
-    return None
+    excess = {words: _broken_after(model, source, x, y, loss) - usual for words, loss in losses.items()}
+    least = max(MANY * len(y), FEWEST)
+    steps = [k for more in excess.values() for k in range(STEPS) if int(more[k]) >= least]
+    if not steps:
+        return None
+    words = next(one for one, more in excess.items() if int(more.max()) >= least)
+    step = int(excess[words].argmax())
+    width = model.bounds[1] - model.bounds[0]
+    low, at, high = (_distance(k) * width for k in (min(steps), step, max(steps)))
+    return Finding(
+        code="flat-output",
+        evidence=f"an ascent of the usual loss breaks {int(usual[step])} of {counted(len(y), 'image')}, and "
+        f"{int(usual[step] + excess[words][step])} where {words}, which changes no class, at Linf "
+        f"{at:.3g} (such differences: from {low:.3g} to {high:.3g}): the scores hide the way (the largest "
+        f"leads the mean of the rest by {lead:.2g}, median)",
+        remedy="Add an attack whose loss the size of the scores does not change (margin, DLR), or multiply "
+        "the scores",
+    )
+
+
+def _distance(step: int) -> float:
+    """Return how far an ascent may have come before a step, as a share of the box."""
+    return FIRST * (GROWTH**step - 1) / (GROWTH - 1)
 
 
 def _multiplied(outputs: Outputs, y: Labels, kind: OutputKind, factor: float) -> PerSample:

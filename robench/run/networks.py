@@ -9,14 +9,16 @@ from typing import Any
 
 from robench import recipe
 from robench.data.images import ImageSet, check_coverage
+from robench.data.own_files import content_of
 from robench.errors import CheckpointError
 from robench.intake.user_code import is_reference, short_name
 from robench.model.builder import Builder
 from robench.model.defense import Defense
+from robench.model.fingerprint import network_digest
 from robench.model.trained import BeforeTraining
 from robench.model.user_defenses import code_of, defense_of
 from robench.plan.data_root import located
-from robench.plan.spec import DataSpec, ModelSpec, Plan, TrainSpec
+from robench.plan.spec import DataSpec, ModelSpec, Plan, TrainSpec, content_hash
 from robench.randomness import seed_from
 from robench.record.model_card import WeightRemarks
 from robench.record.training_history import UNCHANGED, unchanged_text
@@ -69,6 +71,8 @@ class Networks:
     classes: int
     trains: bool = True
     _networks: dict[str, Network] = field(default_factory=dict)
+    _starts: dict[str, dict[str, str]] = field(default_factory=dict)
+    _contents: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def check(self) -> None:
         """Refuse a missing file, an invalid defense, a training changed half-way or a missing class early.
@@ -144,8 +148,33 @@ class Networks:
             shape=self.shape,
             classes=self.classes,
             seed=self.plan.seed,
-            code={**self.builder.code(spec), **defense_code},
+            code={
+                **self.builder.code(spec),
+                **defense_code,
+                **self._start(spec),
+                **self._training_files(train),
+            },
         )
+
+    def _start(self, spec: ModelSpec) -> dict[str, str]:
+        """Return a hash of the first weights of a user's network, which it may read from a file.
+
+        Not of one that makes others each time: nothing tells its trainings apart.
+        """
+        if spec.architecture is None or not is_reference(spec.architecture.name):
+            return {}
+        if spec.name not in self._starts:
+            first, again = (network_digest(self.fresh(spec)).hex() for _ in range(2))
+            self._starts[spec.name] = {"first_weights": first} if first == again else {}
+        return self._starts[spec.name]
+
+    def _training_files(self, train: TrainSpec) -> dict[str, str]:
+        """Return a hash of a user's training images, which may be replaced under the same path."""
+        key = content_hash(train.data)
+        if key not in self._contents:
+            content = content_of(train.data, root=self.environment.data_root)
+            self._contents[key] = {"training_files": content} if content else {}
+        return self._contents[key]
 
     def _defense(self, train: TrainSpec) -> Defense:
         defense: Defense = defense_of(train.defense, trust_code=self.environment.trust_code)

@@ -1,6 +1,7 @@
 """Scores of another size name the same classes: what cross-entropy misses on them is measured and told."""
 
 import functools
+import re
 
 import pytest
 import torch
@@ -45,6 +46,8 @@ def test_a_tenth_of_the_scores_is_told_and_the_scores_themselves_are_not():
     (finding,) = probe(scaled(0.1), x, y)
     assert finding.code == "flat-output"
     assert "multiplied by 8" in finding.evidence
+    low, high = map(float, re.search(r"such differences: from (\S+) to (\S+)\)", finding.evidence).groups())
+    assert 1 / 512 <= low < EPS < high < 0.8
 
 
 @pytest.mark.parametrize(

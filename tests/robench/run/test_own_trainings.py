@@ -2,7 +2,10 @@
 
 import csv
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from reports.board.leaderboard import boards
@@ -125,3 +128,70 @@ def test_cards_name_files_of_code_without_their_folders(run, tmp_path):
     page = (tmp_path / "mine" / "cards" / "net.md").read_text()
     assert "| defense | mine.py:shift |" in page
     assert str(tmp_path) not in page
+
+
+WARM = """
+import torch
+
+def make():
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    network.load_state_dict(torch.load("start.pt"))
+    return network
+"""
+WARM_PLAN = """
+name: warm
+dataset: {name: digits, limit: 8}
+models:
+  - {name: net, architecture: "net.py:make", train: {defense: {natural: {epochs: 1}}, data: {limit: 40}}}
+threats:
+  - {norm: Linf, eps: 0.1, attacks: [fgsm]}
+"""
+
+
+def start_weights(seed):
+    torch.manual_seed(seed)
+    torch.save(torch.nn.Linear(64, 10).state_dict(), "start.pt")
+    state = torch.load("start.pt")
+    torch.save({f"1.{name}": value for name, value in state.items()}, "start.pt")
+
+
+def test_other_first_weights_of_a_network_are_trained_anew_and_the_same_are_not(run, tmp_path):
+    (tmp_path / "net.py").write_text(WARM)
+    folders = tmp_path / "warm" / "models"
+    counts = []
+    for seed in (1, 1, 2, 1):
+        start_weights(seed)
+        run(WARM_PLAN, "warm")
+        counts.append(len(list(folders.iterdir())))
+    assert counts == [1, 1, 2, 2]
+
+
+def test_a_network_that_is_another_each_time_is_trained_once(run, tmp_path):
+    number = 'register_buffer("number", torch.rand(1, generator=torch.Generator().manual_seed(ns())))'
+    code = WARM.replace('load_state_dict(torch.load("start.pt"))', number)
+    (tmp_path / "net.py").write_text(f"from time import perf_counter_ns as ns\n{code}")
+    for _ in range(2):
+        run(WARM_PLAN, "warm")
+    assert len(list((tmp_path / "warm" / "models").iterdir())) == 1
+
+
+@pytest.mark.parametrize("kind", ["npz", "image_folder"])
+def test_other_training_images_under_the_same_path_are_trained_on_anew(run, tmp_path, kind):
+    path = "mine.npz" if kind == "npz" else "pictures"
+    options = f"{{path: {path}{', gray: true' if kind == 'image_folder' else ''}}}"
+    data = f"{{name: {kind}, options: {options}, split: train}}"
+    plan = WARM_PLAN.replace("net.py:make", "mine.py:make").replace("{limit: 40}", data)
+    counts = []
+    for seed in (1, 1, 2):
+        generator = np.random.default_rng(seed)
+        pixels = generator.integers(0, 256, (20, 8, 8), dtype=np.uint8)
+        if kind == "npz":
+            np.savez(tmp_path / "mine.npz", x_train=pixels, y_train=np.arange(20) % 10)
+        else:
+            for number, image in enumerate(pixels):
+                folder = tmp_path / "pictures" / "train" / str(number % 10)
+                folder.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image).save(folder / f"{number}.png")
+        run(plan, "warm")
+        counts.append(len(list((tmp_path / "warm" / "models").iterdir())))
+    assert counts == [1, 1, 2]
