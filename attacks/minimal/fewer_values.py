@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from attacks.minimal.smallest_change import SmallestChange
     from robench.attack.oracle import Oracle
 
 REPAIRS = 4
 """Steps on what is left of a change when a value has been taken back."""
 
 
-def fewer_values(oracle: Oracle, *, removals: int, repairs: int = REPAIRS) -> None:
-    """Look for smaller changes near the smallest ones known, by taking values back; the oracle keeps them.
+def fewer_values(oracle: Oracle, smallest: SmallestChange, *, removals: int, repairs: int = REPAIRS) -> None:
+    """Look for smaller changes near the smallest ones known, by taking values back; they are kept.
 
     In an attempt one value goes, or two for a new one, and what is left moves `repairs` steps up the lead,
     over the whole width of the box at first. Those go first that the lead, by its gradient, needs least; what
     comes is the value that promises most. After a success the attempts begin anew.
 
     Args:
-        oracle: the road to the model, which knows a change of some images.
+        oracle: the road to the model.
+        smallest: knows a change of some images, and is told of smaller ones.
         removals: most attempts, each of at most 1 + `repairs` forward and backward passes and 1 forward.
         repairs: steps of an attempt.
     """
@@ -36,14 +38,13 @@ def fewer_values(oracle: Oracle, *, removals: int, repairs: int = REPAIRS) -> No
     need = torch.full_like(x, torch.inf).flatten(1)
     is_new = torch.ones_like(oracle.reached)
     for _ in range(removals):
-        # The oracle writes into its own tensors.
-        best, size = oracle.best.clone(), oracle.best_size.clone()
+        best, size = smallest.points, smallest.size
         is_used = best != x
         count = is_used.flatten(1).sum(dim=1)
         open_ = size.isfinite() & (count > 1) & (attempt < count * (count + 1) // 2)
         if oracle.finished or not bool(open_.any()):
             break
-        with oracle.only(open_ & is_new):
+        with oracle.only(open_ & is_new), smallest.meeting(best):
             uphill = oracle.gradient(loss, best)
         share = (uphill * (best - x)).where(is_used, torch.inf).flatten(1)
         need = torch.where((open_ & is_new)[:, None], share, need)
@@ -55,9 +56,9 @@ def fewer_values(oracle: Oracle, *, removals: int, repairs: int = REPAIRS) -> No
         support = is_used & ~removal.view(x.shape)
         point, going = torch.where(support, best, x), open_
         for step in range(repairs):
-            with oracle.only(going):
+            with oracle.only(going), smallest.meeting(point):
                 uphill = oracle.gradient(loss, point)
-            going = going & ~(oracle.best_size < size)
+            going = going & ~(smallest.size < size)
             if not bool(going.any()):
                 break
             if step == 0:
@@ -67,9 +68,9 @@ def fewer_values(oracle: Oracle, *, removals: int, repairs: int = REPAIRS) -> No
                 support = support | (come & (first != second)[:, None]).view(x.shape)
             next_point = threat.clip(point + (high - low) * 0.5**step * uphill.sign())
             point = torch.where(support & per_image(going, x), next_point, point)
-        with oracle.only(going):
+        with oracle.only(going), smallest.meeting(point):
             oracle.outputs(point)
-        is_new = oracle.best_size < size
+        is_new = smallest.size < size
         attempt = torch.where(is_new, 0, attempt + 1)
 
 

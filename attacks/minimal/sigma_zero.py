@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attacks.minimal.ddn import anneal
 from attacks.minimal.fewer_values import fewer_values
+from attacks.minimal.smallest_change import SmallestChange
 from attacks.shared.options import at_least, not_negative, positive
 from robench.attack.protocol import AttackInfo
 from robench.papers import paper
@@ -44,7 +45,7 @@ class SigmaZero:
     is divided by its largest entry, and what is smaller than a threshold becomes zero again after every step.
     Steps are those of Adam, as in the authors' released code.
     The threshold rises while an image is broken and falls while it is not. A radius, if there is one, only
-    says what counts.
+    says what counts, and ends the search of an image where only the verdict is wanted.
 
     Two things are ours. Later tries descend with other constants: where one ends in many values, another
     often ends in few. At the end changed values are taken back, one less at a time
@@ -67,7 +68,7 @@ class SigmaZero:
         bibtex=paper("cina2025sigma"),
         norms=("L0",),
         minimises=True,
-        revision=2,
+        revision=3,
     )
     steps: int = 300
     step_size: float = 1.0
@@ -86,16 +87,16 @@ class SigmaZero:
 
     def __call__(self, oracle: Oracle, _rng: Randomness) -> Images:
         """Return the last point, projected; the oracle keeps the smallest; see `robench.attack.Attack`."""
-        x_adv = oracle.x
+        x_adv, smallest = oracle.x, SmallestChange(oracle)
         for number in range(self.restarts):
             if number and oracle.finished:
                 break
             oracle.begin_try()
-            x_adv = self._descend(oracle, WAYS[number % len(WAYS)])
-        fewer_values(oracle, removals=self.removals)
+            x_adv = self._descend(oracle, smallest, WAYS[number % len(WAYS)])
+        fewer_values(oracle, smallest, removals=self.removals)
         return oracle.threat.project(oracle.x, x_adv)
 
-    def _descend(self, oracle: Oracle, way: Way) -> Images:
+    def _descend(self, oracle: Oracle, smallest: SmallestChange, way: Way) -> Images:
         """Return where a descent from the clean images ends, (B, C, H, W)."""
         import torch
 
@@ -115,7 +116,8 @@ class SigmaZero:
         for step in range(self.steps):
             if oracle.finished:
                 break
-            gradient = oracle.gradient(loss, x_adv)
+            with smallest.meeting(x_adv):
+                gradient = oracle.gradient(loss, x_adv)
             is_broken = oracle.reached
             uphill = gradient.where(~per_image(is_broken, x), 0.0)
             fraction = delta / width
@@ -130,5 +132,6 @@ class SigmaZero:
             delta = change.where(change.abs() >= width * per_image(threshold, x), 0.0)
             x_adv = threat.clip(x + delta)
             delta = x_adv - x
-        oracle.outputs(x_adv)
+        with smallest.meeting(x_adv):
+            oracle.outputs(x_adv)
         return x_adv
