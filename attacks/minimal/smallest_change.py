@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class SmallestChange:
     """Where an attack that looks for small changes goes on from; the oracle remembers what counts.
 
-    Under a radius the oracle forgets points outside it. But from such a point values can be taken back until it
+    Under a radius the oracle forgets points outside it. But values of such a point can be taken back until it
     is inside: a search for the smallest change must not know of the radius.
 
     Args:

@@ -76,18 +76,27 @@ def read_plan(store: Store) -> Plan:
 def check_files(store: Store) -> list[Check]:
     """Read every record of the run, and make its tables again from them."""
     records, faults = store.readable()
+    facts = store.facts()[0]
+    config = [_configuration(store, facts["config"])] if facts.get("config") else []
     unreadable = [f"{store.root / fault.about}: {fault.text}" for fault in faults]
     evidence = "; ".join(unreadable[:3])
     count = len(store.planned())
     readable = Check(name="records", looked=count, wrong=len(unreadable), evidence=evidence)
     tables = _tables(store, records)
-    if store.facts()[0].get("status") in FINAL:
-        return [readable, tables]
+    if facts.get("status") in FINAL:
+        return [readable, tables, *config]
     if tables.wrong:  # such as made when the run was stopped once before
         evidence = f"{tables.evidence}; the end of the run makes them anew"
         tables = replace(tables, evidence=evidence)
-    checks = [readable, tables]
+    checks = [readable, tables, *config]
     return [check for check in checks if check.looked or check.wrong]  # a run writes its tables in the end
+
+
+def _configuration(store: Store, digest: str) -> Check:
+    """Compare `config.yaml`, which `robench rerun` goes by, with what `run.json` notes of it."""
+    is_same = store.config_digest() == digest
+    evidence = "" if is_same else "config.yaml is not what the run was made with; plan.json says what was"
+    return Check(name="config", looked=1, wrong=int(not is_same), evidence=evidence)
 
 
 def completeness_check(store: Store, expected: int | None = None) -> Check | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,12 @@ class PlannedFolder(RunFolder):
             return content_hash(plan)
         except (ValueError, RecursionError):
             return None
+
+    def config_digest(self) -> str:
+        """Return the SHA-256 of the configuration in the folder; empty if there is none that can be read."""
+        with contextlib.suppress(StorageError):
+            return hashlib.sha256(read_regular(self.root / "config.yaml", most=MOST_TEXT) or b"").hexdigest()
+        return ""
 
     def facts(self) -> tuple[RunFacts, list[Fault]]:
         """Return what `run.json` says, without what is of a wrong type, and a line for each such thing."""

@@ -11,7 +11,7 @@ from robench.record.strict_json import described
 
 _KINDS = {
     "name": str, "status": str, "units": list, "expected": int, "failed_models": dict, "geometry": list,
-    "failed_jobs": dict, "plan": str,
+    "failed_jobs": dict, "plan": str, "config": str,
 }  # fmt: skip
 _MOST_TOLD = 10
 """Strange keys of a list that are told one by one."""
@@ -33,6 +33,7 @@ class RunFacts(TypedDict, total=False):
         geometry: keys of the features that were kept.
         failed_jobs: titles of the jobs that failed, by the model whose row lacks them.
         plan: hash of the plan.
+        config: SHA-256 of `config.yaml`.
     """
 
     name: str
@@ -51,6 +52,7 @@ class RunFacts(TypedDict, total=False):
     geometry: list[str]
     failed_jobs: Mapping[str, list[str]]
     plan: str
+    config: str
 
 
 def run_facts(content: object) -> tuple[RunFacts, list[Fault]]:

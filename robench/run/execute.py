@@ -80,6 +80,7 @@ def execute(
                 ).run()
         finally:
             if summary.facts:  # otherwise nothing was evaluated, and an earlier `run.json` stays
+                summary.config = store.config_digest()
                 store.write_json("run.json", summary.to_json())
                 settle_accounts(store, [spec.name for spec in plan.models], summary.failed_models)
                 if summary.status == "finished" and (others := set(before) - set(summary.units)):

@@ -44,6 +44,7 @@ class Summary:
         asked: options that can change the plan or its bits.
         expected: how many records the whole plan makes.
         facts: versions and hardware.
+        config: SHA-256 of the configuration in the folder, empty until it is there.
         failed_models: why models could not be made, by name.
         failed_jobs: titles of the failed jobs, by the model whose row lacks their results.
         failures: how many jobs failed.
@@ -60,6 +61,7 @@ class Summary:
     asked: Mapping[str, object] = field(default_factory=dict)
     expected: int = 0
     facts: MadeWith = field(default_factory=MadeWith)
+    config: str = ""
     failed_models: dict[str, str] = field(default_factory=dict)
     failed_jobs: dict[str, list[str]] = field(default_factory=dict)
     failures: int = 0
@@ -110,4 +112,5 @@ class Summary:
             "geometry": self.geometry,
             "failed_jobs": self.failed_jobs,
             "plan": content_hash(self.plan),
+            "config": self.config,
         }

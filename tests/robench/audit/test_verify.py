@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from robench import plugins
-from robench.audit.verify import read_plan
+from robench.audit.verify import check_files, read_plan
 from robench.cli.app import app
 from robench.plan.spec import to_json
 from robench.record.seal import sealed_text
@@ -66,7 +66,7 @@ def test_an_honest_run_holds(finished):
     assert not failed(result)
     names = [line.split()[1] for line in result.output.splitlines() if line.startswith("ok")]
     assert names == [
-        "records", "tables", "hashes", "claims", "verdicts", "images", "batches", "8", "repeats",
+        "records", "tables", "config", "hashes", "claims", "verdicts", "images", "batches", "8", "repeats",
     ]  # fmt: skip
 
 
@@ -117,6 +117,21 @@ def test_a_number_changed_in_a_table_is_found(run):
     result = command("verify", run)
     assert result.exit_code == 1
     assert failed(result) == {"tables"}
+
+
+def test_a_changed_configuration_is_found_and_a_run_that_notes_none_is_believed(run):
+    config, facts = run / "config.yaml", json.loads((run / "run.json").read_text())
+    assert hashlib.sha256(config.read_bytes()).hexdigest() == facts["config"]
+    config.write_text(config.read_text() + "# a remark\n")
+    (check,) = [check for check in check_files(Store(run)) if not check.holds]
+    assert (check.name, check.wrong) == ("config", 1)
+    assert "plan.json says what was" in check.evidence
+    config.unlink()
+    assert [check.name for check in check_files(Store(run)) if not check.holds] == ["config"]
+    (run / "run.json").write_text(
+        json.dumps({name: fact for name, fact in facts.items() if name != "config"})
+    )
+    assert all(check.holds for check in check_files(Store(run)))
 
 
 @pytest.mark.thorough
