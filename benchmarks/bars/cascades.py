@@ -17,6 +17,7 @@ from benchmarks.bars.table import Row, ratio_row
 from benchmarks.timing import alternate
 from robench.attack.norms import LINF
 from robench.attack.threat import ThreatModel
+from robench.engines import Engine
 from robench.judge.verdict import judge
 from robench.record.schema import Status
 
@@ -24,7 +25,9 @@ BARS = {"autoattack": 2.0, "economical_autoattack": 15.0}
 """How many times as fast as the reference ours have to be."""
 
 
-def cascades(root: Path | None, repeats: int, *, images: int = 200, eps: float = 0.3) -> list[Row]:
+def cascades(
+    root: Path | None, repeats: int, *, images: int = 200, eps: float = 0.3, engine: Engine = "auto"
+) -> list[Row]:
     """Time whole cascades on the first images of MNIST.
 
     Args:
@@ -32,6 +35,7 @@ def cascades(root: Path | None, repeats: int, *, images: int = 200, eps: float =
         repeats: counted rounds, none of them before for warming up: each takes many minutes.
         images: how many.
         eps: the radius, Linf.
+        engine: how ours ask the network.
     """
     from pyautoattack import AutoAttack
 
@@ -47,7 +51,7 @@ def cascades(root: Path | None, repeats: int, *, images: int = 200, eps: float =
             points["reference"], _ = cascade.run_standard_evaluation(x.clone(), y.clone(), batch_size=250)
 
     def own(name: str) -> None:
-        points[name] = own_run(model, data, threat, name, drop=True)()
+        points[name] = own_run(model, data, threat, name, drop=True, engine=engine)()
 
     runs: dict[str, Callable[[], None]] = {
         "reference": reference,
@@ -58,9 +62,10 @@ def cascades(root: Path | None, repeats: int, *, images: int = 200, eps: float =
         name: sum(one is Status.ROBUST for one in judge(model, x, y, final.detach(), threat=threat).status)
         for name, final in points.items()
     }
+    suffix = "" if engine == "auto" else f", `--engine {engine}`"
     return [
         ratio_row(
-            f"`{name}`, {model.name}, {images} images",
+            f"`{name}`, {model.name}{suffix}, {images} images",
             "reference AutoAttack",
             bar,
             [a / b for a, b in zip(timing.seconds["reference"], timing.seconds[name], strict=True)],

@@ -80,6 +80,7 @@ WORKS: dict[str, Callable[[Path | None, int], list[Row]]] = {
     "resnet20_bfloat16": partial(_resnet20, rival="torchattacks", bar=2.4, engine="bfloat16"),
     "resnet18_bfloat16": partial(_resnet18, rival="torchattacks", bar=2.4, engine="bfloat16"),
     "cascades": lambda root, _repeats: cascades(root, 1),  # a round takes many minutes
+    "cascades_bfloat16": lambda root, _repeats: cascades(root, 1, engine="bfloat16"),
 }
 """What is measured, by name; each alone takes minutes."""
 
