@@ -25,10 +25,13 @@ PACKAGES = (
     "attacks",
     "defenses",
     "model_zoo",
+    "robench.api",
     "robench.attack",
+    "robench.bounds",
     "robench.data",
     "robench.judge",
     "robench.model",
+    "robench.run",
 )
 
 

@@ -92,7 +92,7 @@ def check_agreement(found: Differences) -> None:
         raise _disagreement(f"outputs {share:.2g} of the largest away from that")
 
 
-def _near(one: Images, threat: ThreatModel, identity: Tensor) -> Images:
+def _near(one: Images, threat: ThreatModel, identity: Tensor) -> Tensor:
     """Return an image (1, C, H, W) and points of its region: half of them inside, half on the boundary."""
     x = one.expand(NEAR, *one.shape[1:])
     samples = threat.sample(x, Randomness(0, identity + torch.arange(NEAR), ("agreement",)))

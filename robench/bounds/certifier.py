@@ -101,7 +101,7 @@ class Certifier:
         """The threat for searches: projections in float32 are admissible, and no radius exceeds the box."""
         return searched(self.threat, self.shape)
 
-    def checked(self, x: Images, y: Labels) -> tuple[Images, Labels]:
+    def checked(self, x: Tensor, y: Tensor) -> tuple[Images, Labels]:
         """Return images (B, C, H, W) in float32 and labels (B,) on the CPU; graph and network agree on them.
 
         Args:
@@ -168,7 +168,7 @@ class Certifier:
 
 
 def lower_bounds(
-    model: Model | nn.Module, x: Images, y: Labels, threat: ThreatModel, *, method: str = "crown"
+    model: Model | nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, *, method: str = "crown"
 ) -> Tensor:
     """Return a lower bound (B,) of the smallest margin of the true class over each image's region.
 

@@ -36,8 +36,8 @@ ANSWERS = 2 * (1 + NEAR) + 1
 
 def branch_and_bound(
     model: Model | nn.Module,
-    x: Images,
-    y: Labels,
+    x: Tensor,
+    y: Tensor,
     threat: ThreatModel,
     *,
     budget: Budget | None = None,

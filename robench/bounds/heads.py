@@ -129,7 +129,7 @@ class HeadCertifier:
     def _differences(self, x: Images) -> Differences:
         return differences(self.exact, self.features, x, self.reach)
 
-    def checked(self, x: Images, y: Labels) -> tuple[Images, Labels]:
+    def checked(self, x: Tensor, y: Tensor) -> tuple[Images, Labels]:
         """Return images (B, C, H, W) in float32 and labels (B,) on the CPU; graph and network agree on them.
 
         Args:

@@ -30,7 +30,7 @@ def check_images(x: object) -> None:
         raise _unusable("images as the network sees them, in float32", got, "Give `x.float()`")
 
 
-def checked_images(x: Images, shape: tuple[int, ...], box: tuple[float, float]) -> Images:
+def checked_images(x: Tensor, shape: tuple[int, ...], box: tuple[float, float]) -> Images:
     """Return images in float32 on the CPU.
 
     Raises:
