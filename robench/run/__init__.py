@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from robench.run.evaluated_model import EvaluatedModel as EvaluatedModel
     from robench.run.evaluated_model import with_stand_in as with_stand_in
     from robench.run.execute import train_only as train_only
+    from robench.run.inference_defenses import defended as defended
+    from robench.run.inference_defenses import undefended as undefended
     from robench.run.jobs import Board as Board
     from robench.run.jobs import Crafting as Crafting
     from robench.run.jobs import Job as Job
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from robench.run.layout import boards_of as boards_of
     from robench.run.outcome import Outcome as Outcome
     from robench.run.preparation import Workshop as Workshop
-    from robench.run.preparation import defended as defended
-    from robench.run.preparation import undefended as undefended
     from robench.run.progress import AccuracySoFar as AccuracySoFar
     from robench.run.progress import ColumnAccuracy as ColumnAccuracy
     from robench.run.progress import Finished as Finished
