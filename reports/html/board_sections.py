@@ -21,7 +21,7 @@ from reports.html.inline_svg import inline_svg
 from reports.html.leaderboard_table import leaderboard
 from reports.html.table_values import Table
 from reports.text.answers import Answer, answer
-from reports.text.board_tables import joint_note
+from reports.text.board_tables import goal_note, joint_note
 from reports.text.doubt_sentences import DoubtGroup, doubt_groups
 from reports.text.escape import percent, visible
 from reports.text.sentences import threat_in_words
@@ -111,7 +111,7 @@ def board_sections(
                 title=board.title,
                 short=shorts[number],
                 threat=threat_in_words(board, threat),
-                note=joint_note(board),
+                note=" ".join(note for note in (goal_note(board), joint_note(board)) if note),
                 answer=answer(board, len(losses)),
                 table=leaderboard(
                     board,

@@ -94,6 +94,16 @@ def joint_note(board: Board) -> str:
     return note
 
 
+def goal_note(board: Board) -> str:
+    """Return what counts as robust where it is not staying right, empty where it is; raw."""
+    if board.goal != "targeted":
+        return ""
+    return (
+        "Targeted: an image that was right counts as robust unless the answer is its target, also where the "
+        "attack made it another wrong class."
+    )
+
+
 def certified_note(board: Board) -> str:
     """Return what a reader must know of certified shares, empty where bounds were not asked for; raw."""
     if not board.certificates:

@@ -17,6 +17,7 @@ from reports.text.board_tables import (
     FRESH,
     certified_note,
     detail_table,
+    goal_note,
     joint_note,
     leaderboard_table,
     seed_table,
@@ -91,7 +92,9 @@ def _section(board: Board, losses: int) -> list[str]:
         " ".join([f"**{escape(own.figure)}** {escape(own.about)}.", *map(escape, own.sentences)]) + "\n",
         table(*leaderboard_table(board)),
     ]
-    parts += [f"{escape(note)}\n" for note in (joint_note(board), certified_note(board)) if note]
+    parts += [
+        f"{escape(note)}\n" for note in (goal_note(board), joint_note(board), certified_note(board)) if note
+    ]
     if board.transfers:
         parts += [
             "### Transfer\n",

@@ -19,6 +19,7 @@ from reports.text.board_tables import (
     ONE_DRAW,
     certified_note,
     detail_table,
+    goal_note,
     joint_note,
     leaderboard_table,
     seed_table,
@@ -102,7 +103,9 @@ class Screen:
     def _board(self, board: Board) -> list[RenderableType]:
         renderables: list[RenderableType] = [table(board.title, *leaderboard_table(board))]
         renderables += [
-            Text(visible(note), style="dim") for note in (joint_note(board), certified_note(board)) if note
+            Text(visible(note), style="dim")
+            for note in (goal_note(board), joint_note(board), certified_note(board))
+            if note
         ]
         if board.random:
             renderables.append(Text(FRESH, style="dim"))

@@ -65,7 +65,7 @@ def _goal(goal: str) -> str:
     if goal == "untargeted":
         return "Any wrong class counts as success."
     if goal == "targeted":
-        return "Only one chosen wrong class counts as success."
+        return "Only one chosen wrong class counts as success; whatever else is answered counts as robust."
     return f"The goal is: {goal}." if goal else ""
 
 

@@ -47,6 +47,7 @@ class Attacked:
         clean: (B,) predicted classes of the clean images; -1 for NaN or infinity, -2 for a tie.
         adversarial: (B,) predicted classes of the adversarial images.
         status: a verdict for each image: `robust`, `broken`, `misclassified` before the attack, or `failed`.
+            Of a targeted attack `broken` is the target, and `robust` all else that was right before.
         distance: (B,) size of each change in the norm, float64.
         linf: (B,) largest change of a pixel.
         l2: (B,) Euclidean size of the change.
@@ -142,7 +143,8 @@ class Attacked:
     def _robust_share(self, robust: int) -> str:
         """Say how many images stand: in the one draw there is, or over fresh ones and in the attacked one."""
         total = counted(len(self), "image")
-        one_draw = f"{robust} of {total} robust"
+        is_targeted = any(record.threat.goal == "targeted" for record in self.records)
+        one_draw = f"{robust} of {total} {'not led to their target' if is_targeted else 'robust'}"
         if not self.stood:
             low, high = wilson(robust, len(self))
             return f"{one_draw} {_percent(low, high)}"

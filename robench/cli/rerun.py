@@ -29,7 +29,7 @@ def rerun(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder to repeat.")],
     config: Annotated[
         Path | None,
-        typer.Option("--config", help="The configuration's own file, where it names others beside it."),
+        typer.Option("--config", help="The configuration to take in place of the plan that the run keeps."),
     ] = None,
     *,
     options: Options,
@@ -59,12 +59,12 @@ def _plan_of(run: Path, config: Path | None, options: Options) -> tuple[Plan, st
     """Return the plan of a run folder, its configuration's text, and what was asked for beside it."""
     from robench.plan.config import parse
     from robench.plan.yaml_reader import read_file
-    from robench.record.store import Store
 
     text = read_file(run / "config.yaml")
-    summary = Store(run).read_json("run.json")
-    request = summary.get("asked") if isinstance(summary, dict) else None
-    if not isinstance(request, dict):
+    if config is None and (plan := _recorded_plan(run)) is not None:
+        return plan, text, _request(run) or {}
+    request = _request(run)
+    if request is None:
         raise ConfigError(
             where=str(run / "run.json"),
             expected="a note of the options it was run with",
@@ -73,5 +73,29 @@ def _plan_of(run: Path, config: Path | None, options: Options) -> tuple[Plan, st
         )
     settings = {name: request[name] for name in _ASKED if request.get(name) is not None}
     again = dataclasses.replace(options, **settings)
-    plan = again.applied(parse(text, file=config or run / "config.yaml", overrides=again.overrides))
-    return plan, text, request
+    try:
+        plan = parse(text, file=config or run / "config.yaml", overrides=again.overrides)
+    except ConfigError as error:
+        do = error.do if config else "Name the configuration's own file with --config"
+        raise ConfigError(where=error.where, expected=error.expected, got=error.got, do=do) from None
+    return again.applied(plan), text, request
+
+
+def _request(run: Path) -> dict[str, Any] | None:
+    """Return which options a run was asked for with; None where its version did not note them."""
+    from robench.record.store import Store
+
+    summary = Store(run).read_json("run.json")
+    request = summary.get("asked") if isinstance(summary, dict) else None
+    return request if isinstance(request, dict) else None
+
+
+def _recorded_plan(run: Path) -> Plan | None:
+    """Return the plan that a run folder keeps; None where there is none, or one of another version."""
+    from robench.audit.verify import read_plan
+    from robench.record.store import Store
+
+    try:
+        return read_plan(Store(run))
+    except ConfigError:
+        return None

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from reports.text.fitting_table import FittingTable
 from reports.text.screen import Screen
+from tests.records import changed
 from tests.reports.board.test_leaderboard import B, R, record
 
 
@@ -96,3 +97,11 @@ def test_names_are_folded_before_numbers_are(width):
     assert all(cell in text for cell in row)
     assert "[95%\n" not in text
     assert text.count("[95% CI]") == 2
+
+
+@pytest.mark.parametrize("goal", ["targeted", "untargeted"])
+def test_a_targeted_board_says_what_counts_as_robust(goal):
+    clean = record("a", "", "clean", [R] * 4, gradient="")
+    attack = changed(record("a", "a", "pgd", [B, R, R, R]), threat={"goal": goal})
+    text = "".join(shown(part, 200) for part in Screen()([clean, attack]))
+    assert ("counts as robust unless the answer is its target" in text) == (goal == "targeted")

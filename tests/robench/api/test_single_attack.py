@@ -64,6 +64,14 @@ def test_verdicts_are_those_of_the_closed_form():
     assert len(result) == 40
 
 
+def test_of_a_targeted_attack_an_image_is_not_led_to_its_target_rather_than_robust():
+    x, y = images()
+    result = robench.attack(linear(), x, y, "pgd", eps=0.05, steps=5, targeted=True)
+    assert f"{result.status.count(Status.ROBUST)} of 40 images not led to their target" in repr(result)
+    assert "robust" not in repr(result)
+    assert "images robust" in repr(robench.attack(linear(), x, y, "pgd", eps=0.05, steps=5))
+
+
 def test_hardly_any_clean_image_right_is_a_finding_as_on_a_board():
     x, y = images()
     codes = {finding.code for finding in robench.attack(linear(), x, y, "fgsm", eps=0.05).findings}
