@@ -61,7 +61,7 @@ def make(spec: ModelSpec, *, shape: tuple[int, int, int], classes: int, trust_co
 def code_facts(spec: ModelSpec) -> dict[str, str]:
     """Return what identifies code that is not ours: a user's source, or the version of a library.
 
-    Of a version what comes after the second number does not count: it mends, and changes no network.
+    Only the first two numbers of a version count: patch releases repair, and do not change networks.
     """
     from model_zoo import user_networks
     from model_zoo.libraries import DISTRIBUTIONS, LIBRARIES
@@ -81,10 +81,10 @@ def code_facts(spec: ModelSpec) -> dict[str, str]:
 
 
 def statistics(spec: ModelSpec) -> Statistics | None:
-    """Return the normalisation: the configured one, which a published model must not contradict.
+    """Return the configured normalisation, which must not contradict that of a published model.
 
     Raises:
-        ConfigError: it contradicts, or the published model is unknown.
+        ConfigError: the two contradict each other, or the published model is unknown.
     """
     from model_zoo import robustbench
 
@@ -114,9 +114,9 @@ def check_statistics(normalize: Statistics | None, channels: int, *, where: str)
 def is_backbone(module: nn.Module, spec: ModelSpec, *, shape: tuple[int, int, int], classes: int) -> bool:
     """Tell whether a network gives features for a linear layer, or any other head, on top of it.
 
-    A plugin says so with the attribute `feature_dim`. Of a user's or a library's network, where an attribute
-    of that name may mean anything, the width of its answer decides: with K columns it is a classifier. Only
-    where K is also its `feature_dim`, and a buffer or another head is asked for, it is a backbone.
+    A plugin says so with the attribute `feature_dim`. In a user's or a library's network an attribute of that
+    name may mean anything, so the width of its output decides: with K columns it is a classifier. It is a
+    backbone only if K is also its `feature_dim` and the specification has a buffer or another head.
 
     Args:
         module: the network, with fresh weights; it is left as it is.
@@ -125,7 +125,7 @@ def is_backbone(module: nn.Module, spec: ModelSpec, *, shape: tuple[int, int, in
         classes: number of classes K.
 
     Raises:
-        ConfigError: it has neither K nor `feature_dim` columns, or cannot take such images.
+        ConfigError: its output has neither K nor `feature_dim` columns, or it does not accept such images.
     """
     features, choice = getattr(module, "feature_dim", None), spec.architecture
     if features is None:
@@ -153,14 +153,14 @@ def is_backbone(module: nn.Module, spec: ModelSpec, *, shape: tuple[int, int, in
 
 
 def _is_foreign(name: str) -> bool:
-    """Tell whether an architecture is no plugin."""
+    """Tell whether an architecture is not a plugin."""
     from model_zoo.libraries import LIBRARIES
 
     return is_reference(name) or name.startswith(tuple(LIBRARIES))
 
 
 def _width(module: nn.Module, *, shape: tuple[int, int, int], where: str) -> int:
-    """Return how many columns a network answers with."""
+    """Return the number of columns of a network's output."""
     import torch
 
     from robench.model.evaluation import evaluation_mode
@@ -176,7 +176,7 @@ def _width(module: nn.Module, *, shape: tuple[int, int, int], where: str) -> int
 
 
 def _takes(shape: tuple[int, int, int]) -> tuple[str, str]:
-    """Return what is expected of a network that is asked about images of a shape, and what to do else."""
+    """Return, for messages, which images a network must accept, and what to do if it does not."""
     size = " by ".join(map(str, shape[1:]))
     return (
         f"a network that takes images of {counted(shape[0], 'channel')}, {size} pixels",
@@ -185,10 +185,10 @@ def _takes(shape: tuple[int, int, int]) -> tuple[str, str]:
 
 
 def probe(network: nn.Module, *, shape: tuple[int, int, int], classes: int, where: str) -> None:
-    """Refuse a foreign network that cannot take such images, or one alone, or names other classes.
+    """Refuse a foreign network that does not accept such images, or a single one, or has other classes.
 
     Raises:
-        ConfigError: it does.
+        ConfigError: the network is refused.
     """
     import torch
 
@@ -201,7 +201,7 @@ def probe(network: nn.Module, *, shape: tuple[int, int, int], classes: int, wher
     others = (
         "If the data have more classes than their labels show, say how many"
         " (--set dataset.options.classes=...). Else let the factory take `classes`, or say with `outputs` and"
-        " `class_map` which outputs count (--set models.0.outputs=...): what the others win is no error then"
+        " `class_map` which outputs count (--set models.0.outputs=...): the other outputs are then ignored"
     )
     try:
         with blamed(where, expected=takes, do=adapt), evaluation_mode(network):

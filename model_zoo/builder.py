@@ -24,8 +24,8 @@ class ZooBuilder:
     """Makes networks from plugins, torchvision and users' files; see `robench.model.Builder`.
 
     A backbone becomes a `Network`, with normalisation, buffer layer and linear branch. A whole classifier
-    (torchvision's, a user's) stays the module it is, so its checkpoints keep their keys. Which of the two a
-    foreign network with a `feature_dim` is, its answer tells; see `architecture_lookup.is_backbone`.
+    (torchvision's, a user's) is not changed, so its checkpoints keep their keys. For a foreign network with a
+    `feature_dim` the width of its output decides which it is; see `architecture_lookup.is_backbone`.
     """
 
     def network(
@@ -33,19 +33,19 @@ class ZooBuilder:
     ) -> nn.Module:
         """Return the network of a specification with fresh weights drawn from `seed`, on the CPU.
 
-        A backbone without parameters that nothing will train gets no linear branch: a random one would only
-        mislead.
+        A backbone without parameters that will not be trained gets no linear branch: a random one would be
+        misleading.
 
         Args:
             spec: names the architecture.
             shape: (C, H, W) of the images.
             classes: number of classes K.
-            seed: of the weights; the global generators are left as they were.
+            seed: seed of the weights; the global generators are not changed.
             trust_code: whether a `path/to/file.py:factory` may be run.
 
         Raises:
-            ConfigError: unknown options, images the network cannot take, a foreign network with a buffer or
-                with other than K outputs or `feature_dim` features, or a file of code without `trust_code`.
+            ConfigError: unknown options, images the network does not accept, a foreign network with a buffer
+                or without K outputs or `feature_dim` features, or a file of code without `trust_code`.
             PluginError: unknown architecture.
         """
         from model_zoo import architecture_lookup as lookup
@@ -73,16 +73,16 @@ class ZooBuilder:
         return network
 
     def code(self, spec: ModelSpec) -> dict[str, str]:
-        """Return what identifies the code behind a specification, where it is not ours; see `making`."""
+        """Return what identifies the code behind a specification, if it is not ours; see `making`."""
         from model_zoo import architecture_lookup as lookup
 
         return lookup.code_facts(spec)
 
     def published(self, name: str, *, root: Path | None, download: bool, where: str) -> PublishedEntry:
-        """Return what a configuration says of a network with published weights; see `published_weights`.
+        """Return the configuration of a network with published weights; see `published_weights`.
 
         Raises:
-            ConfigError: no such network, or its weights are not here; says how to get them.
+            ConfigError: no such network, or its weights are not on this machine; says how to get them.
         """
         from model_zoo.published_weights import published
 

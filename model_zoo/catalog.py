@@ -1,8 +1,8 @@
-"""The architectures a configuration can name: a recipe in each row of one table. No torch at import.
+"""The architectures that a configuration can name, one recipe per row of a table. No torch at import.
 
 A recipe's call takes the shape of the images and gives a backbone: an `nn.Module` that maps images
 (B, C, H, W) in [0, 1] to features (B, D) and says D in `feature_dim`. A plugin whose module has no
-`feature_dim` is taken for a whole classifier and kept intact, like a torchvision model.
+`feature_dim` counts as a whole classifier and is not changed, like a torchvision model.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Architecture(Protocol):
             classes: number of classes; backbones do not need it.
 
         Raises:
-            ConfigError: the network cannot take images of this shape, or is not made with these options.
+            ConfigError: the network does not accept images of this shape or these options.
         """
         ...
 
 
 class _Option(NamedTuple):
-    """An option of an architecture, and what its values must fulfil."""
+    """An option of an architecture, and the condition on its values."""
 
     name: str
     default: Any
@@ -70,12 +70,12 @@ def _recipe(
     """Return a frozen recipe of options.
 
     Args:
-        name: of the class.
+        name: name of the class.
         summary: the first line of its docstring.
         family: the network.
-        options: what a configuration may set.
-        title: the name a reader knows it by, if it is not the class's.
-        settings: what the network is always given.
+        options: the options that a configuration may set.
+        title: the usual name of the network, if it is not that of the class.
+        settings: arguments that the network always gets.
     """
 
     def check(self: Any) -> None:

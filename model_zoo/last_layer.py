@@ -18,9 +18,9 @@ from robench.types import Features, Images, Outputs
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode and every part of it back into its own mode afterwards.
+    """Put a module into evaluation mode, and restore the mode of each of its parts afterwards.
 
-    Each part keeps its own flag, for a user may have frozen some batch-norm layers and not others.
+    Each part has its own flag, because a user may have frozen only some batch-norm layers.
     """
     modes = [(part, part.training) for part in module.modules() if hasattr(part, "training")]
     switch_to_evaluation(module)
@@ -34,7 +34,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 class SplitNetwork(nn.Module):
     """A whole network and the linear layer inside it that makes its logits.
 
-    The network stays as it is: features are what its last linear layer is given, caught on the way.
+    The network is not changed: a hook reads the input of its last linear layer, which are the features.
 
     Args:
         module: images to logits.
@@ -44,7 +44,7 @@ class SplitNetwork(nn.Module):
     def __init__(self, module: nn.Module, last: nn.Linear) -> None:
         super().__init__()
         self.module = module
-        # Kept out of the registry of submodules: its weights are listed once, under `module`.
+        # Not registered as a submodule: its weights are listed once, under `module`.
         self._last = [last]
         self._door = [TestedNetwork(module)]
         self.training = bool(getattr(module, "training", False))  # only the flag
@@ -71,7 +71,7 @@ class SplitNetwork(nn.Module):
 
 
 class _InItsOwnType(nn.Module):
-    """A linear layer of another floating type, as one of the type of its input."""
+    """A linear layer of another floating type, with inputs and outputs of the caller's type."""
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
@@ -82,18 +82,18 @@ class _InItsOwnType(nn.Module):
 
 
 def split_last_linear(module: nn.Module, probe: Tensor) -> SplitNetwork:
-    """See a network as features and the linear layer that makes its logits.
+    """Split a network into features and the linear layer that makes its logits.
 
-    The layer is the last `nn.Linear` to run on the probe; that its output is the network's is checked on
-    the probe, not assumed. The module, its mode and its state_dict keys are left alone; load a checkpoint
-    into it before or after.
+    The layer is the last `nn.Linear` to run on the probe; a check on the probe ensures that its output is the
+    network's output. The module, its mode and its state_dict keys are not changed; load a checkpoint into it
+    before or after.
 
     Args:
         module: images (B, C, H, W) to logits (B, K), from torchvision or the user.
         probe: a few images (B, C, H, W) in [0, 1], on the module's device.
 
     Raises:
-        InputError: the network runs no `nn.Linear`, or its output is not that of the last one.
+        InputError: the network does not run an `nn.Linear`, or its output is not that of the last one.
     """
     last: list[nn.Linear] = []
 
@@ -117,7 +117,7 @@ def split_last_linear(module: nn.Module, probe: Tensor) -> SplitNetwork:
         if z.ndim != 2 or len(z) != len(probe):
             raise _refusal(f"features of shape {tuple(z.shape)} under the last linear layer, not (B, D)")
         logits = split.linear(z)
-        # Features that were rounded to float32 and back are those of a float64 layer up to rounding only.
+        # Features rounded to float32 and back equal those of a float64 layer only up to rounding.
         if logits.shape != outputs.shape or not torch.allclose(logits, outputs, rtol=1e-4, atol=1e-5):
             name = next(name for name, layer in module.named_modules() if layer is last[-1])
             raise _refusal(f"something after the last linear layer {name!r}, such as a softmax or a scaling")
@@ -125,7 +125,7 @@ def split_last_linear(module: nn.Module, probe: Tensor) -> SplitNetwork:
 
 
 Branched: TypeAlias = Network | SplitNetwork
-"""A network with `features` and a `linear` branch (None where there is no trained one)."""
+"""A network with `features` and a `linear` branch (None if there is no trained branch)."""
 
 
 def branched(network: nn.Module, probe: Tensor) -> Branched:
@@ -140,8 +140,8 @@ def branched(network: nn.Module, probe: Tensor) -> Branched:
 def penultimate(network: nn.Module) -> Callable[[Images], Outputs]:
     """Return a function from images (B, C, H, W) to the features (B, D) under the last linear layer.
 
-    A foreign network is split when it is asked, on the images it is asked about, and not changed; for one
-    that cannot be, the function raises InputError; see `split_last_linear`.
+    A foreign network is split at each call, on the images of the call, and not changed; if that is not
+    possible, the function raises InputError; see `split_last_linear`.
     """
     return lambda x: TestedNetwork(branched(network, x[:3])).features(x)
 

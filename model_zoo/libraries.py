@@ -13,7 +13,7 @@ from robench.intake.user_code import blamed
 
 
 class Maker(Protocol):
-    """Makes a whole classifier by its name in a library."""
+    """Makes a whole classifier from its name in a library."""
 
     def __call__(
         self, name: str, *, channels: int, classes: int, options: dict[str, Any], where: str
@@ -25,7 +25,7 @@ class Maker(Protocol):
 _TORCHVISION_DEFAULTS: dict[str, dict[str, Any]] = {
     name: {"aux_logits": False, "init_weights": True} for name in ("googlenet", "inception_v3")
 }
-"""One output in training mode too, and no warning that torchvision may one day initialise otherwise."""
+"""One output in training mode too, and no warning that torchvision may change its initialisation."""
 
 
 def torchvision_model(
@@ -84,7 +84,7 @@ def timm_model(name: str, *, channels: int, classes: int, options: dict[str, Any
 def hugging_face_model(
     name: str, *, channels: int, classes: int, options: dict[str, Any], where: str
 ) -> nn.Module:
-    """Return an image classifier of transformers with fresh weights, as a repository in the cache says.
+    """Return an image classifier of transformers with fresh weights, as configured by a cached repository.
 
     Args:
         name: such as `microsoft/resnet-50`.
@@ -116,10 +116,10 @@ LIBRARIES: dict[str, Maker] = {
     "timm:": timm_model,
     "hf:": hugging_face_model,
 }
-"""Prefix of an architecture's name to what makes it."""
+"""Prefix of an architecture's name to the function that makes it."""
 
 DISTRIBUTIONS = {"hf": "transformers"}
-"""The distribution behind a prefix that is not called so."""
+"""The distribution of a prefix, if it has another name."""
 
 
 def _check_name(name: str, choices: list[str], expected: str, where: str) -> None:

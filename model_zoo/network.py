@@ -58,7 +58,7 @@ class Normalized(nn.Module):
     """A foreign network kept intact, with a normalisation in front of it.
 
     Args:
-        module: any network; its own `state_dict` keys are what a checkpoint has.
+        module: any network; a checkpoint has its `state_dict` keys.
         statistics: per-channel (mean, standard deviation).
     """
 
@@ -82,7 +82,7 @@ class Network(nn.Module):
         linear: whether there is a linear branch.
 
     Attributes:
-        feature_dim: width D of what `features` returns.
+        feature_dim: width D of the features.
         linear: features to logits, or None.
     """
 
@@ -112,7 +112,7 @@ class Network(nn.Module):
         return self.buffer(self.backbone(self.normalize(x)))
 
     def forward(self, x: Images) -> Any:
-        """Map images (B, C, H, W) in [0, 1] to logits (B, K), or to what a user's module gives instead.
+        """Map images (B, C, H, W) in [0, 1] to logits (B, K), or to the other output of a user's module.
 
         Raises:
             ConfigError: the network was made without a linear branch.

@@ -1,6 +1,6 @@
-"""Published weights of networks by name: found in the caches their libraries keep, fetched only if allowed.
+"""Published weights of networks by name: from the caches of their libraries, fetched only if allowed.
 
-The answer is what a configuration says: architecture, checkpoint, normalisation. No torch at import.
+The result is a configuration: architecture, checkpoint, normalisation. No torch at import.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from robench.model.builder import NormalizeEntry, PublishedEntry, Statistics
 T = TypeVar("T")
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-"""Files of a Hugging Face repository that weights are read from, the best first."""
+"""Files of a Hugging Face repository from which weights are read, the best first."""
 
 
 def published(name: str, *, root: Path | None, download: bool, where: str) -> PublishedEntry:
-    """Return what a configuration says of a network with its published weights.
+    """Return the configuration of a network with its published weights.
 
     Args:
         name: `torchvision:NAME`, `timm:NAME`, `robustbench:DATASET/THREAT/NAME` or `hf:ORG/NAME`.
@@ -34,8 +34,8 @@ def published(name: str, *, root: Path | None, download: bool, where: str) -> Pu
         where: for messages.
 
     Raises:
-        ConfigError: unknown name, a package that is not installed, or weights that are not here; the message
-            says how to get them.
+        ConfigError: unknown name, a package that is not installed, or weights that are not on this machine;
+            the message says how to get them.
     """
     prefix, _, rest = name.partition(":")
     source: Callable[..., PublishedEntry] = {
@@ -153,7 +153,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     """Return the mapping in a JSON file of a repository.
 
     Raises:
-        InputError: it is none.
+        InputError: the file does not contain a mapping.
     """
     text = read_regular(path, CONFIGURATION, error=InputError, expected="a readable JSON file")
     try:
@@ -166,7 +166,7 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def cache_folder() -> Path:
-    """Return where huggingface_hub keeps what was fetched."""
+    """Return the folder in which huggingface_hub keeps fetched files."""
     if folder := os.environ.get("HF_HUB_CACHE"):
         return Path(folder)
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
@@ -222,10 +222,10 @@ def _downloaded(repository: str, where: str) -> tuple[Path, Path]:
 
 
 def _fetched(fetch: Callable[[], T], name: str) -> T:
-    """Return what is fetched.
+    """Return the result of a download.
 
     Raises:
-        InputError: the network, or whoever was asked, refused.
+        InputError: the download failed, or the server refused it.
     """
     from robench.errors import RobenchError
 

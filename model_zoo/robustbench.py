@@ -1,6 +1,6 @@
 """RobustBench's models by name, as our architectures with their normalisation. No torch at import.
 
-A name is the path RobustBench keeps the file under, without its ending: `cifar10/Linf/Carmon2019Unlabeled`.
+A name is the path of the file in RobustBench, without its ending: `cifar10/Linf/Carmon2019Unlabeled`.
 The weights come from a file the user has; nothing is downloaded. What each model is, is read from RobustBench
 (Croce et al. 2021, arXiv:2010.09670), `robustbench/model_zoo/cifar10.py` and `cifar100.py`. Left out are
 those of other families (DeepMind's WideResNets with Swish, ResNeXt, XCiT, ensembles) or with other
@@ -40,7 +40,7 @@ _PREACT_NORM = PreActResNet18(final_norm=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What a published model is.
+    """The architecture of a published model.
 
     Attributes:
         recipe: the architecture.
@@ -162,7 +162,7 @@ def names() -> list[str]:
 
 
 def published(name: str, *, where: str) -> Published:
-    """Return what a model of RobustBench is.
+    """Return architecture and normalisation of a model of RobustBench.
 
     Args:
         name: such as `cifar10/Linf/Carmon2019Unlabeled`, without the prefix.

@@ -18,11 +18,11 @@ from robench.intake.user_modules import UserModules, source_digest
 def user_model(
     reference: str, *, classes: int, options: dict[str, Any], trust_code: bool, where: str
 ) -> nn.Module:
-    """Return what a user's own function makes.
+    """Return the network that a user's own function makes.
 
     The function is called with the options, and with `classes` if it has a parameter of that name. Its file
-    may import what lies beside it (`robench.intake.user_modules`); what both switch for the whole process is
-    switched back (`robench.model.global_state`).
+    may import modules from its folder (`robench.intake.user_modules`); settings of the whole process that
+    these change are restored (`robench.model.global_state`).
 
     Args:
         reference: `path/to/file.py:factory`.
@@ -33,7 +33,7 @@ def user_model(
 
     Raises:
         ConfigError: not trusted (nothing was run), no such file or function, an error inside it (its file and
-            line are given), or a result that is no `nn.Module`.
+            line are given), or a result that is not an `nn.Module`.
     """
     check_consent(reference, trust_code=trust_code, where=where)
     path, name = parts_of(reference)
@@ -46,7 +46,7 @@ def user_model(
         module = modules.load()
         factory = attribute(module, name, path, where)
         if isinstance(factory, nn.Module):
-            network: Any = copy.deepcopy(factory)  # of every row its own
+            network: Any = copy.deepcopy(factory)  # each row has its own copy
         else:
             parameters = inspect.signature(factory).parameters.values()
             wants = any(p.name == "classes" or p.kind is p.VAR_KEYWORD for p in parameters)

@@ -53,7 +53,7 @@ def _run_as_told(
 
 
 def _with_step(entry: Entry, arguments: Arguments, eps: float) -> Arguments:
-    """Return the step in place of ART's 0.1, which suits no radius, where none is given."""
+    """Return a default step instead of ART's 0.1, which is not suitable for any radius."""
     if "eps_step" not in arguments or arguments["eps_step"] is not None:
         return {}
     if not entry.radius:

@@ -1,7 +1,7 @@
 """Makes an attack of the Adversarial Robustness Toolbox (ART) and runs it on images of an oracle.
 
 ART is given the labels always (it would attack its own predictions otherwise), the whole batch, and a
-`PyTorchClassifier` around any head and gradient source. What it says of success is ignored.
+`PyTorchClassifier` around any head and gradient source. Its own report of success is ignored.
 """
 
 from __future__ import annotations
@@ -176,5 +176,5 @@ def _from_threat(
 
 
 def _step(name: str, eps: float, steps: float) -> float:
-    """Return the length of a step where none is given: that of the Auto family, or Madry's."""
+    """Return the default length of a step: that of the Auto family, or Madry's."""
     return 2 * eps if name.startswith("Auto") else madry_step(eps, steps)

@@ -28,7 +28,7 @@ class LibraryCatalogue:
         library: how its attacks are run.
         prefix: prefix of their names, and the name of the table.
         norm_values: by option of the library, its value for each norm.
-        steps: gives options whose value depends on the radius, of an attack, what was set and the radius.
+        steps: from an attack, its set options and the radius to options whose value depends on the radius.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class LibraryCatalogue:
         return AttackFacts(norms=entry.norms, knowledge=entry.sees, smallest=entry.kind == "smallest")
 
     def explained(self, name: str) -> Mapping[str, str]:
-        """Return what the library's own docstrings say of an attack's options; nothing where it is absent."""
+        """Return the meanings of an attack's options from the library's docstrings; empty if it is absent."""
         return explained(self.prefix, name)
 
     def called(self, value: str) -> str | None:

@@ -17,14 +17,14 @@ _DEPTH = 6
 
 
 def explained(library: str, name: str) -> dict[str, str]:
-    """Return what the docstrings of an attack and of the classes beneath it say of options, by name.
+    """Return the meanings of options, by name, from the docstrings of an attack and its base classes.
 
     Args:
         library: the package that is imported, such as `art`.
-        name: of the class or function.
+        name: name of the class or function.
 
     Returns:
-        By option the text in one line; empty where the library is not installed or says nothing.
+        By option the text in one line; empty if the library is not installed or has no text.
     """
     texts: dict[str, str] = {}
     files = [(path, _text(path)) for path in _files(library)]
@@ -70,7 +70,7 @@ def _definition(files: list[tuple[Path, str]], name: str) -> ast.ClassDef | ast.
 
 
 def _docstrings(node: ast.ClassDef | ast.FunctionDef) -> Iterator[str]:
-    """Yield the docstrings of a class and of how it is made, or of a function."""
+    """Yield the docstrings of a class and its constructor, or of a function."""
     yield ast.get_docstring(node) or ""
     if isinstance(node, ast.ClassDef):
         for part in node.body:

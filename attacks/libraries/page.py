@@ -47,7 +47,7 @@ def _notes(entry: Entry) -> str:
 
 
 def with_tables(text: str) -> str:
-    """Return the text of the page with each table between its two marks made anew."""
+    """Return the text of the page with a new table between each pair of marks."""
     for library in LIBRARIES:
         start, end = f"<!-- table: {library} -->", "<!-- end of table -->"
         before, rest = text.split(start, maxsplit=1)

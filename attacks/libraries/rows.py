@@ -1,4 +1,4 @@
-"""What is said of a library and of each of its attacks: a row of a table, with the options a user may set."""
+"""Facts of a library and of each of its attacks: a row of a table, with the options a user may set."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Option:
     Attributes:
         name: as in a configuration.
         kind: its type, such as `int` or `float | None`.
-        default: its value where none is given; `REQUIRED` for none.
-        meaning: what it is, for the attack's docstring.
+        default: its default value; `REQUIRED` if it has none.
+        meaning: its meaning, for the attack's docstring.
     """
 
     name: str
@@ -61,9 +61,9 @@ class Row:
         layers: see `AttackInfo`.
         ascends: see `robench.attack.library_model.lent`.
         refuse: raises a ConfigError where the attack cannot be aimed at what the oracle asks for.
-        form: what it takes a network's answers for, see `SurrogateModule`.
+        form: the kind of output that it expects of a network, see `SurrogateModule`.
         one_by_one: whether it attacks a single image at a time.
-        version: installed version of the library, where keys are to tell it.
+        version: installed version of the library, if keys shall contain it.
         still_at_zero: whether it cannot cope with a ball that is a point; images stay as they are then.
         needs: modules that this attack imports beside the library.
     """
@@ -100,7 +100,7 @@ class Library:
 
     Attributes:
         module: the module that holds its table, which records name.
-        distribution: what is installed.
+        distribution: the distribution that is installed.
         bibtex: its paper.
         run: runs one attack on a batch: takes the oracle, randomness, row, arguments and radius (None for an
             attack that minimises), and gives images (B, C, H, W) inside ball and box.
@@ -120,10 +120,10 @@ class Library:
     remedy: str = ""
 
     def check_installed(self, row: Row) -> None:
-        """Refuse to go on without the library and what a row of it needs, before anything is run.
+        """Refuse to run without the library and the packages that its row needs.
 
         Raises:
-            PluginError: one of them, or what it imports, is not installed; says how to install it.
+            PluginError: one of them, or one of its imports, is not installed; says how to install it.
         """
         for module in self.imports:
             if find_spec(module) is None:

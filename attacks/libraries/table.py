@@ -1,7 +1,7 @@
 """The tables of libraries' attacks: TOML beside this file, read into frozen entries. No torch here.
 
-A table has three parts. `[left_out]` says why a class of the library is no attack here, `[aliases]` which
-other names the library has for an attack, `[attacks.NAME]` what is known of each attack:
+A table has three parts: `[left_out]` the reason why a class of the library is not an attack here, `[aliases]`
+other names that the library has for an attack, `[attacks.NAME]` the facts of each attack:
 
     paper         key in `robench/papers.bib`; `tables/papers.toml` says how it is cited
     norms         the norms it aims at; of `L0` and of a `free` attack the images are judged under any norm
@@ -13,7 +13,7 @@ other names the library has for an attack, `[attacks.NAME]` what is known of eac
     ascent        whether its gradients are the steps of one ascent of the cross-entropy
     one_by_one    whether the library attacks a single image at a time
     probabilities whether the library wants probabilities instead of scores
-    layers        whether it looks at the layers of the network
+    layers        whether it reads the layers of the network
     radius        the option of the library that the radius goes to
     norm_option   the option of the library that the norm goes to
     note          a sentence about it
@@ -37,7 +37,7 @@ from robench.papers import paper
 
 TABLES = Path(__file__).parent / "tables"
 REQUIRED: Any = object()
-"""Stands for the default of an option that has none."""
+"""Marks an option without a default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One attack of a library, as its table has it; the module's docstring says what the keys mean."""
+    """One attack of a library, as in its table; the module's docstring explains the keys."""
 
     name: str
     paper: str
@@ -94,7 +94,7 @@ class Entry:
 
     @property
     def facts(self) -> str:
-        """Norms, what it looks for, and what it needs to see, in a few words."""
+        """Norms, goal of the search, and needed knowledge, in a few words."""
         looks = {"fixed": "", "smallest": ", smallest", "free": ", no radius"}[self.kind]
         goal = ", targeted only" if self.targeted_only else ", untargeted only" if self.untargeted else ""
         sees = {"gradient": "gradients", "score": "scores", "decision": "labels"}[self.sees]
@@ -148,7 +148,7 @@ def _sentences() -> dict[str, dict[str, str]]:
 
 
 def sentence_of(library: str, entry: Entry) -> str:
-    """Return what an attack does in one plain sentence: its own, or that of its paper."""
+    """Return one sentence about an attack: its own, or that of its paper."""
     sentences = _sentences()
     return sentences["attacks"].get(f"{library}/{entry.name}") or sentences["papers"][entry.paper]
 

@@ -1,7 +1,7 @@
 """Attacks of torchattack (not torchattacks), made for transfer, behind our contract.
 
 It is optional: `pip install torchattack`. It draws from the global generators, which are lent and restored.
-Where an attack looks at a layer, the network is lent with its layers open to view.
+If an attack reads a layer, the network is lent with accessible layers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
         oracle: whose model and gradient source are attacked, and whose ledger is charged.
         rng: seeds the global generators.
         row: names the class in `torchattack`.
-        arguments: what it is made with, beside the model, the box and the number of classes.
+        arguments: arguments of its constructor, beside the model, the box and the number of classes.
         eps: None for attacks that minimise, whose images are projected: they know no radius and may have
             found a larger perturbation.
 
@@ -61,7 +61,7 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
     with lending as module, unlocked(module) if isinstance(module, OpenModule) else nullcontext():
 
         def attack(images: Images, labels: Labels) -> Images:
-            # Made anew for each part: some keep what they saw of the last one.
+            # A new object for each part: some attacks store data of the last part.
             x_adv: Images = kind(module, **arguments, **accepted(kind, further))(
                 images.clone(), labels.clone()
             )

@@ -30,7 +30,7 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
         oracle: whose model and gradient source are attacked, and whose ledger is charged.
         rng: seeds the global generator.
         row: names the class in `torchattacks`.
-        arguments: what it is made with, beside the model, the number of classes and a seed.
+        arguments: arguments of its constructor, beside the model, the number of classes and a seed.
         eps: None for attacks that minimise, whose images are projected: they know no radius and may have
             found a larger perturbation.
 
@@ -45,7 +45,7 @@ def run(oracle: Oracle, rng: Randomness, row: Row, arguments: Arguments, eps: fl
     refuse_other_boxes(oracle, "torchattacks")
     with lent(oracle, rng, form=row.form, ascends=row.ascends, name=row.label) as module:
         kind = getattr(imported("torchattacks"), row.theirs[threat.norm.name])
-        # Left alone, some would attack ten classes, and seed the generator with 0 for every batch.
+        # By default some would attack ten classes, and seed the generator with 0 for every batch.
         further = {"n_classes": oracle.model.classes, "seed": rng.torch_seed()}
         attack = kind(module, **arguments, **accepted(kind, further))
         if threat.goal is Goal.TARGETED:

@@ -1,1 +1,1 @@
-"""Attacks that look for the smallest perturbation that changes the answer."""
+"""Attacks that search the smallest perturbation that changes the answer."""

@@ -24,7 +24,7 @@ BETA_1, BETA_2, TINY = 0.9, 0.999, 1e-8
 # With 1, as published, tanh' = 0 at the box's ends: pixels that are exactly 0 or 1 could never move.
 STRETCH = 2.0
 
-# Once it is adversarial, an image that sped up slows down by this factor a step.
+# When it is adversarial, the step size of an image that was raised falls by this factor per step.
 SLOW_DOWN = 0.8
 
 
@@ -35,18 +35,18 @@ class CW:
     It minimises ||x_adv - x||^2 + c max(-kappa, s_y - max_{i != y} s_i) over w, x_adv = (tanh w + 1) / 2.
 
     Carlini & Wagner 2017 (arXiv:1608.04644), section V.A and VI.A; Wang & Osher 2019 (arXiv:1907.06800),
-    Eq. 17-20 and 23. Untargeted as written here; under a targeted goal label and rivals change places. The
-    smallest admissible adversarial point met on the way counts, image by image, the last one included.
+    Eq. 17-20 and 23. The formula is for an untargeted goal; under a targeted goal label and other classes are
+    exchanged. For each image the smallest admissible adversarial point of all steps counts.
 
     Attributes:
-        c: weight of the misclassification term; where binary_search_steps > 1, its first value.
+        c: weight of the misclassification term; if binary_search_steps > 1, its first value.
         kappa: by how much the scores must favour the wrong class, for confident examples that transfer.
         steps: Adam steps for each value of c; the paper uses 50 on CIFAR-10, 100 on MNIST.
         learning_rate: of Adam on w; the paper uses 0.006 on CIFAR-10, 0.003 on MNIST.
         binary_search_steps: values of c tried per image, by bisection; 1 keeps c fixed.
-        speed_up: factor a step by which the rate of an image grows while it is not adversarial. A fixed rate
-            and number of steps bound how far pixels can go, and would pass that bound off as robustness.
-            1 is the published fixed rate.
+        speed_up: factor per step by which the rate of an image grows while it is not adversarial. A fixed
+            rate and number of steps limit how far pixels can move, and this limit would look like
+            robustness. 1 is the published fixed rate.
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -105,7 +105,7 @@ class CW:
             if oracle.finished:
                 break
             # The oracle's margin rises with the attacker's success; its hinge is applied here by hand, so
-            # that a satisfied hinge is not noted as a vanished gradient of the model.
+            # that a satisfied hinge is not recorded as a zero gradient of the model.
             value, ascent = oracle.value_and_gradient(margin, x_adv)
             successes |= (value >= self.kappa) & (value > 0)
             weight = c.where(value < self.kappa, 0.0)
@@ -117,7 +117,7 @@ class CW:
             # Divided by STRETCH, a mid-grey pixel moves as fast as in the published parameterisation.
             rate = per_image(speed, x) * (self.learning_rate / STRETCH / (1 - BETA_1**step))
             speed = (speed * SLOW_DOWN).clamp_min(1).where(successes, speed * self.speed_up)
-            active = per_image(value > -math.inf, x)  # dropped or out of budget: leave it where it is
+            active = per_image(value > -math.inf, x)  # dropped or out of budget: not moved
             w = (w - rate * mean / scale).clamp_(-limit, limit).where(active, w)
             x_adv = threat.clip(middle + reach * w.tanh()).where(active, x_adv)
         value = oracle.value(margin, x_adv)

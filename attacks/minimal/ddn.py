@@ -1,4 +1,4 @@
-"""DDN, decoupled direction and norm: a gradient chooses where to go, success chooses how far."""
+"""DDN, decoupled direction and norm: a gradient decides the direction, success decides the distance."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DDN:
     """Gradient steps on a sphere that shrinks while its points succeed and grows while they do not.
 
     Rony et al. 2019 (arXiv:1811.09600), Algorithm 1, L2. Points are not rounded to 256 grey levels, which the
-    paper does optionally. A radius, if there is one, only says what counts.
+    paper does optionally. A radius, if there is one, only decides which points count.
 
     Attributes:
         steps: gradient steps; the paper uses 100, 300 and 1000.

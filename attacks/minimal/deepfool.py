@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from robench.types import Images
 
 SURE = 1e-5
-"""Least lead, relative to the largest met of the image, that another kernel or batch will see too.
+"""Least lead, relative to the image's largest lead so far, that does not depend on kernel or batch.
 
-They add scores up in another order. It is relative to leads, so that scores may be multiplied by anything,
-and anything may be added to all of them, without a change in what is kept.
+These sum scores in another order. The limit is relative to leads, so that a factor on the scores, or a
+constant added to all of them, does not change which points are kept.
 """
 
 
 def free_part(gradient: Images, x_adv: Images, bounds: tuple[float, float]) -> Images:
-    """Return the gradient (B, C, H, W) without the pixels that are at the box's end and would leave it."""
+    """Return the gradient (B, C, H, W), zero for pixels at the end of the box that would leave it."""
     import torch
 
     low, high = bounds
@@ -34,16 +34,16 @@ def free_part(gradient: Images, x_adv: Images, bounds: tuple[float, float]) -> I
 def nearest_boundary(oracle: Oracle, x_adv: Images, *, norm: Norm, rivals: int) -> Images:
     """Return the smallest step (B, C, H, W) to a boundary of the model linearised at `x_adv`.
 
-    Moosavi-Dezfooli et al. 2016, Eq. 8 and 9, for any norm: the boundary of a score difference f of
-    gradient w is |f| / |w|* away, along the steepest direction of w. The step is zero for an image that has
-    what the attacker wants already, that is not asked about, or whose gradients are all zero. Pixels that
-    cannot go on are left out of the linear model: with them, as published, steps fall short of the boundary
-    for ever where the box is near. A targeted goal has one boundary, that of the target and its best rival.
+    Moosavi-Dezfooli et al. 2016, Eq. 8 and 9, for any norm: the boundary of a score difference f with
+    gradient w is |f| / |w|* away, along the steepest direction of w. The step is zero for an image that
+    already reached the goal, that is not evaluated, or whose gradients are all zero. Pixels that cannot move
+    further are left out of the linear model: with them, as published, steps near the box never reach the
+    boundary. A targeted goal has one boundary, between the target and the best other class.
 
     Args:
-        oracle: the road to the model; one forward and one backward pass for each rival.
+        oracle: the way to the model; one forward and one backward pass for each rival.
         x_adv: where to linearise, (B, C, H, W).
-        norm: what is small.
+        norm: the norm that measures the step.
         rivals: how many of the best wrong classes compete.
     """
     import torch
@@ -76,11 +76,11 @@ def nearest_boundary(oracle: Oracle, x_adv: Images, *, norm: Norm, rivals: int) 
 def cross(oracle: Oracle, start: Images, *, steps: int, rivals: int, overshoot: float) -> Images:
     """Walk over nearest boundaries from `start` until the model itself is fooled; return the points reached.
 
-    Moosavi-Dezfooli et al. 2016, Algorithm 2, inside the box: the sum of the steps is overshot by a share of
-    itself, and parts of it that the box cuts off are forgotten. The radius is not obeyed on the way.
+    Moosavi-Dezfooli et al. 2016, Algorithm 2, inside the box: the sum of the steps is lengthened by a share
+    of itself, and parts of it that the box cuts off are dropped. The points may leave the radius.
 
     Args:
-        oracle: the road to the model.
+        oracle: the way to the model.
         start: where to begin, (B, C, H, W); the size of the perturbation is measured from here.
         steps: most linearisations.
         rivals: how many of the best wrong classes compete.
@@ -109,13 +109,13 @@ class DeepFool:
     """Smallest steps over the boundaries of linear approximations, until the label changes.
 
     Moosavi-Dezfooli et al. 2016 (arXiv:1511.04599), Algorithm 2 and section 3.3; for a linear model one
-    step is exact. Its points are no smaller than the smallest perturbation: once over, it does not go back.
+    step is exact. Its perturbations may be larger than the smallest one: after crossing, it does not go back.
 
     Attributes:
         steps: most linearisations of each image.
         rivals: how many of the best wrong classes compete; each costs a forward and a backward pass a step.
-            The paper takes 10 where there are many.
-        overshoot: share by which the perturbation is lengthened, to be over the boundary and not on it.
+            The paper takes 10 if there are many.
+        overshoot: share by which the perturbation is lengthened, to end beyond the boundary, not on it.
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(

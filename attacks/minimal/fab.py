@@ -31,9 +31,9 @@ class Walk:
 
     Attributes:
         steps: how many steps, each one linearisation and one forward pass.
-        alpha_max: most weight of the step from the clean image, in [0, 1].
+        alpha_max: largest weight of the step from the clean image, in [0, 1].
         eta: overshoot beyond the hyperplane, in [1, 2].
-        beta: where an adversarial point is drawn back to: 0 is the clean image, 1 stays.
+        beta: how far an adversarial point is moved back: 0 to the clean image, 1 not at all.
 
     Raises:
         ConfigError: names the first option that is wrong.
@@ -55,20 +55,20 @@ class Walk:
 def walk(
     oracle: Oracle, start: Images, linearise: Linearise, how: Walk, *, watch: Watch | None = None
 ) -> Images:
-    """Go along the boundary, image by image; the oracle keeps the smallest adversarial point met.
+    """Go along the boundary, image by image; the oracle keeps the smallest adversarial point.
 
-    Croce & Hein 2020 (arXiv:1907.02044), Algorithm 1. Each step goes a little beyond the hyperplane that
-    takes the boundary's place, mixed with the point of the same hyperplane nearest to the clean image; a
-    point that is adversarial is drawn back towards the clean image before the next step.
+    Croce & Hein 2020 (arXiv:1907.02044), Algorithm 1. Each step goes slightly beyond the hyperplane that
+    approximates the boundary, mixed with the point of the same hyperplane nearest to the clean image; a
+    point that is adversarial is moved back towards the clean image before the next step.
 
     Args:
-        oracle: the road to the model; its threat says norm and box, the radius plays no part.
+        oracle: the way to the model; its threat gives norm and box, the radius is not used.
         start: where to start, (B, C, H, W).
-        linearise: gives at a point how far the attacker is ahead, (B,), negative while he is behind, and its
-            gradient (B, C, H, W); -inf for inactive images.
+        linearise: gives at a point the attacker's lead (B,), negative before success, and its gradient
+            (B, C, H, W); -inf for inactive images.
         how: number of steps, and their constants.
-        watch: asked after every step which images go on, with the size (B,) of each one's smallest
-            adversarial point so far (inf before the first); all do by default.
+        watch: called after every step with the size (B,) of each image's smallest adversarial point so far
+            (inf before the first); returns which images go on. By default all do.
 
     Returns:
         The last point, which may lie outside the radius.
@@ -102,7 +102,7 @@ def walk(
 
 
 def random_start(oracle: Oracle, rng: Randomness) -> Images:
-    """Return a random point of half the smallest radius known: eps, or that of an adversarial point met.
+    """Return a random point within half the smallest known radius: eps, or that of an adversarial point.
 
     Croce & Hein 2020 (arXiv:1907.02044), section 3.4. An image with neither starts at small noise.
     """
@@ -117,12 +117,12 @@ def random_start(oracle: Oracle, rng: Randomness) -> Images:
 
 
 def towards(oracle: Oracle, loss: Loss, labels: LabelsOrPairs | None) -> Linearise:
-    """Return what linearises the boundary where a loss of the oracle's labels, or of others, is zero."""
+    """Return the function that linearises the boundary at which a loss of the given labels is zero."""
     return lambda point: oracle.value_and_gradient(loss, point, labels)
 
 
 def nearest(oracle: Oracle) -> Linearise:
-    """Return what linearises the boundary that looks nearest from a point, among all other classes."""
+    """Return the function that linearises the nearest boundary of a point, among all other classes."""
 
     def linearise(point: Images) -> tuple[PerSample, Images]:
         import torch
@@ -155,11 +155,11 @@ def _walk_to_each(
     """Walk to each boundary, `restarts` times: from the clean image, then from random points.
 
     Args:
-        oracle: the road to the model.
-        boundaries: what to walk to, one after another.
+        oracle: the way to the model.
+        boundaries: the boundaries to walk to, one after another.
         how: number of steps, and their constants.
         restarts: number of tries for each boundary.
-        stream: gives the randomness of a boundary, by its place in the order.
+        stream: gives the randomness of a boundary, by its position in the order.
 
     Returns:
         The last point (B, C, H, W), projected on ball and box.
@@ -181,16 +181,16 @@ def _walk_to_each(
 class FAB:
     """Project on the nearest linearised decision boundary, step by step, to the smallest perturbation.
 
-    Croce & Hein 2020 (arXiv:1907.02044), Algorithm 1. Untargeted, every step takes the gradient of every
+    Croce & Hein 2020 (arXiv:1907.02044), Algorithm 1. Untargeted, every step needs the gradient of every
     class; see FAB-T for many classes. Boundaries are those of logits or log-probabilities. Under a
-    targeted goal the boundary is that of the target against the best other class.
+    targeted goal the boundary is between the target and the best other class.
 
     Attributes:
         steps: number of steps of each try.
         restarts: number of tries; the first starts at the clean image, the others at random points.
-        alpha_max: most weight of the step from the clean image in a step, in [0, 1].
+        alpha_max: largest weight of the step from the clean image, in [0, 1].
         eta: overshoot beyond the linearised boundary, in [1, 2].
-        beta: where an adversarial point is drawn back to, from the clean image (0) to not at all (1).
+        beta: how far an adversarial point is moved back, from the clean image (0) to not at all (1).
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -230,16 +230,16 @@ class FABTargeted:
     """FAB on the boundary between the label and one wrong class, for each of the likeliest, one by one.
 
     Croce & Hein 2020 (arXiv:1907.02044; arXiv:2003.01690, section 5). It is an untargeted attack: any wrong
-    class will do, and one gradient a step is enough. Under a targeted goal there is one class to aim at, and
-    it is FAB itself.
+    class is a success, and one gradient per step is enough. Under a targeted goal there is only one class to
+    aim at, and the attack equals FAB.
 
     Attributes:
         steps: number of steps of each try.
-        classes: how many wrong classes to aim at; fewer where the model has no more.
+        classes: how many wrong classes to aim at, at most as many as the model has.
         restarts: number of tries for each class; the first starts at the clean image.
-        alpha_max: most weight of the step from the clean image in a step, in [0, 1].
+        alpha_max: largest weight of the step from the clean image, in [0, 1].
         eta: overshoot beyond the linearised boundary, in [1, 2].
-        beta: where an adversarial point is drawn back to, from the clean image (0) to not at all (1).
+        beta: how far an adversarial point is moved back, from the clean image (0) to not at all (1).
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(

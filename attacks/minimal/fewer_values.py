@@ -1,4 +1,4 @@
-"""Smaller changes near a small one, under L0: a changed value is taken back, and the others are mended."""
+"""Smaller changes near a small one, under L0: a changed value is reset, and the others are adapted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from robench.attack.oracle import Oracle
 
 REPAIRS = 4
-"""Steps on what is left of a change when a value has been taken back."""
+"""Steps on the rest of a change after a value has been reset."""
 
 
 def fewer_values(oracle: Oracle, smallest: SmallestChange, *, removals: int, repairs: int = REPAIRS) -> None:
@@ -22,7 +22,7 @@ def fewer_values(oracle: Oracle, smallest: SmallestChange, *, removals: int, rep
     comes is the value that promises most. After a success the attempts begin anew.
 
     Args:
-        oracle: the road to the model.
+        oracle: the way to the model.
         smallest: knows a change of some images, and is told of smaller ones.
         removals: most attempts, each of at most 1 + `repairs` forward and backward passes and 1 forward.
         repairs: steps of an attempt.

@@ -23,10 +23,10 @@ class FMN:
     """Projected gradient steps in a ball that shrinks on success, and is first set by a linear estimate.
 
     Pintor et al. 2021 (arXiv:2102.12827), Algorithm 1, for Linf and L2. The loss is the lead of the best
-    wrong class. A radius of the threat model, if there is one, only says what counts. Two things are ours:
-    pixels that cannot go on are left out of the gradient, for they use up the ball and give nothing (of
-    black-and-white digits, most are not broken under L2 otherwise), and the linear estimate is lengthened by
-    gamma, for a point on the boundary is not over it.
+    wrong class. A radius of the threat model, if there is one, only decides which points count. Two things
+    differ from the paper: pixels that cannot move further are left out of the gradient, because they waste
+    the ball (without this most black-and-white digits are not broken under L2), and the linear estimate is
+    lengthened by gamma, because a point on the boundary is not beyond it.
 
     Attributes:
         steps: gradient steps; the paper uses 100 and 1000.

@@ -1,4 +1,4 @@
-"""The smallest step to a hyperplane inside a box, in each norm: what FAB takes at every iteration."""
+"""The smallest step to a hyperplane inside a box, in each norm: the step of FAB at every iteration."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def step_to_hyperplane(
 ) -> Images:
     """Return the smallest d, (B, ...), with <slope, d> = rise and x + d in the box.
 
-    Where the box does not let any d reach the hyperplane, the d that comes nearest to it is returned: every
-    pixel that has a slope goes to its end of the box. Exact, by sorting, in float64.
+    If no d in the box reaches the hyperplane, the d that is nearest to it is returned: every pixel with a
+    non-zero slope goes to its end of the box. Exact, by sorting, in float64.
 
     Croce & Hein 2020 (arXiv:1907.02044), section 3.2 and appendix B: pixels move by sign(slope) min(t, room)
     under Linf, by sign(slope) min(t |slope|, room) under L2, and under L1 the steepest ones first.
@@ -44,7 +44,7 @@ def step_to_hyperplane(
 def _together(steep: FlatImages, room: FlatImages, need: Column, norm: Norm) -> FlatImages:
     """Move all pixels at once at their speeds, until the rise is reached; (B, D) float64.
 
-    The rise is concave and piecewise linear in the time t, with a knot where a pixel runs out of room.
+    The rise is concave and piecewise linear in the time t, with a knot where a pixel reaches the box.
     """
     speed = steep if norm is L2 else (steep > 0).double()
     until = room / speed.where(speed > 0, 1.0)

@@ -1,4 +1,4 @@
-"""PDPGD: one player moves the image, the other sets what a wrong answer is worth against a small change."""
+"""PDPGD: one player moves the image, the other sets the weight of a wrong answer against a small change."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from robench.types import Images, PerSample
 
 LOWEST, LOWEST_L2 = 0.05, 0.01
-"""Shares of its first length that a step has in the end, with proximal steps and, under L2, without."""
+"""Last length of a step as a share of the first: with proximal steps, and without them (L2)."""
 
 REACH = 30.0
-"""A change shrinks by at most so many times what the one of the steepest value does."""
+"""A change shrinks by at most so many times as much as the change of the steepest value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,16 +27,16 @@ class PDPGD:
     """Steps of Adam on the loss, a pull towards the clean image after or in each, and a price that adapts.
 
     Matyasko & Chau 2021 (arXiv:2106.01538), section 3: the Lagrangian of "smallest change that breaks" is a
-    game. The image descends on the lead of its true class; the price of the right answer rises while it
-    stands and falls while it is broken. Under L1 a proximal step shrinks every change by the price of size
-    over Adam's own scale, under Linf it cuts the largest ones to one size; under L2 the size is descended on
-    with the loss (their PDGD).
+    game. The image descends on the lead of its true class; the price of the right answer rises while the
+    image stands and falls while it is broken. Under L1 a proximal step shrinks every change by the price of
+    size over Adam's own scale, under Linf it cuts the largest ones to one size; under L2 the descent is on
+    the size together with the loss (their PDGD).
 
-    Three things are ours. Under L1, changes that almost no gradient supports shrink by no more than 30 times
-    what the steepest does (without a limit a change starts over at nothing all the time, and with the inner
-    loop of the released code it is about five). Under Linf one scale does for all values of an image. Later
-    tries start with ever shorter steps: which length leads to the smallest change depends on the image. A
-    radius, if there is one, only says what counts.
+    Three things differ from the paper. Under L1, changes with almost no gradient shrink by at most 30 times
+    as much as the steepest does (without a limit such a change becomes zero again and again; with the inner
+    loop of the released code the factor is about five). Under Linf all values of an image have one scale.
+    Later tries start with shorter steps, because the best length depends on the image. A radius, if there is
+    one, only decides which points count.
 
     Attributes:
         steps: gradient steps of a try; the paper uses 500.
@@ -77,7 +77,7 @@ class PDPGD:
         return oracle.threat.project(oracle.x, x_adv)
 
     def _descend(self, oracle: Oracle, step_size: float) -> Images:
-        """Return where a game ends that starts at the clean images, (B, C, H, W)."""
+        """Return the end points (B, C, H, W) of a game that starts at the clean images."""
         import torch
 
         from attacks.shared.adam import Adam
@@ -96,7 +96,7 @@ class PDPGD:
             lead, gradient = oracle.value_and_gradient(loss, x_adv)
             is_broken, progress = oracle.reached, step / self.steps
             # Descent on softplus(-lead), whose slope at a lead is sigmoid(-lead). The proximal step alone
-            # draws a broken image back; where both are one gradient, its loss holds it at the boundary.
+            # moves a broken image back; if both are one gradient, the loss keeps it at the boundary.
             weight = (-lead).sigmoid().where(lead.isfinite(), 0.0)
             length = step_size * width * lowest**progress
             if threat.norm is L2:
@@ -121,8 +121,8 @@ def _fewer(change: Images, scale: Images, price: PerSample) -> Images:
 
     Args:
         change: after the step on the loss, (B, C, H, W).
-        scale: by which Adam divided that step, (B, C, H, W).
-        price: of the size, in lengths of a step, (B,).
+        scale: divisor of that step in Adam, (B, C, H, W).
+        price: price of the size, in lengths of a step, (B,).
     """
     from robench.attack.norms import LINF, per_image
 
@@ -135,8 +135,8 @@ def _fewer(change: Images, scale: Images, price: PerSample) -> Images:
 def _flatter(change: Images, scale: Images, price: PerSample) -> Images:
     """Return the proximal step of the Linf size from a change: the largest values shrink to one size.
 
-    It is what a projection on a ball of the dual norm, L1, leaves over (Moreau's decomposition). One scale
-    does for all values of an image: with one for each there is no closed form. Arguments are those of
+    It is the change minus its projection on a ball of the dual norm, L1 (Moreau's decomposition). All values
+    of an image have one scale: with different scales a closed form does not exist. Arguments are those of
     `_fewer`.
     """
     from robench.attack.norms import L1

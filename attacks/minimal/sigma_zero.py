@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """By what the constants of a descent are multiplied."""
+    """Factors on the constants of a descent."""
 
     step_size: float = 1.0
     sigma: float = 1.0
@@ -34,7 +34,7 @@ WAYS = (
     Way(step_size=0.3, threshold=1 / 3),
     Way(step_size=0.5, rate=3.0),
 )
-"""Of the tries, one after another: where one descent ends in many values another often ends in few."""
+"""Factors of the tries, in order: if one descent ends with many values, another often ends with few."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +42,13 @@ class SigmaZero:
     """Descend on the lead of the true class plus a smooth count of the values that change.
 
     Cina et al. 2025 (arXiv:2402.01879), Algorithm 1: a change d counts for d^2 / (d^2 + sigma), the gradient
-    is divided by its largest entry, and what is smaller than a threshold becomes zero again after every step.
+    is divided by its largest entry, and changes below a threshold become zero again after every step.
     Steps are those of Adam, as in the authors' released code.
     The threshold rises while an image is broken and falls while it is not. A radius, if there is one, only
-    says what counts, and ends the search of an image where only the verdict is wanted.
+    decides which points count, and ends the search of an image if only the verdict is wanted.
 
-    Two things are ours. Later tries descend with other constants: where one ends in many values, another
-    often ends in few. At the end changed values are taken back, one less at a time
+    Two things differ from the paper. Later tries have other constants: if one descent ends with many values,
+    another often ends with few. At the end changed values are reset, one less at a time
     (`attacks.minimal.fewer_values`).
 
     Attributes:
@@ -59,7 +59,7 @@ class SigmaZero:
         threshold: first size below which a change is dropped.
         rate: by how much of the step size the threshold changes each step.
         restarts: tries, with other constants each (`WAYS`); the values above are those of the first.
-        removals: most attempts to do with one changed value less, at the end; 0 for none.
+        removals: most attempts at the end to succeed with one changed value less; 0 for none.
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -97,7 +97,7 @@ class SigmaZero:
         return oracle.threat.project(oracle.x, x_adv)
 
     def _descend(self, oracle: Oracle, smallest: SmallestChange, way: Way) -> Images:
-        """Return where a descent from the clean images ends, (B, C, H, W)."""
+        """Return the end points (B, C, H, W) of a descent from the clean images."""
         import torch
 
         from attacks.shared.adam import Adam

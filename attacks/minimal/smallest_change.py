@@ -1,4 +1,4 @@
-"""The smallest change met of each image, within the radius of a threat or beyond it."""
+"""The smallest successful change of each image, inside or outside the radius of a threat."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 class SmallestChange:
-    """Where an attack that looks for small changes goes on from; the oracle remembers what counts.
+    """The points from which a search for small changes continues; the oracle keeps the points that count.
 
-    Under a radius the oracle forgets points outside it. But values of such a point can be taken back until it
-    is inside: a search for the smallest change must not know of the radius.
+    Under a radius the oracle drops points outside it. But values of such a point can be reset until it is
+    inside: a search for the smallest change must not depend on the radius.
 
     Args:
-        oracle: the road to the model.
+        oracle: the way to the model.
 
     Attributes:
-        points: (B, C, H, W), the clean image where none was met.
-        size: (B,), infinite where none was met.
+        points: (B, C, H, W), the clean image if there is no such point.
+        size: (B,), infinite if there is no such point.
     """
 
     def __init__(self, oracle: Oracle) -> None:
@@ -32,7 +32,7 @@ class SmallestChange:
 
     @contextmanager
     def meeting(self, points: Images) -> Iterator[None]:
-        """Note which points (B, C, H, W), asked about inside the block, reach the attacker's goal."""
+        """Record which points (B, C, H, W), evaluated inside the block, reach the attacker's goal."""
         from robench.attack.norms import per_image
 
         oracle = self._oracle

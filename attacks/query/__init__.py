@@ -1,1 +1,1 @@
-"""Attacks that need scores or labels only, and noise as their control."""
+"""Attacks that need only scores or labels, and noise as their control."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from robench.randomness import Randomness
     from robench.types import Images, Mask, PerSample
 
-# The first step along the boundary looks this far around, as a share of the box; later ones as far as the
-# distance over the number of pixels (Chen et al. 2020, section III.C, and the authors' code).
+# Length of the first step's queries around the boundary, as a share of the box; later it is the distance
+# over the number of pixels (Chen et al. 2020, section III.C, and the authors' code).
 FIRST_LOOK = 0.1
 
 # A boundary is located to this share of the distance at least; the paper's rule is coarse for small images.
@@ -80,12 +80,12 @@ def boundary_normal(
     length = _each(look.clamp_min(torch.finfo(look.dtype).tiny), point)
     for _ in range(samples):
         query = oracle.threat.clip(point + length * L2.ascent(rng.normal(point)))
-        direction = (query - point) / length  # what the box left of it
+        direction = (query - point) / length  # after clipping to the box
         sign = 2 * oracle.successful(query).to(point.dtype) - 1
         total += _each(sign, point) * direction
         plain += direction
         balance += sign / samples
-    # Where all signs agree, taking off their mean would leave nothing.
+    # If all signs agree, subtracting their mean would give zero.
     baseline = balance.where(balance.abs() < 1, 0.0)
     return total - _each(baseline, point) * plain
 
@@ -101,8 +101,8 @@ class HopSkipJump:
     """Find the boundary by bisection and its normal by random queries, step along it, and go back.
 
     Chen et al. 2020 (arXiv:1904.02144), Algorithm 2. It starts from a random image of the attacker's goal,
-    never from other test images; an image for which none is found stays as it is. Nothing but labels is asked
-    for, so it tells a model that is robust from one that masks its gradients or rounds its scores.
+    never from other test images; an image for which none is found is not changed. It uses only labels, so it
+    can distinguish a robust model from one that masks its gradients or rounds its scores.
 
     Attributes:
         steps: walks along the boundary; 32 of them cost some 13000 queries.
@@ -157,7 +157,7 @@ class HopSkipJump:
         return point, has_start
 
     def _walk(self, oracle: Oracle, point: Images, rng: Randomness, step: int) -> Images:
-        """Step off the boundary along its estimated normal, as far as success allows, and go back to it."""
+        """Leave the boundary along its estimated normal, as far as success allows, and return to it."""
         import torch
 
         x, threat = oracle.x, oracle.threat

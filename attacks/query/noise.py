@@ -56,8 +56,8 @@ def coarse_noise(x: Images, number: int, rng: Randomness, threat: ThreatModel) -
 class Noise:
     """Random points of the ball and of its corners, in turn, until one breaks the image.
 
-    A control, not an attack: what noise breaks was never robust, and an attack that breaks less than noise is
-    broken itself (Carlini et al. 2019, section 4.10). Uses only predicted labels.
+    A control, not an attack: an image that noise breaks was never robust, and an attack that breaks less than
+    noise does not work (Carlini et al. 2019, section 4.10). Uses only predicted labels.
 
     Attributes:
         points: how many points are tried for each image, each one forward pass.

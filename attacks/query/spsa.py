@@ -52,9 +52,9 @@ def estimate(
 class SPSA:
     """Adam on the margin of the scores, with the gradient estimated by simultaneous perturbation.
 
-    Uesato et al. 2018 (arXiv:1802.05666), Algorithm 1 and section 3.2. A model whose gradients are masked
-    withstands gradient attacks and not this one. Every query lies in the box: the gradient is estimated at
-    the point nearest to the iterate that has room for both steps.
+    Uesato et al. 2018 (arXiv:1802.05666), Algorithm 1 and section 3.2. A model with masked gradients resists
+    gradient attacks, but not this one. Every query lies in the box: the gradient is estimated at the point
+    nearest to the iterate that has room for both steps.
 
     Attributes:
         steps: Adam steps.

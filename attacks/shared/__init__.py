@@ -1,1 +1,1 @@
-"""What several families of attacks use: options, tries, targets."""
+"""Code that several families of attacks use: options, tries, targets."""

@@ -16,8 +16,8 @@ class Adam:
     arXiv:1412.6980, Algorithm 1. Nothing of one image depends on another.
 
     Attributes:
-        mean: of the gradients, (B, C, H, W).
-        square: of their squares.
+        mean: running mean of the gradients, (B, C, H, W).
+        square: running mean of their squares.
         steps: how many there were.
     """
 
@@ -38,5 +38,5 @@ class Adam:
         return self.mean / (1 - 0.9**self.steps) / self.scale()
 
     def scale(self) -> Images:
-        """Return by what the mean is divided, (B, C, H, W), above 0."""
+        """Return the divisor of the mean, (B, C, H, W), above 0."""
         return (self.square / (1 - 0.999**self.steps)).sqrt() + 1e-8

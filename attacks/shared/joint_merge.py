@@ -1,4 +1,4 @@
-"""One joint batch out of many: what broke single images elsewhere, put together without losing others."""
+"""One joint batch out of many: points that broke images in other batches are merged without losing others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def merge(oracle: Oracle, candidates: Images, promise: PerSample, *, passes: int) -> Images:
-    """Return a joint batch that breaks at least as many images as the best one asked about so far.
+    """Return a joint batch that breaks at least as many images as the best one evaluated so far.
 
     Each image that stands in that batch, and was broken in another one, gets its worst point from there; the
     whole batch is asked again, for every image has changed neighbours now. What breaks more is kept. A group

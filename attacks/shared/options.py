@@ -1,4 +1,4 @@
-"""What every attack's options must satisfy, said once. No torch here."""
+"""Conditions on the options of all attacks. No torch here."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ _TOLERANCE = 1e-9
 
 
 def smallest_step(rows: Vector, least: Vector, low: Vector, high: Vector, *, norm: str) -> Vector | None:
-    """Return the smallest v (D,) with `rows v >= least` and `low <= v <= high`, None where there is none.
+    """Return the smallest v (D,) with `rows v >= least` and `low <= v <= high`, None if none exists.
 
-    Only inequalities that a step breaks are handed to the solver, until it breaks none: the solution is that
+    Only violated inequalities are given to the solver, until none is violated: the solution is that
     of all of them. Under L2 it is the least distance program of Lawson & Hanson 1974 (chapter 23), solved by
     non-negative least squares, under Linf a linear program.
 

@@ -32,13 +32,13 @@ def strongest(oracle: Oracle, restarts: int, attempt: Callable[[int], Images], l
 
     Images the oracle dropped keep what they had. In a joint batch points of different tries must not be
     mixed, so the whole batch of the highest mean loss is returned. Comparing costs one forward pass a try;
-    a single try is returned as it is, unasked.
+    a single try is returned without an evaluation.
 
     Args:
         oracle: the road to the model.
         restarts: number of tries.
         attempt: gives the last point of try 0, 1, ...
-        loss: what to compare by.
+        loss: the loss that is compared.
     """
     import torch
 
@@ -71,7 +71,7 @@ class StrongestPoints:
     Args:
         oracle: the road to the model; each point shown costs one forward pass. Its clean images are kept
             until something better is met.
-        loss: what to compare by; positive exactly where the attack succeeds. The margin by default.
+        loss: the loss that is compared; positive exactly where the attack succeeds. The margin by default.
     """
 
     def __init__(self, oracle: Oracle, loss: Loss | None = None) -> None:
@@ -83,7 +83,7 @@ class StrongestPoints:
 
     @property
     def broken(self) -> Mask:
-        """Which images (B,) the points break, as far as the model was asked; dropped ones are broken."""
+        """Which images (B,) the points break, as far as they were evaluated; dropped images are broken."""
         if self._joint:
             return self.value > 0
         return (self.value > 0) | self._oracle.broken
@@ -95,7 +95,7 @@ class StrongestPoints:
         return self._oracle.model.coupling is Coupling.JOINT
 
     def meet(self, points: Images) -> None:
-        """Keep those of `points` (B, C, H, W) that are worse for the model than what was kept.
+        """Keep those of `points` (B, C, H, W) that are worse for the model than the stored points.
 
         In a joint batch they come from different batches, so what is kept has not been asked as one batch:
         see `assemble`.
@@ -127,10 +127,10 @@ class StrongestPoints:
             self.points, self.value = points, value
 
     def merge(self, passes: int) -> None:
-        """Put into the joint batch that broke the most what broke other images in other batches.
+        """Put points that broke images in other batches into the joint batch that broke the most.
 
-        Greedy, and the whole batch is asked again each time; see `attacks.shared.joint_merge`.
-        Where images are alone, nothing is left to do.
+        Greedy; the whole batch is evaluated again each time; see `attacks.shared.joint_merge`.
+        If images are alone, this does nothing.
 
         Args:
             passes: forward passes of the whole batch, at most.

@@ -1,4 +1,4 @@
-"""What an attacker can differentiate of a classifier by neighbours, beyond the sources its model offers."""
+"""Gradient sources of an attacker for a classifier by neighbours, beyond those that its model offers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from robench.types import Features, Images, Labels, Outputs
 
 LAST = "exact"
-"""The source that costs most, an adjoint solve a step, and that sees nothing where u is saturated: it comes
-last, when the others have brought the images to where it does see something."""
+"""The most expensive source (an adjoint solve per step), whose gradient is zero where u is saturated. It is
+used last, when the other sources have moved the images to points where its gradient is not zero."""
 
 
 def sources_of(model: Model, temperatures: Sequence[float]) -> list[GradientSource]:
@@ -45,10 +45,10 @@ def kernel(around: Neighbourhood, tau: float) -> GradientSource:
 def neighbours(around: Neighbourhood, classes: int) -> GradientSource:
     """Return minus the mean squared distance to the nearest remembered images of every class.
 
-    A graph lets most of the `reach` nearest neighbours decide, so that many of another class have to become
-    nearer than those of the own: the loss pulls the features to the one group and pushes them from the
-    other, wherever they are. After Sitawarin & Wagner 2019 (arXiv:1903.08333), section 3, and 2020
-    (arXiv:2003.06559), section 4, who move towards the mean, and then towards several, of the nearest
+    In a graph the majority of the `reach` nearest neighbours decides, so many images of another class have to
+    become nearer than those of the own class: the loss pulls the features to the one group and pushes them
+    away from the other, at any distance. After Sitawarin & Wagner 2019 (arXiv:1903.08333), section 3, and
+    2020 (arXiv:2003.06559), section 4, who move towards the mean, and then towards several, of the nearest
     training points of another class; AdvKnn (arXiv:1911.06591) and the search through higher-order Voronoi
     cells (arXiv:2011.09719) follow the same geometry.
     """
@@ -62,7 +62,7 @@ def neighbours(around: Neighbourhood, classes: int) -> GradientSource:
 def neighbour_scores(around: Neighbourhood, z: Features, classes: int) -> Outputs:
     """Return the class scores (B, K) of features (B, D), in units of the nearest class's distance.
 
-    A class that remembers no image has minus infinity.
+    A class without template images has minus infinity.
     """
     import torch
 

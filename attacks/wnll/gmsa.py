@@ -24,30 +24,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GMSA:
-    """Climbs the losses of all models that the defender had on the batches of earlier rounds, at once.
+    """Raises the losses of all models that the defender had on the batches of earlier rounds, at once.
 
-    Chen et al. 2022 (arXiv:2110.14735), section 5: a transductive classifier learns from the batch that it is
-    asked about, so an attacker who climbs the loss of one of its models meets another one in the end. In
-    every round the model on the current batch joins the set, and PGD from a random point climbs the average
+    Chen et al. 2022 (arXiv:2110.14735), section 5: a transductive classifier learns from the batch that it
+    classifies, so an attacker who raises the loss of one of its models is judged by another one. In every
+    round the model on the current batch joins the set, and PGD from a random point raises the average
     (GMSA-AVG) or, image by image, the minimum (GMSA-MIN) of the losses over the set. As in the authors' code
-    each image keeps its highest value of a round. What is proposed is the batch that broke the most images
-    when it was asked as a whole; the first model is that on the clean batch.
+    each image keeps its highest value of a round. The proposal is the batch that broke the most images when
+    it was evaluated as a whole; the first model is the one on the clean batch.
 
-    Here the model on a batch U, as image x sees it, is what the joint model answers to x while others are as
-    in U. To ask about each image alone would take as many passes as there are images: `groups` of
-    them move at a time, drawn anew in each round; with as many groups as images it is exact.
+    Here the model on a batch U, for an image x, is the answer of the joint model to x while the others are
+    as in U. To evaluate each image alone would need as many passes as images: instead the batch is divided
+    into `groups`, drawn anew in each round; with as many groups as images it is exact.
 
-    Where images are answered alone, every round has the same model, and this is PGD from several points.
+    If the model classifies images alone, every round has the same model, and this is PGD from several points.
 
     Attributes:
         variant: `avg` or `min`.
-        rounds: models in the set in the end.
+        rounds: number of models in the set at the end.
         steps: steps of each round.
         step_size: length of a step in input units; by default 2.5 eps / steps.
         loss: `cross_entropy` or `margin`.
         groups: parts of the batch that move one after the other.
-        merge: forward passes of the whole batch to spend in the end on a merge of all rounds' batches, as
-            `graph_adaptive` does it; 0 for none.
+        merge: forward passes of the whole batch for a merge of all rounds' batches at the end, as in
+            `graph_adaptive`; 0 for none.
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -117,7 +117,7 @@ class GMSA:
         batches: Sequence[Images],
         moving: Sequence[Mask],
     ) -> Images:
-        """Return, image by image, the point of the highest combined loss met."""
+        """Return, image by image, the point with the highest combined loss."""
         import torch
 
         from robench.attack.norms import per_image

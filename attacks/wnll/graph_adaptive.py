@@ -26,7 +26,7 @@ Refine = Callable[["Images", "GradientSource"], "Images"]
 
 
 def approach(outputs: Outputs, target: Labels, kind: OutputKind) -> PerSample:
-    """Return by how much the target's score is above all others, (B,): a margin, seen from the target."""
+    """Return the difference (B,) of the target's score to the largest other: the margin of the target."""
     from robench.attack.losses import margin
 
     return -margin(outputs, target, kind)
@@ -38,21 +38,21 @@ class GraphAdaptive:
 
     Written for classifiers by neighbours (WNLL heads), by an attacker who knows the template: the model's own
     sources, the kernel density at several temperatures, and the pull towards the nearest template images of
-    other classes (`attacks.wnll.attacker_sources.py`). Three parts, each only on what still stands:
+    other classes (`attacks.wnll.attacker_sources.py`). Three parts, each only on images that still stand:
 
     1. From the clean image, each source in turn, cheap ones first, with cross-entropy and with the margin;
        then, through `neighbours`, towards each of the nearest other classes.
     2. The same from random points, `restarts - 1` times; and from one more, through the last source, with the
        margin and steps that every image halves for itself (Auto-PGD, `attacks/gradient/apgd_loop.py`).
-    3. From the point with the highest margin of all so far, each source once more with the margin and
-       Auto-PGD's steps: there u is rarely saturated any more, and the exact gradient has something to say.
+    3. From the point with the highest margin so far, each source once more with the margin and Auto-PGD's
+       steps: at this point u is rarely saturated, and the exact gradient is useful.
 
-    A joint graph is asked whole batches only. Parts 1 and 2 then attack all its images; part 3 starts from a
-    batch put together from each image's worst point, asked afresh, in which what is broken stays where it is
-    and the rest is attacked on. What is proposed is the one batch, of all that were asked, that broke the
-    most images: a lower bound of the image-by-image worst case over several batches.
+    A joint graph is evaluated on whole batches only. Parts 1 and 2 then attack all its images; part 3 starts
+    from a batch of each image's worst point, evaluated again, in which broken images are not moved and the
+    others are attacked further. The proposal is the batch, of all evaluated ones, that broke the most images:
+    a lower bound of the image-by-image worst case over several batches.
 
-    Without neighbourhoods and with one source, as behind a linear head, it is PGD with both losses, and then
+    Without neighbourhoods and with one source, as for a linear head, it is PGD with both losses, and then
     Auto-PGD.
 
     Attributes:
@@ -60,12 +60,12 @@ class GraphAdaptive:
         step_size: length of a fixed step in input units; by default 2.5 eps / steps. Auto-PGD's
             first step is eps long.
         restarts: 1 starts from the clean image only; each further one starts once more, at random.
-        temperatures: of the kernel source, beside the model's own.
+        temperatures: temperatures of the kernel source, beside the model's own.
         guides: how many of the nearest other classes are approached in turn.
-        merge: of a joint batch, forward passes of the whole batch to spend at the end, on putting what broke
-            other images in other batches into the best one, image by image, where the number of images broken
-            does not fall; then, once through each source, the images that stand are attacked in that batch
-            and what is new is merged again. 0 for none.
+        merge: for a joint batch, forward passes of the whole batch at the end. Points that broke images in
+            other batches are put into the best batch, image by image, if the number of broken images does not
+            fall; then, once through each source, the images that stand are attacked in that batch and new
+            points are merged again. 0 for none.
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -137,7 +137,7 @@ class GraphAdaptive:
         return worst.points
 
     def _merge(self, worst: StrongestPoints, refine: Refine, sources: Sequence[GradientSource]) -> None:
-        """Bring the best joint batch nearer to what all batches broke, image by image; never farther."""
+        """Merge points that broke images in other batches into the best batch, if it does not get worse."""
         worst.merge(self.merge)
         for source in sources if self.merge else ():
             if bool(worst.broken.all()):
@@ -146,7 +146,7 @@ class GraphAdaptive:
             worst.merge(self.merge)
 
     def _stages(self, oracle: Oracle, sources: Sequence[GradientSource]) -> Iterator[Stage]:
-        """Yield what to climb: (source, loss, labels for the loss or None for the oracle's own)."""
+        """Yield the losses to raise: (source, loss, labels for the loss or None for the oracle's own)."""
         from robench.attack.losses import cross_entropy, margin
         from robench.attack.threat import Goal
 

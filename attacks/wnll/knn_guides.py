@@ -1,4 +1,4 @@
-"""An attack on classifiers by neighbours: into the ball of the nearest the other class, out of it the own."""
+"""An attack on classifiers by neighbours: images of another class shall become the nearest neighbours."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ class KNNGuides:
         sum over t of the other class of max(d_t^2 - eta^2 (1 - gap), 0)
         + sum over t of the own class of max(eta^2 (1 + gap) - d_t^2, 0)
 
-    falls until the ball of the k nearest holds enough of the other class and none of the own. Here it falls
-    inside the ball of the threat, by the steps of Auto-PGD, where the paper adds the size of the perturbation
-    and looks for the smallest. Each of the `classes` nearest other classes is tried in turn, first towards
-    the mean of its guides (their attack of 2019, arXiv:1903.08333, section 3: gradient source `neighbours`),
-    then by the sum above from where that ended; from the clean image, then from random points. The worst
-    point on the model itself is kept. A model without neighbours is attacked by Auto-PGD with the margin.
+    is lowered until the ball of the k nearest has enough images of the other class and none of the own. Here
+    it is lowered inside the ball of the threat, by the steps of Auto-PGD; the paper adds the size of the
+    perturbation and searches the smallest. Each of the `classes` nearest other classes is tried in turn,
+    first towards the mean of its guides (their attack of 2019, arXiv:1903.08333, section 3: gradient source
+    `neighbours`), then, from the end point, by the sum above; from the clean image, then from random points.
+    The worst point on the model itself is kept. A model without neighbours is attacked by Auto-PGD with the
+    margin.
 
     Attributes:
         steps: steps of each climb.
         restarts: 1 starts from the clean image only; each further one starts once more, at random.
         classes: how many of the nearest other classes are approached.
         guides: template images of each class that count; by default (k + 1) / 2, a majority of the k nearest.
-        gap: how far inside or outside of the ball of the k nearest they shall be.
+        gap: how far inside or outside the ball of the k nearest they should be.
     """
 
     info: ClassVar[AttackInfo] = AttackInfo(
@@ -124,19 +125,19 @@ class KNNGuides:
 
 
 def ball_scores(around: Neighbourhood, z: Features, classes: int, *, guides: int, gap: float) -> Outputs:
-    """Return, in units of eta^2, minus what each class lacks to be inside and minus what it has inside.
+    """Return, in units of eta^2, minus the sums of each class for being inside and for being outside.
 
     Args:
-        around: what is remembered; eta is the distance to the `reach`-th nearest of it, held fixed.
+        around: the template; eta is the distance to the `reach`-th nearest of its images, held fixed.
         z: features (B, D).
         classes: number of classes K.
         guides: how many of each class count.
-        gap: how far inside and outside they shall be.
+        gap: how far inside and outside they should be.
 
     Returns:
         (B, 2 K): column c is - sum of max(d^2 / eta^2 - 1 + gap, 0), column K + c is
-        - sum of max(1 + gap - d^2 / eta^2, 0), over the nearest `guides` of class c; a class that remembers
-        nothing has minus infinity and 0.
+        - sum of max(1 + gap - d^2 / eta^2, 0), over the nearest `guides` of class c; a class without
+        template images has minus infinity and 0.
     """
     import torch
 

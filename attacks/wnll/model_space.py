@@ -1,4 +1,4 @@
-"""The model that a joint classifier is on a given batch, as something to differentiate."""
+"""The model of a joint classifier on a given batch, as a gradient source."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def model_on(base: GradientSource, batch: Images, moving: Sequence[Mask], net: nn.Module) -> GradientSource:
-    """Return the joint model as it is while all images but those of one group stand as in a batch.
+    """Return the joint model for which all images except those of one group are as in a batch.
 
     Args:
-        base: what is differentiated of the joint model.
+        base: the gradient source of the joint model.
         batch: (B, C, H, W).
         moving: groups (B,) that share the images out; an image's outputs are those of the pass in which its
             group moves and the others stand.
-        net: the joint model's network, which is asked about the batch as a whole too.
+        net: the joint model's network, which is evaluated on the whole batch too.
     """
     import torch
 
@@ -51,9 +51,9 @@ def model_on(base: GradientSource, batch: Images, moving: Sequence[Mask], net: n
 
 
 def values_on(oracle: Oracle, model: GradientSource, loss: Loss, points: Images) -> PerSample:
-    """Return the loss (B,) of a model on a joint batch, without a gradient; turned under a targeted goal.
+    """Return the loss (B,) of a model on a joint batch, without a gradient; negated under a targeted goal.
 
-    Where the budget does not allow for it, nothing is asked and the values are -inf.
+    If the budget is too small, the model is not evaluated and the values are -inf.
     """
     import torch
 

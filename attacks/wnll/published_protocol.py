@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 Pairing = Callable[["Outputs", "Labels"], tuple["Outputs", "Labels"]]
-"""Scores (N, K) and labels (N,) by image, to those whose loss is differentiated at each image."""
+"""From scores (N, K) and labels (N,) by image to those whose loss is differentiated at each image."""
 
 
 def own_rows(scores: Outputs, labels: Labels) -> tuple[Outputs, Labels]:
-    """Return everything as it is: the evaluation code."""
+    """Return both unchanged, as in the evaluation code."""
     return scores, labels
 
 
 def training_rows(scores: Outputs, labels: Labels) -> tuple[Outputs, Labels]:
     """Return the training code's rows: those that are misclassified first, then the others as exact one-hots.
 
-    The images keep their places, so that the gradient of row k there is sent into another image than the one
-    whose score it is; that of a correct row no longer depends on how sure the model was.
+    The images are not reordered, so the gradient of row k goes to another image than the one with this score;
+    the gradient of a correct row does not depend on the model's confidence any more.
     """
     import torch
     import torch.nn.functional as F
@@ -61,7 +61,7 @@ class PublishedLoss:
     @property
     def slope(self) -> Outputs:
         """dL/d(logits) (T, K) at the template's images, of the last call."""
-        assert self._slope is not None  # there is no slope of a loss that was never asked for
+        assert self._slope is not None  # the loss must be computed before its slope is read
         return self._slope
 
     def __call__(self, outputs: Outputs, y: Labels, kind: OutputKind) -> PerSample:
@@ -91,20 +91,20 @@ def climb_as_published(
     kind: OutputKind,
     perturb_template: bool,
 ) -> Images:
-    """Return the last iterate of sign steps with a straight-through gradient, the template moving along.
+    """Return the last iterate of sign steps with a straight-through gradient, which also move the template.
 
-    Each step asks for u with the moved template, sends dL/du through the linear branch into test and template
-    images alike, and projects both on ball and box. The model's own template is not touched. The oracle is
-    told to remember no point and to keep the batch whole: the published code classifies the last one.
+    Each step computes u with the moved template, sends dL/du through the linear branch into both test and
+    template images, and projects both on ball and box. The model's own template is not changed. The oracle
+    keeps no point and keeps the batch whole, because the published code classifies the last point.
 
-    A model without neighbourhoods is climbed on cross-entropy of its own outputs.
+    For a model without neighbourhoods the cross-entropy of its own outputs is raised.
 
     Args:
-        oracle: the road to the model.
+        oracle: the way to the model.
         steps: how many steps.
         step_size: their length in input units, in the threat model's norm.
         pairing: which row's loss is differentiated at which image.
-        kind: what the loss takes u for; logits in the published code.
+        kind: the kind of output that the loss assumes u to be; logits in the published code.
         perturb_template: whether a copy of the template moves at all.
 
     Raises:

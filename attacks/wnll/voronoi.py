@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
 
 _INSIDE = 1e-5
-"""How much nearer the cell's own point shall be than others, as a share of their distance."""
+"""How much nearer the cell's own point should be than others, as a share of their distance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ class Voronoi:
         )
 
     def __call__(self, oracle: Oracle, rng: Randomness) -> Images:
-        """Return the nearest adversarial point of each image, the image where it has none; see `Attack`.
+        """Return the nearest adversarial point of each image, or the image if there is none; see `Attack`.
 
         Raises:
             ConfigError: the model is not the nearest neighbour of pixels.
@@ -114,11 +114,11 @@ def nearest_cell(
         own: (S, D) template points of the image's class.
         others: (T, D) those of other classes.
         box: lowest and highest value of a pixel.
-        eps: steps larger than that are not looked for.
+        eps: larger steps are not searched.
         norm: `L2` or `Linf`.
 
     Returns:
-        None where there is none of at most that size.
+        None if no step of at most that size exists.
     """
     import numpy as np
 
@@ -135,7 +135,7 @@ def nearest_cell(
             break
         rows, least = _half_spaces(image, others[number], own)
         if not rows.any(axis=1).all():
-            continue  # an image of the own class is the same: it is never farther
+            continue  # an equal image of the own class exists, which is never farther
         step = smallest_step(rows, least, low, high, norm=norm)
         if step is None:
             continue

@@ -80,10 +80,10 @@ class WNLLPublished:
 class WNLLPublishedTraining:
     """IFGSM on the loss of the authors' training code, which re-orders rows (see `training_rows`).
 
-    Misclassified rows come first, scores of correct rows become exact one-hots, and the images keep their
-    places: each image is moved by the gradient of another one. Otherwise as `wnll_published`. Do not read
-    its number as robustness: it tells how adversarial the images were that a published WNLL head was
-    trained on. (That code also overwrites its own label tensor with each step; that is not reproduced.)
+    Misclassified rows come first, scores of correct rows become exact one-hots, and the images are not
+    reordered: each image is moved by the gradient of another one. Otherwise as `wnll_published`. Its result
+    is not a measure of robustness: it shows how adversarial the training images of a published WNLL head
+    were. (That code also overwrites its own label tensor with each step; that is not reproduced.)
 
     Attributes:
         steps: number of steps; the authors' code has 40 on MNIST.

@@ -20,7 +20,7 @@ class EnResNet(nn.Module):
     the Feynman-Kac formula, the solution of a transport equation with diffusion. Noise and coefficient a are
     those of the authors' code (https://github.com/BaoWangMath/EnResNet): added to what a block returns, in
     training and at evaluation.
-    Two things differ. The deviation is taken over each image alone, where theirs is one number for the whole
+    Two things differ. The deviation is computed for each image alone; theirs is one number for the whole
     batch, so that an image's answer does not depend on its neighbours. And the blocks are those of
     `CifarResNet`, with the ReLU last and shortcuts of option A, where theirs are pre-activation blocks.
 
@@ -55,7 +55,7 @@ class EnResNet(nn.Module):
         self.feature_dim = CifarResNet.feature_dim * members
 
     def extra_repr(self) -> str:
-        """Return what decides the answers beside the weights."""
+        """Return the settings that decide the answers beside the weights."""
         return f"noise={self.noise}, seed={self.seed}"
 
     def forward(self, x: Images) -> Outputs:
@@ -87,7 +87,7 @@ def shaken(z: Tensor, noise: float, randomness: Randomness | None) -> Tensor:
     Drawn in float32 whatever z is: in bfloat16 a uniform number rounds to 1, and its normal to infinity.
 
     Args:
-        z: what a block returned; the gradient goes through its deviation too.
+        z: output of a block; the gradient goes through its deviation too.
         noise: coefficient of the deviation.
         randomness: streams of the images; None draws from the global generator.
     """

@@ -18,7 +18,7 @@ class WideResNet(nn.Module):
     Args:
         channels: C of the images.
         depth: 6k + 4, such as 28 or 34.
-        width: what 16-32-64 channels are multiplied with.
+        width: factor on the 16-32-64 channels.
         dropout: probability of dropout between the convolutions of a block while training.
 
     Attributes:

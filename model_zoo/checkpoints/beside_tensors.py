@@ -1,8 +1,8 @@
-"""What a state_dict holds beside its tensors: extra state of modules, and the versions of their classes.
+"""Entries of a state_dict beside its tensors: extra state of modules, and the versions of their classes.
 
 torch writes the first as an entry `<module>._extra_state` (`Module.get_extra_state`) and the second as an
 attribute `_metadata`, module to `{"version": ...}`. A module uses both when it is loaded: without them it
-may compute another function than the one that was saved.
+may compute a different function than the saved module.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 EXTRA = "_extra_state"
 """The last part of the name of a module's extra state."""
 Versions = dict[str, dict[str, Any]]
-"""Module to what its class wrote of its version."""
+"""Module to the version data that its class wrote."""
 _SCALARS = (bool, int, float, complex, str, torch.dtype, torch.device)
 _DEEPEST = 32
 _MOST_VALUES = 1_000_000
@@ -31,7 +31,7 @@ def is_extra_state(name: str) -> bool:
 
 
 def wanted(network: nn.Module) -> tuple[str, ...]:
-    """Return the names of the extra state that a network's modules take, as torch decides it."""
+    """Return the names of the extra state that a network's modules accept, by torch's rule."""
     return tuple(
         f"{name}.{EXTRA}" if name else EXTRA
         for name, part in network.named_modules(remove_duplicate=False)
@@ -41,10 +41,10 @@ def wanted(network: nn.Module) -> tuple[str, ...]:
 
 
 def is_plain_data(value: Any) -> bool:
-    """Tell whether a value is of numbers, texts, tensors, and lists, tuples and mappings of such.
+    """Tell whether a value consists of numbers, texts, tensors, and lists, tuples and mappings of these.
 
-    An object that the safe reader did not make, bytes (which a module might unpickle), and a list within
-    itself are not.
+    False for an object that the safe reader did not make, for bytes (which a module might unpickle), and for
+    a list that contains itself.
     """
     left = [_MOST_VALUES]
     return _is_plain(value, 0, left)
@@ -64,7 +64,7 @@ def _is_plain(value: Any, depth: int, left: list[int]) -> bool:
 
 
 def tensors_within(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors of plain data; what lies in several places, or within itself, is looked at once."""
+    """Yield the tensors of plain data; an object in several places, or inside itself, is visited once."""
     left, ids = [value], set[int]()
     while left:
         node = left.pop()
@@ -91,10 +91,10 @@ def same_data(one: Any, other: Any) -> bool:
 
 
 def versions_of(node: Any) -> tuple[Versions | None, bool]:
-    """Return the versions that a state_dict tells, None if it tells none; and whether they are malformed.
+    """Return the versions in a state_dict, None if it has none; and whether they are malformed.
 
     Args:
-        node: a state_dict as the safe reader made it.
+        node: a state_dict from the safe reader.
     """
     metadata = getattr(node, "_metadata", None)
     if metadata is None:
@@ -113,7 +113,7 @@ def versions_of(node: Any) -> tuple[Versions | None, bool]:
 
 
 def below(node: Mapping[Any, Any], prefix: str, part: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the part of a state_dict under a prefix, with what it tells of the versions there."""
+    """Return the part of a state_dict under a prefix, with the versions of this part."""
     entries = OrderedDict(part)
     metadata = getattr(node, "_metadata", None)
     if isinstance(metadata, Mapping):
@@ -129,10 +129,10 @@ def below(node: Mapping[Any, Any], prefix: str, part: Mapping[str, Any]) -> Mapp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnNames:
-    """How names of a file become those of a network's modules: the same way as the names of tensors.
+    """How names of a file become those of a network's modules: in the same way as the names of tensors.
 
     Attributes:
-        prefix: what stands before every name, without a dot at its end.
+        prefix: the common beginning of all names, without a dot at its end.
         wrappers: parts of names that are left out, at any place.
         backbone: whether the file's network is the backbone of the one that is loaded.
     """
@@ -152,7 +152,7 @@ class OwnNames:
 
 
 def own_versions(versions: Versions | None, names: OwnNames) -> Versions | None:
-    """Return versions under the network's names; of a module and its wrapper the module's count."""
+    """Return versions under the network's names; of a module and its wrapper the module's is used."""
     if versions is None:
         return None
     own: Versions = {}
@@ -164,7 +164,7 @@ def own_versions(versions: Versions | None, names: OwnNames) -> Versions | None:
 
 
 def put_back(network: nn.Module, state: Mapping[str, Any]) -> None:
-    """Give the modules of a network the extra state again that they had, as far as they take it."""
+    """Restore the earlier extra state of a network's modules, as far as they accept it."""
     for name in wanted(network):
         if name in state:
             with suppress(Exception):

@@ -1,4 +1,4 @@
-"""Model cards: a few lines of YAML beside a checkpoint that say what it is."""
+"""Model cards: a few lines of YAML beside a checkpoint that describe it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from robench.record.model_card import (
 from robench.record.training_history import UNCHANGED
 
 _MOST = 10**9
-"""More parameters than any network has; a larger number is no count."""
+"""More parameters than any network has; a larger number is not accepted as a count."""
 
 
 def card_path(checkpoint: Path) -> Path:
-    """Return where the card of a checkpoint lies: `model.safetensors` has `model.card.yaml`."""
+    """Return the path of a checkpoint's card: `model.safetensors` has `model.card.yaml`."""
     return checkpoint.with_suffix(".card.yaml")
 
 
 def described(checkpoint: Path) -> str:
-    """Return what the card beside a checkpoint says its network is, empty where there is no such card."""
+    """Return the network of a checkpoint according to its card, empty without such a card."""
     card = _card(checkpoint)
     try:
         facts = {name: card.get(name) for name in ("buffer", "shape", "classes")}
@@ -40,10 +40,10 @@ def described(checkpoint: Path) -> str:
 
 
 def remarks_of(checkpoint: Path) -> WeightRemarks:
-    """Return what the card beside a checkpoint says that a reader of results must know.
+    """Return the facts from the card beside a checkpoint that a reader of results must know.
 
-    `checkpoint_card`: the accuracy it states, with the images it was measured on; `unchanged_parameters`: of
-    weights whose training changed none, how many there are. What it does not state is left out.
+    `checkpoint_card`: the stated accuracy and its images; `unchanged_parameters`: the number of weights, if
+    the training changed none of them. Facts that are not in the card are left out.
     """
     card = _card(checkpoint)
     unchanged_count = card.get(UNCHANGED)
@@ -56,7 +56,7 @@ def remarks_of(checkpoint: Path) -> WeightRemarks:
 
 
 def _stated(card: StatedCard) -> StatedAccuracy:
-    """Return the accuracy that a card states, with its images; empty where it states none of both."""
+    """Return the accuracy that a card states, with its images; empty if it states neither."""
     test: HeldOutPart = card.get("held_out", {})
     accuracy, images = test.get("accuracy"), test.get("images")
     if not isinstance(accuracy, int | float) or not isinstance(images, int | float):
@@ -70,7 +70,7 @@ def _stated(card: StatedCard) -> StatedAccuracy:
 
 
 def _card(checkpoint: Path) -> StatedCard:
-    """Return the card beside a checkpoint, empty where there is none that can be read."""
+    """Return the card beside a checkpoint, empty if there is no readable card."""
     from robench.plan.yaml_reader import read_file, read_text
 
     try:
@@ -84,7 +84,7 @@ def card_text(card: Mapping[str, object]) -> bytes:
     """Return a card as block-style YAML in UTF-8.
 
     Args:
-        card: names to values; what is neither a number, a text, a list nor a mapping is written as text.
+        card: names to values; a value that is not a number, text, list or mapping is written as text.
     """
     from ruamel.yaml import YAML
 

@@ -12,19 +12,19 @@ from robench.plan.weights_path import Step, key_text
 
 
 def select(loaded: Any, steps: tuple[Step, ...], *, where: str) -> tuple[Any, tuple[Step, ...]]:
-    """Return the part of a file that a key chooses, and the steps as they were taken.
+    """Return the part of a file that a key chooses, and the steps that were taken.
 
-    A name leads into a mapping, also one with dots in it; a position into a list or tuple. Where a name is
-    none of the mapping's own, those tensors are chosen whose names begin with it and a dot. `checkpoint` and
-    `ckpt` at the beginning may stand for the file itself, as in code that reads one.
+    A name, also one with dots, selects from a mapping; a position from a list or tuple. If the mapping does
+    not have the name, it selects the tensors whose names begin with it and a dot. `checkpoint` and `ckpt` at
+    the beginning may mean the file itself, as in code that reads a checkpoint.
 
     Args:
-        loaded: what the file holds.
+        loaded: the contents of the file.
         steps: the key.
         where: the file, for the message.
 
     Raises:
-        CheckpointError: it leads nowhere; names what is there.
+        CheckpointError: the key does not exist; names the entries that do.
     """
     node, way, rest = loaded, tuple[Step, ...](), steps
     while rest:
@@ -40,7 +40,7 @@ def select(loaded: Any, steps: tuple[Step, ...], *, where: str) -> tuple[Any, tu
 
 
 def _step(node: Any, rest: tuple[Step, ...]) -> tuple[Any, int, tuple[Step, ...]] | None:
-    """Return what the next steps lead to, how many of them were used, and how they are written."""
+    """Return the node after the next steps, how many steps were used, and how they are written."""
     if isinstance(node, list | tuple):
         digits = str(rest[0])
         if digits.isascii() and digits.isdigit() and int(digits) < len(node):
@@ -77,6 +77,6 @@ def _leads_nowhere(node: Any, way: tuple[Step, ...], step: Step, where: str) -> 
         got = f"[{step}]" if isinstance(step, int) else repr(step)
         do = f"Count from [0] to [{len(node) - 1}]" if node else ""
     else:
-        expected, do = "key: a way to weights", "Leave out what comes after it"
+        expected, do = "key: a way to weights", "Leave out the steps after it"
         got = f"{key_text((step,))!r} behind `{key_text(way)}`, which is of type {type(node).__name__}"
     return CheckpointError(where=where, expected=expected, got=got, do=do)

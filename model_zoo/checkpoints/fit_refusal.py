@@ -1,4 +1,4 @@
-"""What is said where no weights of a file are a network's."""
+"""The error message if no weights of a file fit a network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robench.plan.weights_path import key_text
 
 
 def refusal_of(fits: Sequence[Fit], contents: Contents, network: Network, path: Path) -> CheckpointError:
-    """Return what to raise: about the reading with the fewest faults, the earliest of several."""
+    """Return the error about the reading with the fewest faults, the earliest if several have as few."""
     best = min(fits, key=lambda fit: fit.faults.count())
     faults, where, extra = best.faults, str(path), network.extra
     if faults.refusal is not None and faults.count() == 1:

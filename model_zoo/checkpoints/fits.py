@@ -1,4 +1,4 @@
-"""A network, weights of a file under its names, and what is wrong with them: values of `fitting`."""
+"""A network, weights of a file under its names, and their faults: values of `fitting`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from robench.errors import CheckpointError
 from robench.plan.weights_path import Step
 
 MOST_NAMED = 3
-"""Keys of each kind that a refusal names: what to do comes after them, and must not be lost behind a list."""
+"""Most keys of each kind that a refusal names: the advice after them must not be hidden by a long list."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,19 +32,19 @@ class Faults:
     refusal: CheckpointError | None = None
 
     def count(self) -> int:
-        """Return how many there are."""
+        """Return the number of faults."""
         lists = (self.missing, self.unexpected, self.shapes, self.kinds, self.tied, self.unread)
         return sum(map(len, lists)) + (self.refusal is not None)
 
     def text(self) -> str:
-        """Return them as parts of a sentence."""
+        """Return the faults as parts of a sentence."""
         groups = (
             ("missing keys", self.missing),
             ("unexpected keys", self.unexpected),
             ("wrong shapes", self.shapes),
             ("wrong kinds of number", self.kinds),
             ("one tensor in the network, two in the file", self.tied),
-            ("extra state that is no plain data", self.unread),
+            ("extra state that is not plain data", self.unread),
         )
         return "; ".join(
             f"{label}: {enumeration(names, most=MOST_NAMED)}" for label, names in groups if names
@@ -53,7 +53,7 @@ class Faults:
 
 @dataclass(slots=True, kw_only=True)
 class Fit:
-    """Weights under a network's names, where they came from, and what is wrong with them."""
+    """Weights under a network's names, their source, and their faults."""
 
     source: WeightSet
     reading: Reading
@@ -66,20 +66,20 @@ class Fit:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The way to them, as a key."""
+        """The path to the weights, as a key."""
         return (*self.source.steps, *self.reading.prefix)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What is loaded.
+    """The weights to load.
 
     Attributes:
         state: name to tensor, under the network's names.
-        notes: what a reader must know of it, one sentence part each.
-        others: extra state of modules and what else is no tensor, under the network's names.
-        versions: module to what its class wrote of its version; None where the file tells none.
-        key: where in the file it was, if other weights of the file would have fitted too; else empty.
+        notes: what a reader must know about them, one sentence part each.
+        others: extra state of modules and other entries that are not tensors, under the network's names.
+        versions: module to the version data of its class; None if the file has none.
+        key: their place in the file, if other weights of the file would fit too; otherwise empty.
     """
 
     state: State
@@ -91,14 +91,14 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """What a network says of the weights it takes.
+    """The weights that a network accepts.
 
     Attributes:
-        own: its state_dict, the tensors alone, without extra state.
-        extra: names of the extra state that its modules take.
-        others: names of what else of its state_dict is no tensor.
+        own: the tensors of its state_dict, without extra state.
+        extra: names of the extra state that its modules accept.
+        others: names of other entries of its state_dict that are not tensors.
         normalize: (mean, standard deviation) in front of it, None for none.
-        layouts: whether other names than its own may become its own.
+        layouts: whether other names may be translated into its own.
     """
 
     own: Mapping[str, Tensor]
@@ -108,7 +108,7 @@ class Network:
     layouts: bool
 
     def twins(self) -> dict[str, str]:
-        """Return the name of each tensor to the first name of the same tensor, as tied weights have two."""
+        """Map each name to the first name of the same tensor, because tied weights have two names."""
         first: dict[tuple[int, tuple[int, ...], tuple[int, ...]], str] = {}
         return {
             name: first.setdefault((t.data_ptr(), tuple(t.shape), t.stride()), name)

@@ -1,4 +1,4 @@
-"""Finds the weights of a network in a file: tries every way of reading them, and takes one that fits."""
+"""Finds the weights of a network in a file: tries every way of reading them, and uses one that fits."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """How published checkpoints name their weights, and how those names become ours: all rules in one place.
 
-Nothing is left out in silence: whatever a rule drops or fills in is noted, and what no rule knows stays where
-it is, for the loader to refuse by name.
+Everything that a rule drops or fills in is recorded as a note, and entries without a rule are not changed, so
+that the loader refuses them by name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from robench.errors import CheckpointError
 State = dict[str, Tensor]
 
 _INSIDE = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module")
-"""What torch.compile, FSDP, activation checkpoints and DataParallel put into a name, at any place."""
+"""Parts that torch.compile, FSDP, activation checkpoints and DataParallel add to a name, at any place."""
 _CLASSIFIERS = ("linear", "fc", "classifier", "classifier.fc3")
 """Names of the last layer."""
 _STATISTICS = tuple(
@@ -48,27 +48,27 @@ _RENAMES = (
 _UNUSED = ("sub_block1.", "block1.")
 """A copy of `block1` that the WideResNet of TRADES makes and never runs (RobustBench: `sub_block1=True`)."""
 _MOST_CHANNELS = 16
-"""With more numbers, `mean` and `std` are no normalisation of pixels."""
+"""With more numbers, `mean` and `std` are not a normalisation of pixels."""
 _COUNTER = "num_batches_tracked"
 _EXTRA = re.compile(
     r"(.*_)?(criterion|loss|losses|loss_?fn|loss_func(tion)?|teacher|ema|swa|metrics?|acc|accuracy|auroc)\d*(_.*)?"
 )
-"""Modules beside a network in a training's state: left out, and said."""
+"""Modules beside a network in the state of a training: left out, with a note."""
 _METADATA = re.compile(
     r"n_averaged|epochs?|(global_)?step|steps|iter(ation)?s?|(best_|test_|val_)?(acc|acc1|prec1|loss)|lr|seed"
 )
-"""Tensors in a state_dict that say how the training stood."""
+"""Tensors in a state_dict that describe the progress of the training."""
 _DEEPEST = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One way of reading a set of weights: all of it, or what is below a name.
+    """One way of reading a set of weights: the whole set, or the entries below a name.
 
     Attributes:
         prefix: the names before.
-        state: what is below, under what is left of the names.
-        beside: full name of what is left out, to the name of the module it is in.
+        state: the entries below, with the rest of their names.
+        beside: full name of each entry that is left out, to the name of its module.
     """
 
     prefix: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ class Translated:
     Attributes:
         state: name to tensor.
         notes: what was dropped or filled in, one sentence part each.
-        refusal: what to raise if all else fits: statistics of a normalisation other than the configured one.
+        refusal: the error to raise if everything else fits: the file has another normalisation.
     """
 
     state: State
@@ -92,14 +92,14 @@ class Translated:
 
 
 _MOST_HEADS = 256
-"""Names before others that are tried; a network has fewer parts."""
+"""Most prefixes that are tried; a network has fewer parts."""
 
 
 def readings(state: State) -> Iterator[Reading]:
     """Yield the ways of reading a set of weights, the whole first.
 
-    A name before every other is taken off, whatever it is; where there is something beside it, it must be
-    known as the name of a network in a training (`module`, `model`, `student`, `ema`, ...).
+    A common prefix of all names is removed, whatever it is; if there are other entries beside it, it must be
+    a known name of a network in a training (`module`, `model`, `student`, `ema`, ...).
     """
     yield from _readings(Reading(state=state))
 
@@ -132,7 +132,7 @@ def is_extra(name: str, module: str) -> bool:
 
     Args:
         name: its full name.
-        module: the part of the name that says what it is in, or the last part if it is in nothing.
+        module: the part of the name that names its module, or the last part if it is not in a module.
     """
     single = name.rpartition(".")[2] == module
     return bool(_EXTRA.fullmatch(module) or (single and _METADATA.fullmatch(module)))
@@ -141,7 +141,7 @@ def is_extra(name: str, module: str) -> bool:
 def statistics_of_another(
     state: Mapping[str, Tensor], normalize: tuple[Tensor, Tensor] | None, *, where: str
 ) -> CheckpointError | None:
-    """Return what to raise about a normalisation kept beside a set of weights, None if there is nothing."""
+    """Return the error about a normalisation beside a set of weights, None if there is no conflict."""
     return _take_statistics(dict(state), {}, normalize, where=where)[1]
 
 
@@ -155,13 +155,13 @@ def translated(
     """Put a state_dict of a known layout under a network's own names.
 
     Args:
-        state: as the file has it, without what stands before every name.
+        state: as in the file, without the common prefix of all names.
         own: the network's state_dict.
         normalize: (mean, standard deviation) configured for the network, None for none.
         where: the file, for the message.
 
     Returns:
-        The renamed state_dict; with unknown keys still in it, and without those the file lacks.
+        The renamed state_dict; it still has unknown keys, and lacks the keys that the file lacks.
     """
     target = dict(state)
     if target.keys() == own.keys():
@@ -183,13 +183,13 @@ def translated(
 
 
 def _without_wrappers(state: State, own: Mapping[str, Tensor]) -> State:
-    """Remove what wrappers put into names, unless the network's own names have it or two would become one."""
+    """Remove parts of names from wrappers, unless the network has them or two names would become equal."""
     drop = wrappers(state, own)
     return {_without(name, drop): tensor for name, tensor in state.items()}
 
 
 def wrappers(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> frozenset[str]:
-    """Return the parts of names that wrappers put there, which are left out; none if two became one."""
+    """Return the parts of names from wrappers, which are left out; none if two names would become equal."""
     mine = {part for name in own for part in name.split(".")}
     drop = frozenset(part for part in _INSIDE if part not in mine)
     short_names = {_without(name, drop) for name in state}
@@ -253,7 +253,7 @@ def _take_statistics(
 
 
 def _drop_unused(state: State) -> list[str]:
-    """Remove the block that is never run, if it is indeed a twin of the one that is."""
+    """Remove the block that is never run, if it has the same layers as the one that is run."""
     prefix, running = _UNUSED
     twins = {name: running + name.removeprefix(prefix) for name in state if name.startswith(prefix)}
     if not twins or any(t not in state or state[t].shape != state[n].shape for n, t in twins.items()):
@@ -264,7 +264,7 @@ def _drop_unused(state: State) -> list[str]:
 
 
 def _in_branches(state: State, own: Mapping[str, Tensor]) -> State:
-    """Give names of a backbone and a linear branch; a name that leads nowhere stays as it is."""
+    """Give names of a backbone and a linear branch; a name without a counterpart is not changed."""
     new_state: State = {}
     layers = {name.rpartition(".")[0] for name in state}
     # One `Sequential`: its layers have numbers for names, and the last one is the linear branch.

@@ -45,15 +45,15 @@ def load(
 
     Args:
         network: takes the weights; those of a `Normalized` go into the module inside.
-        path: a safetensors file, or anything else for what `torch.save` wrote: a state_dict, however wrapped
-            and prefixed (`model_zoo.checkpoints.weight_sets`, `model_zoo.checkpoints.key_layouts`).
-        sha256: what the file must hash to; a `<path>.sha256` beside it is checked as well.
+        path: a safetensors file, or with any other ending a file of `torch.save`: a state_dict, also wrapped
+            or prefixed (`model_zoo.checkpoints.weight_sets`, `model_zoo.checkpoints.key_layouts`).
+        sha256: the hash that the file must have; a `<path>.sha256` beside it is checked as well.
         key: the part of the file to look in, such as `state_dict[0]`; None for all
             (`robench.plan.weights_path`).
-        layouts: accept the names of published checkpoints too; what that drops or fills in, and which of
-            several sets of weights was taken, is logged as a warning. Otherwise only the network's own names.
-        remarks: is told the same, as plain data: `checkpoint_key`, `checkpoint_notes`, and what the card
-            beside the file says (`model_zoo.checkpoints.cards.remarks_of`).
+        layouts: accept the names of published checkpoints too; dropped or filled-in entries, and the choice
+            among several sets of weights, are logged as a warning. Otherwise only the network's own names.
+        remarks: gets the same as plain data: `checkpoint_key`, `checkpoint_notes`, and the facts of the card
+            beside the file (`model_zoo.checkpoints.cards.remarks_of`).
 
     Returns:
         The SHA-256 of the file.
@@ -100,7 +100,7 @@ def load(
 
 
 def _own(target: nn.Module, *, where: str) -> dict[str, Tensor]:
-    """Return the tensors a network takes."""
+    """Return the tensors that a network accepts."""
     state = target.state_dict()
     if lazy := [name for name, value in state.items() if is_lazy(value)]:
         do = "Let it see a batch of images before its weights are loaded"
@@ -118,14 +118,14 @@ def _fill(
     is_current: bool,
     where: str,
 ) -> list[str]:
-    """Put weights into a network, and back what was there if the network refuses some of them.
+    """Put weights into a network, and restore the old weights if the network refuses some of them.
 
-    A module may convert what a file of an older version holds. A file that tells no versions is loaded as
-    torch loads it; safetensors, which cannot tell them and which we write ourselves, and a file that is
-    refused so, are taken to be of the network's own versions.
+    A module may convert weights of an older version. A file without versions is loaded as torch loads it;
+    safetensors files, which cannot contain versions and which we write ourselves, and a file that is refused
+    in this way, are loaded as of the network's own versions.
 
     Returns:
-        What is to be said of the versions.
+        Remarks about the versions.
     """
     state = target.state_dict()
     present = getattr(state, "_metadata", {})
@@ -152,7 +152,7 @@ def _fill(
         untold = beside_tensors.converting(target) if attempt is present else []
         if untold:
             classes = untrusted_weights.enumeration(untold)
-            return [f"the file tells no versions of modules: took it to be of the network's ({classes})"]
+            return [f"the file has no versions of modules: assumed those of the network ({classes})"]
         break
     return []
 
@@ -165,7 +165,7 @@ def _copy(value: Any) -> Any:
 
 
 def _numbers(target: nn.Module, own: dict[str, Tensor], state: dict[str, Tensor]) -> list[str]:
-    """Return what is to be said of the numbers themselves, and of those that no file holds."""
+    """Return remarks about the numbers themselves, and about buffers that files do not contain."""
     notes = []
     floats = {name: tensor for name, tensor in state.items() if own[name].is_floating_point()}
     kinds = Counter((t.dtype, own[n].dtype) for n, t in floats.items() if t.dtype != own[n].dtype)

@@ -1,4 +1,4 @@
-"""Weights that a file keeps in parts: weight normalisation and pruning are put together, others are named."""
+"""Weights stored in parts: those of weight normalisation and pruning are combined, others are named."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FOREIGN = (
 
 
 def put_together(state: State, own: Mapping[str, Tensor]) -> tuple[State, list[str]]:
-    """Return weights of weight normalisation and pruning as the network keeps them, and what was done.
+    """Return weights of weight normalisation and pruning in the network's form, and notes on the changes.
 
     Salimans & Kingma 2016, arXiv:1602.07868: w = g v / ||v||, the norm taken over all axes but the one along
     which g has its numbers. A network that has the parts itself gets them, under its own names.
@@ -90,16 +90,16 @@ def put_together(state: State, own: Mapping[str, Tensor]) -> tuple[State, list[s
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """Tell whether a tensor has numbers one after the other, as weights have, that can be computed with."""
+    """Tell whether a tensor is dense and of a number type with which torch can compute, as weights are."""
     has_strides = tensor.layout is torch.strided and not tensor.is_nested
     return has_strides and tensor.device.type != "meta" and not tensor.is_quantized
 
 
 def _weight_norm(direction: Tensor, length: Tensor, shape: torch.Size) -> Tensor | None:
-    """Return the weight, None where the two do not belong together or are not of this shape."""
+    """Return the weight, None if the two do not belong together or do not have this shape."""
     if not (is_plain(direction) and is_plain(length)) or direction.dtype != length.dtype:
         return None
-    # torch divides by the number of elements, and ends the process where there are none.
+    # torch divides by the number of elements, and crashes the process if it is zero.
     if direction.shape != shape or not direction.numel() or not direction.is_floating_point():
         return None
     axes = [-1] if length.ndim == 0 else range(direction.ndim)
@@ -111,7 +111,7 @@ def _weight_norm(direction: Tensor, length: Tensor, shape: torch.Size) -> Tensor
 
 
 def foreign(state: Mapping[str, Tensor]) -> tuple[str, str] | None:
-    """Return what weights that fit no plain network are, and what to do; None if nothing is known of them."""
+    """Return the kind of weights that do not fit a plain network, and what to do; None if unknown."""
     if names := [name for name, tensor in state.items() if tensor.is_quantized]:
         return f"quantised weights ({names[0]})", _FOREIGN[0][2]
     for pattern, what, do in _FOREIGN:

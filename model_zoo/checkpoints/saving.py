@@ -1,4 +1,4 @@
-"""Checkpoints written whole or not at all, with their hash and a card beside them."""
+"""Checkpoints written completely or not at all, with their hash and a card beside them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from robench.record.files import sync_folder
 
 
 def sidecar_path(path: Path) -> Path:
-    """Return where the hash of a checkpoint lies, in the format of `sha256sum`."""
+    """Return the path of a checkpoint's hash, in the format of `sha256sum`."""
     return path.with_name(path.name + ".sha256")
 
 
@@ -44,7 +44,7 @@ def save(network: nn.Module, path: Path, *, card: Mapping[str, object] | None = 
         files[card_path(path)] = card_text({**card, "weights": path.name, "sha256": digest})
     transaction = Staged(files)
     try:
-        # Two files cannot be replaced at once: without the old hash, a crash in between leaves no lie.
+        # Two files cannot be replaced at once: the old hash is removed, so a crash cannot leave a wrong one.
         sidecar_path(path).unlink(missing_ok=True)
     except OSError as error:
         transaction.discard()
@@ -56,7 +56,7 @@ def save(network: nn.Module, path: Path, *, card: Mapping[str, object] | None = 
 class Staged:
     """Files written and flushed beside their targets; nothing is visible before `commit`.
 
-    All that a full disk can refuse happens while staging, so a refusal leaves the older files intact.
+    All writes that a full disk can refuse happen while staging, so a refusal leaves the older files intact.
 
     Args:
         files: target path to contents.
@@ -82,7 +82,7 @@ class Staged:
             raise _refused(next(iter(files)), error) from error
 
     def commit(self) -> None:
-        """Put every file in its place, in the order given, and make the folder remember it.
+        """Move every file to its place, in this order, and flush the folder to disk.
 
         Raises:
             StorageError: writing to disk failed; files not yet replaced are intact.

@@ -1,4 +1,4 @@
-"""Every way of reading one set of weights, held against the names, shapes and numbers of a network."""
+"""Every way of reading one set of weights, compared with the names, shapes and numbers of a network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COUNTER = "num_batches_tracked"
 
 
 def fits_of(source: WeightSet, network: Network, twins: dict[str, str], *, where: str) -> list[Fit]:
-    """Return every reading of a set, with what is wrong with each."""
+    """Return every reading of a set, with its faults."""
     ways = (
         list(islice(readings(source.tensors), _MOST_READINGS))
         if network.layouts
@@ -66,7 +66,7 @@ def _fit(source: WeightSet, reading: Reading, network: Network, twins: dict[str,
 
 
 def _take_others(fit: Fit, network: Network) -> None:
-    """Take what the file has beside its tensors under the network's names, and say what does not fit."""
+    """Add the file's entries beside tensors under the network's names, and record those that do not fit."""
     state, own, faults = fit.reading.state, network.own, fit.faults
     names = OwnNames(prefix=".".join(fit.reading.prefix))
     if network.layouts:
@@ -127,7 +127,7 @@ def _short(kind: torch.dtype) -> str:
 
 
 def _leave_out(fit: Fit, inside: Sequence[tuple[str, ...]], network: Network) -> None:
-    """Say what stands beside a network and is known to; the rest stays a fault."""
+    """Record known entries beside a network as notes; other entries remain faults."""
     faults, heads = fit.faults, {name.partition(".")[0] for name in network.own}
     before = "".join(f"{name}." for name in fit.reading.prefix)
     extra = {before + n: n.partition(".")[0] for n in faults.unexpected if n.partition(".")[0] not in heads}
@@ -154,5 +154,5 @@ def _leave_out(fit: Fit, inside: Sequence[tuple[str, ...]], network: Network) ->
 
 
 def equal_tensors(one: Tensor, other: Tensor) -> bool:
-    """Tell whether two tensors are of one kind and equal, wherever they lie."""
+    """Tell whether two tensors are of one kind and equal, on any device."""
     return one is other or (one.dtype == other.dtype and torch.equal(one.cpu(), other.cpu()))

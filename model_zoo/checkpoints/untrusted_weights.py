@@ -1,4 +1,4 @@
-"""Reading weights out of bytes nobody vouches for. Code in them is never run."""
+"""Reading weights out of untrusted bytes. Code in them is never run."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from robench.intake.torch_files import BROKEN, names_asked_for, pickled_names
 _HARMLESS = re.compile(
     r"collections\.OrderedDict|torch\._utils\._rebuild_\w+|torch\.(\w+Storage|device|Size|[a-z]*(float|int|half)\w*)"
 )
-"""What weights themselves are made of, so that a merely damaged file is not called hostile."""
+"""Names that weights themselves need, so that a file that is only damaged is not called hostile."""
 _REFUSED = re.compile(
     r"torch\._utils\._rebuild_(sparse_tensor|nested_tensor|device_tensor_\w+|wrapper_subclass)|builtins\.bytearray"
 )
-"""What torch lets pass and no weights of ours need: each can be made to work without end on a few bytes."""
+"""Names that torch allows and weights here do not need: each can compute without end on a few bytes."""
 TO_TENSORS = "Convert them where the file is trusted: torch.save({name: torch.from_numpy(array), ...}, FILE)"
-"""What to do with weights kept as numpy arrays, which the safe reader does not make."""
+"""What to do with weights stored as numpy arrays, which the safe reader does not create."""
 _SAFETENSORS = re.compile(rb'\s*\{\s*"')
 """What follows the eight bytes of a safetensors file's length; no pickle and no archive has it there."""
 _KNOWN_PROTOCOL = 2
@@ -45,16 +45,16 @@ _MAGIC = (
     (b"bzh", "a compressed file (bzip2)", "Unpack it, and give the file of weights in it"),
     (b"\xfd7zxz", "a compressed file (xz)", "Unpack it, and give the file of weights in it"),
 )
-"""How files begin that are no weights, in lower case."""
+"""Beginnings of files that are not weights, in lower case."""
 
 
 # `torch.load(weights_only=True)` refuses a file for a numpy number or an `argparse.Namespace` among the
-# settings that public checkpoints keep beside their weights. Each of these names is answered by a class of
-# ours that takes what the pickle gives it and keeps nothing; nothing is imported or called.
+# settings that public checkpoints store beside their weights. Each of these names is replaced by a class of
+# ours that accepts any arguments of the pickle and stores nothing; nothing is imported or called.
 
 
 class Inert:
-    """Stands for an object that is not made."""
+    """Replaces an object that is not created."""
 
     def __new__(cls, *_arguments: Any) -> Inert:
         """Take any arguments, and keep none."""
@@ -68,11 +68,11 @@ class Inert:
 
 
 class InertArray(Inert):
-    """Stands for a numpy array."""
+    """Replaces a numpy array."""
 
 
 class InertMapping:
-    """Stands for a subclass of dict: its items are kept."""
+    """Replaces a subclass of dict: its items are kept."""
 
     def __new__(cls, *_arguments: Any) -> OrderedDict[Any, Any]:  # type: ignore[misc]  # what the unpickler fills
         """Return an empty mapping."""
@@ -100,11 +100,11 @@ STAND_INS: dict[str, Callable[..., Any]] = {
     "numpy.ndarray": InertArray,
     **dict.fromkeys(_MAPPINGS, InertMapping),
 }
-"""Name in a pickle to what answers for it."""
+"""Name in a pickle to its replacement."""
 
 
 def read(data: bytes, *, safetensors_only: bool, where: str) -> Any:
-    """Return what a file of weights holds: a mapping of tensors, or what wraps it.
+    """Return the contents of a file of weights: a mapping of tensors, or an object that contains it.
 
     Args:
         data: the whole file.
@@ -123,7 +123,7 @@ def read(data: bytes, *, safetensors_only: bool, where: str) -> Any:
 
 
 def is_safetensors(data: bytes) -> bool:
-    """Tell whether a file begins as a safetensors file does."""
+    """Tell whether a file begins like a safetensors file."""
     return bool(_SAFETENSORS.match(data, 8))
 
 
@@ -141,9 +141,9 @@ def read_safetensors(data: bytes, *, where: str) -> dict[str, Tensor]:
 
 
 def read_torch(data: bytes, *, where: str) -> Any:
-    """Return what `torch.save` wrote, with stand-ins for the settings of `STAND_INS`.
+    """Return the contents of a file of `torch.save`, with stand-ins for the settings of `STAND_INS`.
 
-    Loads with `weights_only=True`, and there is no other way in.
+    Always loads with `weights_only=True`.
 
     Raises:
         CheckpointError: code inside (the offending globals are named), or damaged.
@@ -187,7 +187,7 @@ def read_torch(data: bytes, *, where: str) -> Any:
 
 
 def _protocol(data: bytes) -> int:
-    """Return the protocol that a pickle says it is of, 0 if it says none."""
+    """Return the protocol of a pickle, 0 if it does not state one."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
@@ -198,7 +198,7 @@ def _protocol(data: bytes) -> int:
 
 
 def _other_kind(data: bytes, *, where: str) -> tuple[str, str] | None:
-    """Return what a file is that is no file of weights, and what to do, None if it may be one."""
+    """Return the kind of a file that is not a file of weights, and what to do; None if it may be one."""
     for begin, kind, do in _MAGIC:
         if data[:64].lstrip().lower().startswith(begin):
             return kind, do

@@ -1,4 +1,4 @@
-"""Where in a checkpoint weights lie: every set of tensors with names."""
+"""The places of weights in a checkpoint: every set of tensors with names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FIRST = (
     "state_dict", "model_state_dict", "net", "model", "network", "module", "model_state", "params", "weights",
     "parameters", "classifier_state", "state", "student", "backbone", "generator", "best",
 )  # fmt: skip
-"""Under which names weights are looked for first, in this order; other names follow in the file's order."""
+"""Names under which weights are searched first, in this order; other names follow in the file's order."""
 _SECOND = re.compile(
     r"(^|.*_)(ema|swa|avg|averaged?|shadow|teacher|momentum|target|last|latest|old|init|initial)(_.*|\d*)$"
 )
@@ -35,14 +35,14 @@ _SECOND = re.compile(
 _NEVER = re.compile(
     r"(^|.*_)(optim|optimizers?|optims?|schedulers?|sched|scaler|grads?|gradients?|exp_avg|exp_avg_sq|rng)(_.*|$)"
 )
-"""Names of what has the shapes of weights and is none: it is read only if a `key` leads there."""
+"""Names of tensors that have the shapes of weights but are not: read only if a `key` leads there."""
 _DEEPEST = 8
 _MOST = 1000
-"""So many sets are looked at; a file with more is made to cost time, or needs a `key`."""
+"""Most sets that are read; a file with more is made to cost time, or needs a `key`."""
 _MOST_VISITS = 10_000_000
-"""So many entries of mappings and lists are looked at, one in several places as often."""
+"""Most entries of mappings and lists that are read; an entry in several places counts several times."""
 _MOST_JOINED = 16
-"""Mappings within one that are put one after the other, as the parts of one network may be kept."""
+"""Most mappings inside one that are joined, because a network may be stored in parts."""
 _COUNTS = (
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
 )  # fmt: skip
@@ -53,14 +53,14 @@ class WeightSet:
     """Tensors with names, and where in the file they are.
 
     Attributes:
-        steps: the way to them.
+        steps: the path to them.
         tensors: name to tensor.
-        beside: names of what lies among them and is no tensor.
-        arrays: whether some of that are numpy arrays.
-        others: name to what is no tensor, and the extra state of modules of whatever kind.
-        versions: module to what its class wrote of its version, None where the file tells none.
-        is_malformed: whether it tells versions in a form that is not torch's.
-        joined: whether the names are those of several mappings within one, put one after the other.
+        beside: names of entries among them that are not tensors.
+        arrays: whether some of these are numpy arrays.
+        others: entries that are not tensors, by name, and the extra state of modules, of any kind.
+        versions: module to the version data of its class, None if the file has none.
+        is_malformed: whether the versions are in a form that is not torch's.
+        joined: whether the set consists of several mappings inside one, joined.
     """
 
     steps: tuple[Step, ...]
@@ -75,13 +75,13 @@ class WeightSet:
 
 @dataclass(slots=True)
 class Contents:
-    """What a file, or a part of it, holds.
+    """The contents of a file, or of a part of it.
 
     Attributes:
-        sets: in the file's order.
-        lists: the way to every list of several sets, and the positions of those.
+        sets: the sets of weights, in the file's order.
+        lists: the path to every list of several sets, and the positions of these.
         arrays: names of numpy arrays.
-        left: one number: how many mappings and lists may still be looked into.
+        left: one number: how many mappings and lists may still be read.
     """
 
     sets: list[WeightSet] = field(default_factory=list)
@@ -91,27 +91,27 @@ class Contents:
 
 
 def rank(steps: Sequence[Step]) -> tuple[bool, tuple[int, ...]]:
-    """Return by what sets of weights are ordered: the plain before the averaged, then by name."""
+    """Return the sort key of a set of weights: plain sets before averaged ones, then by name."""
     names = [str(step) for step in steps]
     places = (FIRST.index(name) if name in FIRST else len(FIRST) for name in names)
     return any(map(is_second, names)), tuple(places)
 
 
 def is_second(name: str) -> bool:
-    """Tell whether a set of this name is an average, a teacher, another epoch: taken if no other fits."""
+    """Tell whether a set of this name is an average, a teacher, another epoch: used only if no other fits."""
     return bool(_SECOND.match(name.lower()))
 
 
 def weight_sets(loaded: Any, *, steps: tuple[Step, ...] = (), where: str) -> Contents:
-    """Return every set of weights in what was loaded.
+    """Return every set of weights in loaded data.
 
     Args:
-        loaded: what the file holds, or the part that a key chose.
-        steps: the way to that part.
+        loaded: the contents of the file, or the part that a key chose.
+        steps: the path to that part.
         where: the file, for the message.
 
     Raises:
-        CheckpointError: there is none, or there are only lists of several.
+        CheckpointError: it has no set, or only lists of several sets.
     """
     contents = Contents()
     _walk(loaded, steps, contents, frozenset())
@@ -138,7 +138,7 @@ def weight_sets(loaded: Any, *, steps: tuple[Step, ...] = (), where: str) -> Con
 
 
 def _check_tensors(contents: Contents, where: str) -> None:
-    """Refuse more tensors than any network has, and such as are large by repeating a few numbers."""
+    """Refuse more tensors than any network has, and tensors that are large by repeating a few numbers."""
     distinct: dict[int, Tensor] = {}
     for weights in contents.sets:
         TENSORS.check(len(weights.tensors), where=where, error=CheckpointError)
@@ -164,7 +164,7 @@ def _kind(value: Any) -> str:
 
 
 def _walk(node: Any, steps: tuple[Step, ...], contents: Contents, above: frozenset[int]) -> None:
-    """Collect what is below a node; a mapping within itself and what is too deep are passed over."""
+    """Collect the sets below a node; a mapping inside itself and too deep nodes are skipped."""
     if len(steps) > _DEEPEST or id(node) in above or len(contents.sets) > _MOST:
         return
     contents.left[0] -= 1 + (len(node) if isinstance(node, Mapping | list | tuple) else 0)
@@ -212,7 +212,7 @@ def _is_weight(name: Any, value: Any) -> bool:
 def _walk_list(
     node: list[Any] | tuple[Any, ...], steps: tuple[Step, ...], contents: Contents, above: frozenset[int]
 ) -> None:
-    """Collect what is in a list: the sets of its only item that has some, else the positions of those."""
+    """Collect the sets in a list: those of the only item that has some, or the positions if several have."""
     inner = {}
     for position, item in enumerate(node):
         if isinstance(item, Mapping | list | tuple):
@@ -228,7 +228,7 @@ def _walk_list(
 
 
 def _union(node: Mapping[Any, Any], steps: tuple[Step, ...], tensors: dict[str, Tensor]) -> WeightSet:
-    """Return the tensors of mappings within one as one set, with what those tell beside them."""
+    """Return the tensors of mappings inside one as one set, with their other entries."""
     others: dict[str, Any] = {}
     versions: Versions = {}
     is_malformed, is_told = False, False
@@ -261,7 +261,7 @@ def _joined(node: Mapping[Any, Any], prefix: str, above: frozenset[int]) -> Iter
 def _parts(
     node: Mapping[Any, Any], prefix: str, above: frozenset[int]
 ) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    """Yield the mappings that `_joined` puts one after the other, each with what stands before its names."""
+    """Yield the mappings that `_joined` joins, each with the prefix of its names."""
     if id(node) in above or len(above) > _DEEPEST:
         return
     yield prefix, node

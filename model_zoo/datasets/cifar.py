@@ -22,7 +22,7 @@ _PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cifar:
-    """What the two have in common; the archive's address and hashes are torchvision's."""
+    """Common code of both sets; the archive's address and hashes are torchvision's."""
 
     info: ClassVar[Info]
     where: ClassVar[str]

@@ -34,7 +34,7 @@ _LARGEST_MEMBER = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CIFAR10JPEG:
-    """CIFAR-10 with every image re-encoded as JPEG, named so because that changes pixels.
+    """CIFAR-10 with every image re-encoded as JPEG; its name says so because this changes pixels.
 
     The copy has lost the order across classes. Ours is fixed: blocks of ten images, one of each class, in
     an order drawn from hashes of the file names, so the first n images are balanced to within one.
@@ -109,7 +109,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[None]:
-    """Make one error of whatever is wrong with the archive, when it is opened or while it is read."""
+    """Turn any error of the archive, when it is opened or while it is read, into one error."""
     try:
         yield
     except BROKEN as error:

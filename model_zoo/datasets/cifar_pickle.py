@@ -1,9 +1,9 @@
-"""The pickles CIFAR comes in, read without running anything they ask for.
+"""The pickles of CIFAR, read without running any code that they name.
 
 A pickle is a program. This reader gives it nothing to call: the few names that arrays need are replaced by
-inert stand-ins that only keep what they are given, and every other name is refused. Before that, the steps of
-the program are read: it may hold only those that these files need, and no number that makes Python's own
-reader ask for much more memory than the file has bytes.
+inert stand-ins that only store their arguments, and every other name is refused. Before that, the steps of
+the program are checked: only the steps that these files need are allowed, without a number that makes
+Python's own reader allocate much more memory than the file has bytes.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _BROKEN = (
 
 
 class _RefusedError(Exception):
-    """A pickle asked for a name that no array needs."""
+    """A pickle contains a name that arrays do not need."""
 
 
 class _Inert:
-    """Keeps the arguments and the state it is given."""
+    """Stores its arguments and its state."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -50,17 +50,17 @@ class _Inert:
 
 
 class _Array(_Inert):
-    """Stands for `numpy.ndarray`; its state is (version, shape, type, Fortran order, bytes)."""
+    """Replaces `numpy.ndarray`; its state is (version, shape, type, Fortran order, bytes)."""
 
 
 class _Type(_Inert):
-    """Stands for `numpy.dtype`; its first argument is the type's code."""
+    """Replaces `numpy.dtype`; its first argument is the type's code."""
 
 
 class _Rebuilt:
-    """Stands for numpy's `_reconstruct`, which makes the array that the state is then given to.
+    """Replaces numpy's `_reconstruct`, which makes the array that then gets the state.
 
-    No function of ours: a pickle may set attributes of what it has, and here there are none to set.
+    It is not a function: a pickle may set attributes of its objects, and this one has none that can be set.
     """
 
     __slots__ = ()
@@ -70,7 +70,7 @@ class _Rebuilt:
 
 
 class _Encoded:
-    """Stands for `_codecs.encode`, through which Python 3 writes bytes for Python 2."""
+    """Replaces `_codecs.encode`, through which Python 3 writes bytes for Python 2."""
 
     __slots__ = ()
 
@@ -105,7 +105,7 @@ class _Reader(pickle.Unpickler):
 
 
 def read_batch(data: bytes, *, where: str) -> dict[str, Any]:
-    """Return the mapping a pickle holds, with text keys.
+    """Return the mapping in a pickle, with text keys.
 
     Args:
         data: the pickle, of Python 2 or 3.
@@ -115,7 +115,8 @@ def read_batch(data: bytes, *, where: str) -> dict[str, Any]:
         Keys to numbers, text, bytes, lists, or arrays that `pixels` can read.
 
     Raises:
-        InputError: it asks for anything but arrays (it is named, and not run), is damaged, or no mapping.
+        InputError: it needs other names than arrays do (they are reported, not run), is damaged, or is not a
+            mapping.
     """
     try:
         _check_steps(data, where=where)

@@ -1,4 +1,4 @@
-"""Which label a class folder means: numbers are counted, other names are sorted."""
+"""The label of each class folder: numbers are in numeric order, other names in alphabetical order."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _NUMBER = re.compile(r"[0-9]+")
 
 
 def check_classes(classes: int | Sequence[str | int] | None) -> None:
-    """Refuse an option `classes` that is no count from 2 and no list of different names.
+    """Refuse an option `classes` that is neither a count from 2 nor a list of different names.
 
     Raises:
-        ConfigError: fewer than two, none, or a name twice.
+        ConfigError: fewer than two, another type, or a name twice.
     """
     if isinstance(classes, int):
         if classes < 2:

@@ -1,4 +1,4 @@
-"""Where data sets lie, which paths are refused, and downloads checked against a published hash."""
+"""The folders of data sets, refused paths, and downloads checked against a published hash."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def data_root(root: Path | None) -> Path:
 CORRECT = (
     "Correct the option `path`: a relative one starts in the data root, without one in the current folder"
 )
-"""What to do where a user's own data are not found."""
+"""What to do if a user's own data are not found."""
 
 
 def resolved(path: str, root: Path | None, *, where: str) -> Path:
@@ -38,7 +38,7 @@ def resolved(path: str, root: Path | None, *, where: str) -> Path:
         where: for the message.
 
     Raises:
-        InputError: the path is empty, holds a NUL, needs a root where there is none, or leaves the root.
+        InputError: the path is empty, contains a NUL, needs a root that is not set, or leaves the root.
     """
     if not path or "\0" in path:
         raise InputError(where=where, expected="a path", got=repr(path), do="Set the option `path`")
@@ -79,7 +79,7 @@ def check_split(split: str, *, where: str) -> None:
 
 @contextmanager
 def fetching(where: str) -> Iterator[None]:
-    """Turn what a download raises into an InputError.
+    """Turn the errors of a download into an InputError.
 
     Args:
         where: the data set's plugin.
@@ -98,7 +98,7 @@ def check_downloads(folder: Path, hashes: Mapping[str, str], *, algorithm: str) 
     """Refuse and remove downloaded files that are not the published ones.
 
     Args:
-        folder: holds them.
+        folder: the folder with the files.
         hashes: file name to hexadecimal digest.
         algorithm: `sha256`, or `md5` where the publisher gives no other.
 

@@ -55,7 +55,7 @@ class ImageFolder:
     classes: int | tuple[str | int, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a size below one pixel, and classes that are none."""
+        """Refuse a size below one pixel, and invalid classes."""
         check_classes(self.classes)
         if self.resize is not None and self.resize < 1:
             raise ConfigError(expected="resize of at least 1", got=str(self.resize))
@@ -67,7 +67,7 @@ class ImageFolder:
 
         Args:
             split: `train` or `test`.
-            root: folder a relative `path` is looked up in and must not leave.
+            root: folder in which a relative `path` is searched, and which it must not leave.
             download: not used.
 
         Raises:
@@ -158,7 +158,7 @@ class ImageFolder:
 
 
 def _remedy(top: Path) -> str:
-    """Return how pictures are laid out; of a folder called after a data set also how that one is named."""
+    """Return advice on the layout; for a folder with the name of a data set also how to use that set."""
     titles = {"cifar-10-batches-py": "cifar10", "cifar-100-python": "cifar100"}
     titles |= {name: name for name in plugins.names("datasets")}
     name = titles.get(top.name.lower())
@@ -168,7 +168,7 @@ def _remedy(top: Path) -> str:
 
 
 def _children(folder: Path) -> list[Path]:
-    """Return what is in a folder, sorted; nothing where there is none."""
+    """Return the entries of a folder, sorted; empty if the folder does not exist."""
     if not folder.is_dir():
         return []
     try:

@@ -31,7 +31,7 @@ _PARTS = 4
 
 
 def read_mat(data: bytes, *, where: str) -> dict[str, NDArray[np.generic]]:
-    """Return the real numeric arrays of a MATLAB 5 file by name; what else it holds is passed over.
+    """Return the real numeric arrays of a MATLAB 5 file by name; other contents are skipped.
 
     Args:
         data: the file.
@@ -70,7 +70,7 @@ def _elements(data: memoryview, order: str) -> Any:
     while place < len(data):
         kind, size = struct.unpack_from(order + "II", data, place)
         start = place + 8
-        if kind >> 16:  # a small element keeps up to four bytes where the size of others is
+        if kind >> 16:  # a small element has up to four bytes in the place of the size
             kind, size, start = kind & 0xFFFF, kind >> 16, place + 4
             end, place = start + size, place + 8
         else:
@@ -82,7 +82,7 @@ def _elements(data: memoryview, order: str) -> Any:
 
 
 def _inflated(body: memoryview, before: int, where: str) -> bytes:
-    """Unpack an element, where `before` bytes of the file were unpacked already."""
+    """Unpack an element, if `before` bytes of the file were unpacked already."""
     most = min(UNPACKED.value() - before, max(FLOOR, len(body) * EXPANSION.value()))
     stream = zlib.decompressobj()
     content = stream.decompress(body, max(most, 0) + 1)
@@ -94,7 +94,7 @@ def _inflated(body: memoryview, before: int, where: str) -> bytes:
 
 
 def _array(parts: list[tuple[int, memoryview]], order: str) -> tuple[str, NDArray[np.generic] | None]:
-    """Return the name and the values of a matrix, None for values that are no real numbers."""
+    """Return the name and the values of a matrix, None for values that are not real numbers."""
     import numpy as np
 
     (_, flags), (_, sides), (_, name) = parts[:3]

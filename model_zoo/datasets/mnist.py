@@ -30,7 +30,7 @@ _SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-"""What a download must hash to. Files already there may be another set in the same format."""
+"""Hashes that a download must have. Files already there may be another set in the same format."""
 _CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
@@ -38,7 +38,7 @@ _CLASSES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _IDX:
-    """What the two have in common; the addresses are torchvision's."""
+    """Common code of both sets; the addresses are torchvision's."""
 
     info: ClassVar[Info]
     where: ClassVar[str]
@@ -79,7 +79,7 @@ class _IDX:
         )
 
     def _download(self, split: str, folder: Path) -> None:
-        """Fetch the files of a split, and compare them with the hashes there are of them."""
+        """Fetch the files of a split, and compare them with their known hashes."""
         import torchvision.datasets
 
         with fetching(self.where):

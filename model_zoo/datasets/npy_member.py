@@ -1,4 +1,4 @@
-"""One array of a NumPy archive: its header is checked before memory is asked for; nothing is unpickled."""
+"""One array of a NumPy archive: its header is checked before memory is allocated; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What a damaged archive or header makes the standard library and NumPy raise."""
+"""Errors of the standard library and NumPy for a damaged archive or header."""
 
 
 def read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, *, where: str) -> NDArray[Any]:
-    """Return the array of a member, in memory of its own.
+    """Return the array of a member, as a copy.
 
     Args:
-        archive: holds it.
+        archive: the archive with the member.
         member: its entry in the table of contents.
         where: the archive, for messages.
 
@@ -76,7 +76,7 @@ def read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, *, where: str)
 
 
 def _header(file: IO[bytes], *, where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, order and type; the file then stands at the numbers."""
+    """Return shape, order and type; afterwards the file is positioned at the numbers."""
     from numpy.lib import format as npy
 
     version = npy.read_magic(file)

@@ -53,7 +53,7 @@ class Npz:
     title: str = field(default="", metadata=LATER)
 
     def __post_init__(self) -> None:
-        """Refuse classes that are none."""
+        """Refuse invalid classes."""
         check_classes(self.classes)
 
     def __call__(self, split: str, *, root: Path | None = None, download: bool = False) -> ImageSet:
@@ -63,7 +63,7 @@ class Npz:
 
         Args:
             split: `train` or `test`.
-            root: folder a relative `path` is looked up in and must not leave.
+            root: folder in which a relative `path` is searched, and which it must not leave.
             download: not used.
 
         Raises:
@@ -75,7 +75,7 @@ class Npz:
         del download
         check_split(split, where="npz")
         path = resolved(self.path.replace("{split}", split), root, where="npz")
-        # A file per split says which it holds by its name.
+        # With a file per split its name says which split it contains.
         holds = split if "{split}" in self.path else self.holds
         images, labels = _arrays(path, split, holds)
         if images.ndim == 3:
@@ -125,11 +125,11 @@ def _arrays(path: Path, split: str, holds: str) -> tuple[NDArray[Any], NDArray[A
 
 
 def _pick(names: list[str], path: Path, split: str, holds: str) -> tuple[str, str]:
-    """Return under which names the images and labels of a split are."""
+    """Return the names of the images and labels of a split."""
     plain = [(x, y) for x in _IMAGES for y in _LABELS] if split == holds else []
     with_split = [(f"{x}_{split}", f"{y}_{split}") for x in _IMAGES for y in _LABELS]
     with_split += [(f"{split}_{x}", f"{split}_{y}") for x in _IMAGES for y in _LABELS]
-    # The first are those that were known before there were others: what was read from a file stays so.
+    # Names of earlier versions come first, so that the same arrays of a file are read as before.
     oldest = [(x, y) for x, y in plain if x in ("x", "images") and y in ("y", "labels")]
     pairs = [(f"x_{split}", f"y_{split}"), *oldest, *with_split, *plain]
     for x, y in pairs:

@@ -1,4 +1,4 @@
-"""Encoded pictures to uint8 arrays, with what a decoder may raise turned into one error."""
+"""Encoded pictures to uint8 arrays; all errors of decoders become one error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "PPM", "TIFF", "WEBP")
-"""What is decoded, whatever a file is called: Pillow knows others, one of which (EPS) runs a program."""
+"""Accepted formats, whatever the file's name: Pillow knows others, one of which (EPS) runs a program."""
 
 
 def decode(data: bytes, *, where: str, resize: int | None = None, gray: bool = False) -> Pixels:
@@ -57,7 +57,7 @@ def decode(data: bytes, *, where: str, resize: int | None = None, gray: bool = F
     except (
         OSError,
         ValueError,
-        SyntaxError,  # Pillow's word for a broken PNG
+        SyntaxError,  # Pillow raises it for a broken PNG
         LookupError,
         MemoryError,
         Image.DecompressionBombError,
@@ -87,7 +87,7 @@ def stacked(pictures: list[Pixels], names: list[str], *, where: str) -> Pixels:
     """Put pictures of one size into one array (N, C, H, W).
 
     Raises:
-        InputError: none at all, or the sizes differ; names the first offender.
+        InputError: no pictures, or the sizes differ; names the first picture that differs.
     """
     import numpy as np
 
@@ -107,7 +107,7 @@ def stacked(pictures: list[Pixels], names: list[str], *, where: str) -> Pixels:
 
 @contextmanager
 def _pixel_limit() -> Iterator[None]:
-    """Tell Pillow our limit, which its decoders ask too."""
+    """Set our limit in Pillow, whose decoders check it too."""
     from PIL import Image
 
     before = Image.MAX_IMAGE_PIXELS

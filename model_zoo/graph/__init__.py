@@ -1,4 +1,4 @@
-"""Graphs behind heads: neighbours, weights, and how labels of templates get to images (WNLL: Eq. 3-5)."""
+"""Graphs of heads: neighbours, weights, and how template labels are extended to images (WNLL: Eq. 3-5)."""
 
 from model_zoo.graph.coverage import check_template, expected_template_size
 from model_zoo.graph.independent import PreparedTemplate, interpolate_independent, prepare_template

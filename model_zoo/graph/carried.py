@@ -1,8 +1,8 @@
-"""What is linear in the features, bounded through the network: who is nearer, and how far away points are.
+"""Bounds, through the network, of functions linear in the features: which point is nearer, and distances.
 
-`d_t - d_s = |z_t|^2 - |z_s|^2 + 2 z (z_s - z_t)` is linear in the features z of a query, so that it can be
-carried back to the image as margins are, which keeps how features move together: a box forgets that.
-A distance `|z|^2 - 2 z z_t + |z_t|^2` is not, but its square part lies between a tangent and chords that are.
+`d_t - d_s = |z_t|^2 - |z_s|^2 + 2 z (z_s - z_t)` is linear in the features z of a query, so it can be carried
+back to the image like a margin. This uses the dependence between features, which a box ignores.
+A distance `|z|^2 - 2 z z_t + |z_t|^2` is not linear, but its square part lies between a tangent and chords.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Linear = Callable[[Tensor, int], Tensor]
 
 
 def rounding_of(width: int) -> float:
-    """Return what share of squared distances of that many features float32 may change, with room."""
+    """Return a safe bound of float32's relative error in squared distances of so many features."""
     return (width + 8) * 2.0**-22
 
 
@@ -59,9 +59,9 @@ def surely_nearer(low: Tensor, high: Tensor, points: Tensor, off: float) -> Tens
 def also_nearer(
     nearer: Tensor, pairs: Tensor, low: Tensor, high: Tensor, points: Tensor, linear: Linear, image: int
 ) -> Tensor:
-    """Return `nearer` (T, T) with those of the pairs (T, T) that the network's own bounds decide as well.
+    """Return `nearer` (T, T) with further pairs (T, T) that the network's own bounds decide.
 
-    Only pairs that are open and not the other way round at the middle of the box are asked about.
+    Only undecided pairs whose order is right at the middle of the box are bounded.
     """
     middle = (low + high) / 2
     distance = (points - middle).square().sum(1)

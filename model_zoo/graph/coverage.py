@@ -1,4 +1,4 @@
-"""Is a template usable: does it hold every class, and how large must a random one be (Theorem 2)."""
+"""Checks of a template: whether it contains every class, and how large a random one must be (Theorem 2)."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def check_template(labels: Tensor, classes: int, features: Tensor | None = None)
     Args:
         labels: class of each template point, `(T,)` integers, not one-hot rows.
         classes: number of classes, C.
-        features: the template's features `(T, D)`, if they shall be checked too.
+        features: the template's features `(T, D)`, if they should be checked too.
     """
     if labels.ndim != 1 or labels.dtype.is_floating_point or labels.dtype in (torch.bool, torch.complex64):
         raise InputError(
             expected="template labels as class numbers (T,)",
             got=f"{tuple(labels.shape)} of {labels.dtype}",
-            do="Pass labels.argmax(1) where they are one-hot",
+            do="Pass labels.argmax(1) if they are one-hot",
         )
     outside = (labels < 0) | (labels >= classes)
     if bool(outside.any()):
@@ -76,7 +76,7 @@ def check_features(features: Tensor, what: str) -> None:
 
 
 def check_points(points: int, graph: Graph) -> None:
-    """Refuse a graph with fewer points than each of them shall have neighbours."""
+    """Refuse a graph with fewer points than the number of neighbours of each point."""
     if graph.m > points:
         raise InputError(
             expected=f"at least m = {graph.m} points in the graph (queries and template)",

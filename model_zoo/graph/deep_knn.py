@@ -23,8 +23,8 @@ def layer_votes(
 ) -> tuple[Tensor, Tensor]:
     """Return how many of the kL neighbours are of each class, (Q, C), and u (Q, C) on the simplex.
 
-    `u_c = (v_c + b_c) / (kL + 1)`: one more vote is shared, the mean over layers of what a layer alone shares
-    (`model_zoo.graph.knn`): ties go to the class of the nearer points.
+    `u_c = (v_c + b_c) / (kL + 1)`: one more vote is divided, b_c being the mean over layers of each layer's
+    shares (`model_zoo.graph.knn`): in a tie the class of the nearer points wins.
 
     Args:
         queries: features (Q, D_l) of each layer.
@@ -61,7 +61,7 @@ def with_rejection(u: Outputs, credible: Tensor, least: float) -> Tensor:
     Args:
         u: rows of the simplex (Q, C).
         credible: calibration images (Q,) that conform no better than the likeliest class.
-        least: how many must do so; no whole number, so that nothing ties.
+        least: how many must do so; not a whole number, so that a tie is impossible.
     """
     odds = least / credible.to(u.dtype).clamp_min(0.25)
     whole = torch.cat([u, (u.amax(1) * odds)[:, None]], dim=1)

@@ -1,4 +1,4 @@
-"""The exact gradient of interpolation on a graph, in two parts that heads put together.
+"""The exact gradient of interpolation on a graph, in two parts that heads combine.
 
 `neighbour_distances` sends a gradient of squared distances to the points. `HarmonicExtension` gets one of
 the edge weights by implicit differentiation: one more solve with the forward pass's matrix. With `lambda`
@@ -33,7 +33,7 @@ def neighbour_distances(query: Tensor, template: Tensor, index: Tensor, distance
         query: features `(Q, D)`, points 0 .. Q-1.
         template: features `(T, D)`, points Q .. N-1.
         index: neighbours of every point, `(N, m)`.
-        distance2: their squared distances, which the search has measured.
+        distance2: their squared distances from the search.
     """
     return cast("Tensor", _NeighbourDistances.apply(query, template, index, distance2))
 
@@ -47,7 +47,7 @@ class _NeighbourDistances(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, coefficient: Tensor) -> tuple[Tensor | None, ...]:
-        """Return dL/d(query) and, only if asked for, dL/d(template)."""
+        """Return dL/d(query) and, only if requested, dL/d(template)."""
         query, template, index = ctx.saved_tensors
         points = torch.cat([query, template])
         rows = len(points) if ctx.needs_input_grad[1] else len(query)
@@ -59,7 +59,7 @@ class _NeighbourDistances(torch.autograd.Function):
 def cross_distances(query: Tensor, template: Tensor) -> Tensor:
     """Return the squared distances `(Q, T)` of every query to every template point.
 
-    Differentiable once in `query (Q, D)`; `template (T, D)` stands still.
+    Differentiable once in `query (Q, D)`; `template (T, D)` is constant.
     """
     return cast("Tensor", _CrossDistances.apply(query, template))
 
@@ -101,7 +101,7 @@ class HarmonicExtension(torch.autograd.Function):
     def backward(ctx: Any, grad_u: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         """Return dL/d(weight)."""
         index, labels, singular, u = ctx.saved_tensors
-        # rows of singular queries are constant; what edges they have are too weak to count
+        # rows of singular queries are constant; their edges are too weak to count
         adjoint = ctx.solve(grad_u.masked_fill(singular[:, None], 0.0))
         one_hot = F.one_hot(labels, ctx.classes).to(u.dtype)
         spread = torch.cat([adjoint, torch.zeros_like(one_hot)])

@@ -23,7 +23,7 @@ from model_zoo.graph.weights import edge_weights, sigma_squared
 
 @dataclass(frozen=True, slots=True)
 class PreparedTemplate:
-    """A template and what a newcomer must know about it. Made by `prepare_template`; holds no gradient.
+    """A template with the values that a new query needs. Made by `prepare_template`; without a gradient.
 
     Attributes:
         features: `(T, D)`.
@@ -57,7 +57,7 @@ def prepare_template(
     template = working_precision(template.detach())
     labels = labels.to(template.device, torch.int64)
     distance2 = nearest_neighbours(template, min(graph.m, len(template)), search=graph.search).distance2
-    if graph.m > len(template):  # a query always fits into every list
+    if graph.m > len(template):  # a query would be in every list
         distance2 = torch.cat([distance2, distance2.new_full((len(template), 1), torch.inf)], dim=1)
     one_hot = torch.nn.functional.one_hot(labels, classes).to(template.dtype)
     inner2, outer2 = (sigma_squared(distance2, n).clone() for n in (graph.n - 1, graph.n))
@@ -68,8 +68,8 @@ def prepare_template(
 def interpolate_independent(query: Tensor, prepared: PreparedTemplate) -> Interpolation:
     """Interpolate the template's labels to each row of `query (Q, D)` as if it were the only one.
 
-    Equals the joint protocol with Q = 1, whatever else is in the batch; differentiable in the query (the
-    neighbour sets held fixed). No query is ever singular: its scale is set by its own template neighbours.
+    Equals the joint protocol with Q = 1 and does not depend on the batch; differentiable in the query (the
+    neighbour sets held fixed). A query is never singular: its own template neighbours set its scale.
     """
     check_pair(query, prepared.features)
     graph, template = prepared.graph, prepared.features

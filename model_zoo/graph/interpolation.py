@@ -76,7 +76,7 @@ class Lists(NamedTuple):
 
 
 def joint_lists(query: Tensor, template: Tensor, labels: Tensor, *, classes: int, graph: Graph) -> Lists:
-    """Return who is whose neighbour in the joint graph of queries `(Q, D)` and template `(T, D)`.
+    """Return the neighbours of all points in the joint graph of queries `(Q, D)` and template `(T, D)`.
 
     Raises:
         InputError: the template cannot label all classes, features do not fit together or are not finite, or
@@ -104,7 +104,7 @@ def harmonic(lists: Lists, weight: Tensor, *, classes: int, mu: float, solver: s
 
 
 def check_pair(query: Tensor, template: Tensor) -> None:
-    """Refuse query features that do not fit the template's."""
+    """Refuse query features that do not match those of the template."""
     check_features(query, "query")
     if query.shape[1:] != template.shape[1:] or query.device != template.device:
         raise InputError(

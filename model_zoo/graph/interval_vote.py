@@ -1,4 +1,4 @@
-"""What the independent protocol answers while features move inside of a box: a sound lower bound.
+"""A sound lower bound of the independent protocol's answers while features move inside a box.
 
 Notation of `independent.py`. Over the box every squared distance d_t lies in an interval, and
 
@@ -9,10 +9,10 @@ Notation of `independent.py`. Over the box every squared distance d_t lies in an
 - sigma^2 is the (n-1)-th smallest distance, and order statistics keep intervals;
 - an outward weight falls with d_t / sigma^2, an inward one with d_t, and is there while d_t is at most the
   radius of t;
-- the n - 1 nearest have a weight of at least exp(-1) each, whoever they are.
+- each of the n - 1 nearest has a weight of at least exp(-1).
 
-So each class's mass has a lower and an upper bound, and the true class's share minus another's is least
-where its mass is at its least and the other's at its most. How weights move together is lost.
+So each class's mass has a lower and an upper bound, and the true class's share minus another's is smallest
+if its mass is smallest and the other's largest. The dependence between weights is ignored.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def share_margins(
 
 
 def vote_margins(margins: Sequence[Tensor], y: Labels, rule: str) -> Tensor:
-    """Return lower bounds (B, C) of what several templates make together of y minus each other class.
+    """Return lower bounds (B, C) of the combined result of several templates for y minus each other class.
 
     Args:
         margins: (B, C) of each template.
@@ -81,13 +81,13 @@ def _one(
     """Return the bounds (C,) for the box of one query."""
     graph, count, classes = template.graph, len(points), template.classes
     labels = template.labels.to(points.device)
-    # The head computes distances in float32: what rounding may change is given to both ends.
+    # The head computes distances in float32: both ends are widened by the possible rounding error.
     off = rounding_of(points.shape[1])
     nearest, farthest = distances_over(low, high, points, linear, image)
     nearest, farthest = nearest * (1 - off), farthest * (1 + off)
     nearer = surely_nearer(low, high, points, off) | (farthest[:, None] < nearest[None])
     if linear is not None:
-        # Whoever may be a neighbour is worth asking about; the nearest ones push others out.
+        # Only possible neighbours are bounded; the nearest ones exclude others.
         middle = (points - (low + high) / 2).square().sum(1)
         close = torch.zeros_like(labels, dtype=torch.bool)
         close[middle.topk(min(graph.m - 1, count), largest=False).indices] = True
@@ -136,7 +136,7 @@ def _inward(distance2: Tensor, template: PreparedTemplate, graph: Graph) -> Tens
 
 
 def _largest(most: Tensor, sure: Tensor, labels: Tensor, classes: int, out: int) -> Tensor:
-    """Return the largest outward mass of each class (C,): no more neighbours than others surely leave."""
+    """Return the largest outward mass of each class (C,), with the most neighbours others can leave to it."""
     masses = []
     for c in range(classes):
         own = labels == c

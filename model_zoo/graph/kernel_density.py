@@ -1,7 +1,7 @@
-"""The `kernel` gradient source: class scores that still have a slope where u is saturated.
+"""The `kernel` gradient source: class scores that still have a gradient where u is saturated.
 
-Where all neighbours of a query carry one label, u is a one-hot row and its exact gradient is zero. The
-log-density of every class over the *whole* template, with the query's own scale, still points the way out.
+If all neighbours of a query have one label, u is a one-hot row and its exact gradient is zero. The
+log-density of every class over the *whole* template, with the query's own scale, still has a useful gradient.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def class_log_density(
         template: features `(T, D)`.
         labels: template classes `(T,)`; every class must occur.
         classes: number of classes, C.
-        n: which neighbour sets the query's sigma, itself counted first.
-        tau: temperature; larger looks farther.
-        detach_scale: treat sigma as a constant of the query, as an attacker who wants a direction does (the
-            default). False differentiates through it: then the gradient is that of the value returned.
+        n: the neighbour that sets the query's sigma, the query itself counted first.
+        tau: temperature; with a larger one farther points count more.
+        detach_scale: treat sigma as a constant of the query, for an attacker who wants a direction (the
+            default). False differentiates through it: then the gradient is that of the returned value.
     """
     check_template(labels, classes, template)
     check_pair(query, template)

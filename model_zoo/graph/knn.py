@@ -1,8 +1,8 @@
 """The vote of the k nearest template points, and a sound lower bound of it while features move.
 
 `u_c = (v_c + b_c) / (k + 1)`: v_c of the k nearest are of class c, and one more vote is shared, b_c in
-proportion to k minus the rank of the first of class c. It never outweighs a whole vote: ties go to the class
-of the nearest point among the tied.
+proportion to k minus the rank of the first of class c. It never counts more than a whole vote: in a tie the
+class of the nearest point wins.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def nearest_votes(query: Tensor, points: Tensor, labels: Tensor, *, classes: int
 
 
 def ballots(query: Tensor, points: Tensor, labels: Tensor, *, classes: int, k: int) -> tuple[Tensor, Tensor]:
-    """Return how many of the k nearest are of each class, (Q, C), and what each gets of the shared vote."""
+    """Return how many of the k nearest are of each class, (Q, C), and its share of the divided vote."""
     voters = labels[neighbours_in(query, points, k).ids]
     one_hot = torch.nn.functional.one_hot(voters, classes)
     weight = (k - torch.arange(k, device=query.device))[:, None] * one_hot

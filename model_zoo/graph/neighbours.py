@@ -1,4 +1,4 @@
-"""The m nearest neighbours of points, exactly, on the device the points live on."""
+"""The m nearest neighbours of points, exactly, on the device of the points."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _searcher(reference: Tensor, search: str) -> Searcher:
 
 
 def _check(queries: Tensor, reference: Tensor, m: int) -> None:
-    """Refuse shapes, counts and values that have no neighbours."""
+    """Refuse shapes, counts and values for which neighbours are not defined."""
     if queries.ndim != 2 or reference.ndim != 2 or queries.shape[1] != reference.shape[1]:
         raise InputError(
             expected="features (N, D) and (R, D) of one dimension D",

@@ -27,8 +27,8 @@ from model_zoo.graph.weights import edge_weights, sigma_squared
 from robench.errors import InputError, JobError
 
 LARGEST = 1024
-"""Queries one graph may have: the systems are dense, one for each class."""
-_BETTER = 1e-12  # what a choice must gain to be changed: less is rounding, and could go round in circles
+"""Most queries in one graph: the systems are dense, one for each class."""
+_BETTER = 1e-12  # least gain that changes a choice: smaller gains are rounding, and could cycle without end
 _ROUNDS = 1000
 
 
@@ -46,7 +46,7 @@ def p_laplace(
         labels: template classes `(T,)`.
         classes: number of classes, C.
         graph: neighbours, kernel and search.
-        p: at least 2; infinity is refused, as it would leave the weights, and so the gradient, without a say.
+        p: at least 2; infinity is refused, because the result would not depend on the weights.
     """
     if not 2 <= p < float("inf"):
         raise InputError(expected="p of at least 2, and finite", got=f"p = {p}")
@@ -82,7 +82,7 @@ class _Game(NamedTuple):
 
     Attributes:
         step: `(Q, N)` rows of the random walk, `S_qj / d_q`.
-        open: `(Q, N)` bool, who is whose neighbour.
+        open: `(Q, N)` bool, the neighbours of each query.
         known: `(C, T)` values on the template.
         alpha: share of the random walk.
     """
@@ -204,5 +204,5 @@ def _walk(ids: Tensor, weight: Tensor, queries: int) -> tuple[Tensor, Tensor]:
 
 
 def _with_template(alive: Tensor, size: int) -> Tensor:
-    """Return which points `(N,)` are left: the queries alive, and the template."""
+    """Return which points `(N,)` remain: the queries that are not singular, and the template."""
     return torch.cat([alive, alive.new_ones(size)])

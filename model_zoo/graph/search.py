@@ -1,8 +1,8 @@
 """Candidate neighbours from one matrix product (torch) or from faiss, with a proof of completeness.
 
 `|x - y|^2 = |x|^2 + |y|^2 - 2 x.y` is fast but cancels in floating point. So a searcher returns a few
-candidates too many, and how near a point it left out can possibly be; `neighbours.py` measures the candidates
-exactly and repeats the rare rows the bound cannot vouch for in double precision (`careful`).
+candidates too many, and a lower bound of the distance to the other points; `neighbours.py` measures the
+candidates exactly and repeats the rare rows for which the bound is too weak in double precision (`careful`).
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def smallest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the k smallest of every row of `values (R, M)`, in no order, and their columns `(R, k)`.
 
     With many columns the minima of groups are taken first: the k smallest values lie in the k groups whose
-    minima are smallest, as every value of another group has k values before it. One reading of the values in
-    place of a selection among them all.
+    minima are smallest, as every value of another group has k values before it. The values are read once
+    instead of a selection among all of them.
     """
     groups = values.shape[1] // _GROUP
     if values.shape[1] % _GROUP or groups <= 2 * k:

@@ -1,4 +1,4 @@
-"""The value that says which graph is built: how many neighbours, which kernel, which coupling constant."""
+"""The settings of a graph: number of neighbours, kernel, coupling constant."""
 
 from __future__ import annotations
 

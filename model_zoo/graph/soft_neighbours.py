@@ -24,8 +24,8 @@ from robench.types import Labels
 def bandwidth_squared(points: Tensor, n: int) -> float:
     """Return h^2: the median over points (T, D) of the squared distance to their n-th neighbour among them.
 
-    A point is its own first neighbour. Where that median is 0 (duplicates), the mean takes its place, and 1
-    where all points are one.
+    A point is its own first neighbour. If that median is 0 (duplicates), it is replaced by the mean, and by 1
+    if all points are equal.
     """
     distance2 = nearest_neighbours(points.double(), n).distance2[:, -1]
     median, mean = float(distance2.median()), float(distance2.mean())

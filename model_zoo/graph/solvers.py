@@ -22,7 +22,7 @@ def solve_rows(system: System, solver: str = "auto") -> tuple[Tensor, Solve]:
     """Solve Eq. 5.
 
     Rows of the exact solution sum to 1 (A times a vector of ones is the row sum of B), so the computed sums
-    tell how well a float32 factorisation did, and dividing by them removes the largest part of its error.
+    measure the error of a float32 factorisation, and dividing by them removes the largest part of it.
 
     Args:
         system: the equations.

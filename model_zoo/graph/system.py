@@ -1,4 +1,4 @@
-"""Eq. 5 as the linear system `A u = B` over the query points, held as edges; and who cannot be labelled.
+"""Eq. 5 as the linear system `A u = B` over the query points, as edges; and queries without a label.
 
 Points are numbered queries first, `0 .. Q-1`, then the template, `Q .. N-1`. Column 0 of a neighbour list is
 the point itself, whose weight cancels in Eq. 5 and is left out.
@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# A point whose every road to the template is weaker than this, relative to its degree, has no road: double
-# precision cannot tell such an A from a singular one.
+# A point whose paths to the template are all weaker than this, relative to its degree, counts as without a
+# path: in double precision such an A cannot be distinguished from a singular one.
 NEGLIGIBLE = 1e-12
 
 

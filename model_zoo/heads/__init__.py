@@ -23,8 +23,8 @@ class Head(Protocol):
     """The contract of a plugin in the group `robench.heads`: a frozen recipe.
 
     Attributes:
-        info: what it is.
-        offers: the gradient sources its models can have, so that a configuration can be checked early.
+        info: title and paper of the head.
+        offers: the gradient sources that its models can have, so that a configuration can be checked early.
     """
 
     info: ClassVar[Info]
@@ -50,13 +50,13 @@ class Head(Protocol):
             name: the model's name.
             classes: number of classes K.
             training_data: gives the training split; called only if needed.
-            seed: the only source of chance.
+            seed: seed of all random numbers.
             device: where the network is moved to.
-            details: facts to put into the model's details, beside the head's own.
+            details: facts to add to the model's details, beside those of the head.
             output: what the network's own outputs are, `logits`, `log_probabilities` or `simplex`.
 
         Raises:
-            InputError: the data cannot serve as a template, or the network has no linear layer last.
-            ConfigError: the network lacks what the head needs.
+            InputError: the data cannot be used as a template, or the network does not end in a linear layer.
+            ConfigError: the network lacks something that the head needs.
         """
         ...

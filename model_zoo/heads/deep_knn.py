@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 class DeepKNN:
     """The class that most of the k nearest template images have, counted over several layers.
 
-    Distances are those of the cosine, exact where the paper's are approximate. Calibration images are drawn
-    from the training split, which the network has seen: what it says of their credibility is optimistic.
+    Distances are cosine distances, exact instead of approximate as in the paper. Calibration images are drawn
+    from the training split, which the network has seen: its credibility on them is optimistic.
 
     Attributes:
         k: how many images vote in each layer; 1 to 500, at most the size of the template.
         layers: names of modules of the network, such as `backbone.dense`; by default the parts of its
             backbone and its buffer layer.
-        template: training images in the template; None takes all that calibration leaves.
-        calibration: other training images, which credibility is measured against.
+        template: training images in the template; None takes all that are not used for calibration.
+        calibration: other training images, against which credibility is measured.
         reject_below: an image is rejected where its credibility, the share of calibration images that conform
             no better, is below this; 0 for never.
-        balanced: draw as many of every class as of any other; otherwise purely at random.
+        balanced: draw equally many images of each class; otherwise purely at random.
         tau: temperature of the gradient source `kernel`, the mean over layers of log-densities.
     """
 

@@ -1,4 +1,4 @@
-"""The head `deep_knn` as a module, and what an attacker can differentiate and see of it."""
+"""The head `deep_knn` as a module, with its gradient sources and what an attacker can see of it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class DeepKNNNetwork(nn.Module):
         self.register_buffer("calibration", own.sort().values, persistent=False)
         # between two whole numbers, so that no count is equal to it
         self.least = _ceiling(reject_below * len(calibration)) - 0.5 if reject_below else 0.0
-        self.training = branches.training  # only the flag: the shared network keeps its own
+        self.training = branches.training  # only this flag: the mode of the shared network is not changed
 
     def votes(self, z: Features, moved: Tensor | None = None) -> tuple[Tensor, Outputs]:
         """Return the votes (B, K) and u (B, K) of finite features (B, D); `moved` as in `classify`."""
@@ -73,7 +73,7 @@ class DeepKNNNetwork(nn.Module):
     def classify(self, z: Features, moved: Tensor | None = None) -> Outputs:
         """Map features (B, D) to u (B, K), or (B, K + 1) with rejection; a row that is not finite to NaN.
 
-        Features `moved` (T, D), if given, stand in for those of the template.
+        Features `moved` (T, D), if given, replace those of the template.
         """
 
         def answer(finite: Features) -> Outputs:
@@ -111,7 +111,7 @@ class DeepKNNNetwork(nn.Module):
 
 
 def layer_sources(net: DeepKNNNetwork, *, tau: float, output: OutputKind) -> dict[str, GradientSource]:
-    """Return what an attacker can differentiate, in order; the vote itself has no slope.
+    """Return the gradient sources, in order; the vote itself has a zero gradient.
 
     Args:
         net: the model's network.
@@ -142,7 +142,7 @@ def layer_sources(net: DeepKNNNetwork, *, tau: float, output: OutputKind) -> dic
 
 
 def layer_neighbourhood(net: DeepKNNNetwork, template: ImageSet) -> Neighbourhood:
-    """Return what an attacker who knows everything sees: all layers' features, head and template."""
+    """Return what an attacker with full knowledge sees: all layers' features, head and template."""
     return Neighbourhood(
         features=net.branches.features,
         classify=net.classify,
@@ -158,5 +158,5 @@ def _features(branches: LayerFeatures, images: ImageSet, device: str) -> Tensor:
 
 
 def _ceiling(value: float) -> int:
-    """Return the whole number not below, where rounding of a decimal like 0.1 * 30 does not count."""
+    """Return the value rounded up to a whole number; a rounding error, as in 0.1 * 30, does not count."""
     return int(-(-(value - 1e-9) // 1))

@@ -1,7 +1,7 @@
-"""What an attacker of a random model differentiates: its mean over draws, not one draw.
+"""The gradient source for random models: the mean over draws, not one draw.
 
 Expectation over transformation (Athalye, Carlini & Wagner 2018, arXiv:1802.00420, section 4). A network
-says that its answers are random by an attribute `random = True` of any of its modules, and takes its chance
+declares random answers by an attribute `random = True` of any of its modules, and takes its random numbers
 from `robench.model.noise`.
 """
 
@@ -19,13 +19,13 @@ from robench.types import Images, Outputs
 
 NAME = "expectation"
 DRAWS = 10
-"""Draws that an attacker averages over."""
+"""Number of draws over which an attacker averages."""
 
 
 def randomness_in(network: nn.Module) -> list[str]:
-    """Return what every module that says its answers are random says of itself; empty where none does.
+    """Return the `extra_repr` of every module that declares random answers; empty if none does.
 
-    It is `extra_repr`, such as `noise=0.1, seed=0`: what decides the answers beside the weights.
+    An example is `noise=0.1, seed=0`: the settings that decide the answers beside the weights.
     """
     return [part.extra_repr() for part in network.modules() if getattr(part, "random", False) is True]
 
@@ -34,14 +34,13 @@ def expectation(net: nn.Module, source: GradientSource, *, count: int = DRAWS) -
     """Return the gradient source that averages another over draws 1, 2, ..., as probabilities.
 
     Logits become the logarithm of the mean of their softmax, so that the cross-entropy is -log E[p_y];
-    simplex points are averaged as they are. The model's own outputs are those of draw 0, with which it
+    simplex points are averaged directly. The model's own outputs are those of draw 0, with which it
     classifies and which no attacker sees. One call makes `count` + 1 forward passes. Inside another
-    expectation it is the source under the one draw that is current there, and its outputs stand in for the
-    model's own.
+    expectation it is the source under the current draw there, and its outputs replace the model's own.
 
     Args:
         net: the model's network.
-        source: what to average.
+        source: the gradient source to average.
         count: how many draws, at least 1.
     """
     simplex = source.output is OutputKind.SIMPLEX

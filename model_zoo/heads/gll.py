@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 class GLL(GraphHead):
     """Classifies an image by Laplace's equation on a graph with symmetric, self-tuning weights.
 
-    `S_ij = exp(-4 d_ij^2 / (eps_i eps_j))` where one of i and j is among the m nearest of the other, eps
-    being the distance to the m-th. The gradient source `exact` is the layer's adjoint, through weights and
-    eps.
+    `S_ij = exp(-4 d_ij^2 / (eps_i eps_j))` if one of i and j is among the m nearest of the other; eps is the
+    distance to the m-th. The gradient source `exact` is the layer's adjoint, through weights and eps.
 
     Attributes:
         protocol: `independent`, each image alone with the template; `joint`, the batch shares one graph with
@@ -29,7 +28,7 @@ class GLL(GraphHead):
         m: neighbours each point keeps, itself counted first, as in the authors' code (k = 25); at most the
             size of the template.
         template: training images in the template; None takes all of them.
-        balanced: draw as many of every class as of any other; otherwise purely at random.
+        balanced: draw equally many images of each class; otherwise purely at random.
         search: `torch`, `faiss` or `auto`; all exact.
         solver: `cholesky`, `cg` or `auto`; only the joint protocol solves anything.
         tau: temperature of the gradient source `kernel`.
@@ -51,7 +50,7 @@ class GLL(GraphHead):
         return Graph(m=self.m, n=self.m, mu="none", search=self.search, solver=self.solver)
 
     def network(self) -> Callable[..., GraphNetwork]:
-        """Return what makes its network."""
+        """Return the function that makes its network."""
         from model_zoo.heads.laplacian_networks import SelfTuningNetwork
 
         return SelfTuningNetwork

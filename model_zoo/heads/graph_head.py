@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class GraphRecipe:
     """Base of recipes whose head spreads the labels of template images over a graph of features.
 
-    The options are fields of the dataclass that derives from it, which chooses their order.
+    The options are fields of the derived dataclass, which chooses their order.
     """
 
     __slots__ = ()
@@ -35,7 +35,7 @@ class GraphRecipe:
     name: ClassVar[str]
     """Name of the head in the model's details."""
     logits: ClassVar[bool] = False
-    """Whether its rows are scores, and not points of the simplex."""
+    """Whether its rows are scores instead of points of the simplex."""
     same_alone: ClassVar[str] = ""
     """Name of the simpler head with the same result for a single image; empty if there is none."""
     protocols: ClassVar[tuple[str, ...]] = ("independent", "joint")
@@ -49,7 +49,7 @@ class GraphRecipe:
 
     @property
     def templates(self) -> int:
-        """How many templates are drawn."""
+        """Number of templates that are drawn."""
         return 1
 
     def check_options(self) -> None:
@@ -84,10 +84,10 @@ class GraphRecipe:
 
     @abstractmethod
     def network(self) -> Callable[..., GraphNetwork]:
-        """Return what makes its network, with its own options filled in."""
+        """Return the function that makes its network, with the head's own options set."""
 
     def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
-        """Refuse training data no graph can be built from, by drawing from them what `__call__` will draw.
+        """Refuse training data from which no graph can be built, by making the same draws as `__call__`.
 
         Raises:
             InputError: as `__call__`.
@@ -114,7 +114,7 @@ class GraphRecipe:
 
         Raises:
             InputError: the template is too small for m, misses a class, or is not from the training split;
-                or the network has no linear layer last.
+                or the network does not end in a linear layer.
         """
         from functools import partial
 
@@ -143,7 +143,7 @@ class GraphRecipe:
         )
 
     def _draw(self, training_data: ImageSet, *, classes: int, seed: int) -> GraphImages:
-        """Return the templates, and the unlabelled images if there shall be some."""
+        """Return the templates, and the unlabelled images if any are wanted."""
         from model_zoo.heads.templates import draw_graph_images
 
         return draw_graph_images(
@@ -160,14 +160,14 @@ class GraphRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphHead(GraphRecipe):
-    """Classifies an image by carrying the labels of template images over a graph of features.
+    """Classifies an image by extending the labels of template images over a graph of features.
 
     Attributes:
         protocol: `independent`, each image alone with the template; `joint`, the batch shares one graph with
             the template.
         m: neighbours each point keeps, itself counted first; at most the size of the template.
         template: training images in the template; None takes all of them.
-        balanced: draw as many of every class as of any other; otherwise purely at random.
+        balanced: draw equally many images of each class; otherwise purely at random.
         search: `torch`, `faiss` or `auto`; all exact.
         solver: `cholesky`, `cg` or `auto`.
         tau: temperature of the gradient source `kernel`.
@@ -184,7 +184,7 @@ class GraphHead(GraphRecipe):
     unlabelled: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse options no graph can be built with."""
+        """Refuse options with which no graph can be built."""
         if self.m < 2:
             raise ConfigError(
                 expected="m of at least 2 (a point is its own first neighbour)", got=str(self.m)
@@ -203,7 +203,7 @@ class ScaledGraphHead(GraphHead):
     n: int = 15
 
     def __post_init__(self) -> None:
-        """Refuse options no graph can be built with."""
+        """Refuse options with which no graph can be built."""
         GraphHead.__post_init__(self)
         check_scale(self.n, self.m)
 

@@ -29,17 +29,17 @@ def graph_model(
     """Return the model of a graph head over a network's features.
 
     Args:
-        put_on: makes the head's network from features and linear branch.
+        put_on: makes the network of the head from features and linear branch.
         network: images to outputs; a foreign one is split at its last linear layer, without being changed.
-        images: the clean training images that the head remembers, and those that join every joint graph.
+        images: the clean training images of the head's templates, and those that join every joint graph.
         name: the model's name.
-        output: what the head's rows are.
+        output: the kind of the head's rows.
         tau: temperature of the gradient source `kernel`.
         device: where the network is moved to.
         details: facts of the model and the head's own options.
 
     Raises:
-        InputError: the network has no linear layer last, or a template cannot be used.
+        InputError: the network does not end in a linear layer, or a template cannot be used.
     """
     network, templates = network.to(device), images.templates
     net = put_on(branched(network, templates[0].batch(slice(0, 3))[0].to(device)))

@@ -1,4 +1,4 @@
-"""Heads over a graph as modules: features of a network, and labels carried over from template images."""
+"""Heads over a graph as modules: features of a network, and labels extended from template images."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _BATCH = 250
 class Template(nn.Module):
     """Features of clean template images, as buffers that follow the module from device to device.
 
-    They are left out of the state_dict: the network's weights and the images give them.
+    They are not in the state_dict, because they can be computed from the network's weights and the images.
 
     Args:
         features: (T, D), without gradient.
         labels: (T,) int64.
         classes: number of classes.
         graph: the graph's settings.
-        joint: spare the search among the template's own points, which a joint graph does anyway.
+        joint: skip the search among the template's own points, which a joint graph makes itself.
     """
 
     def __init__(self, features: Tensor, labels: Tensor, *, classes: int, graph: Graph, joint: bool) -> None:
@@ -50,7 +50,7 @@ class Template(nn.Module):
 
     @property
     def prepared(self) -> PreparedTemplate:
-        """The template as the independent protocol wants it; a joint one has none."""
+        """The template prepared for the independent protocol; a joint head has none."""
         return PreparedTemplate(
             features=self.get_buffer("features"),
             labels=self.get_buffer("labels"),
@@ -64,16 +64,16 @@ class Template(nn.Module):
 
 
 class GraphNetwork(nn.Module, ABC):
-    """Images to class scores on a graph over features; how labels travel is a subclass's to say.
+    """Images to class scores on a graph over features; a subclass defines how labels are extended.
 
-    The template's features are computed once, here: make a new one after the network's weights change.
+    The template's features are computed once, here: make a new object if the network's weights change.
 
     Args:
-        branches: features and linear branch; shared, not copied, and put behind a door of their own.
+        branches: features and linear branch; shared, not copied, in a wrapper of their own.
         templates: clean training images; one, or several that vote.
         classes: number of classes K.
         graph: the graph's settings.
-        joint: put the whole batch into one graph with the (one) template, rather than each image alone.
+        joint: put the whole batch into one graph with the (only) template, instead of each image alone.
         rule: how several templates are combined, `majority` or `mean`.
         device: where the network is and the templates shall be.
         unlabelled: training images that join every joint graph without a label; their own rows of u are not
@@ -114,7 +114,7 @@ class GraphNetwork(nn.Module, ABC):
         if others is not None:
             check_features(others, "unlabelled")
         self.register_buffer("unlabelled", others, persistent=False)
-        self.training = branches.training  # only the flag: the shared network keeps its own
+        self.training = branches.training  # only this flag: the mode of the shared network is not changed
 
     @abstractmethod
     def together(self, query: Tensor, template: Tensor, labels: Tensor) -> Interpolation:
@@ -132,13 +132,13 @@ class GraphNetwork(nn.Module, ABC):
 
     @property
     def prepared(self) -> list[PreparedTemplate]:
-        """Every template as the independent protocol wants it."""
+        """Every template prepared for the independent protocol."""
         return [template.prepared for template in self.templates if isinstance(template, Template)]
 
     def interpolation(self, z: Outputs, moved: Tensor | None = None) -> Interpolation:
         """Label finite features (B, D): rows (B, K), and which of them no path reached.
 
-        Features `moved` (T, D), if given, stand in for those of all templates together.
+        Features `moved` (T, D), if given, replace those of all templates together.
         """
         if self.joint:
             return self._joint(z, moved)
@@ -163,7 +163,7 @@ class GraphNetwork(nn.Module, ABC):
     def classify(self, z: Features, moved: Tensor | None = None) -> Outputs:
         """Map features (B, D) to rows (B, K); a row of features with NaN or infinity to NaN.
 
-        Features `moved` (T, D), if given, stand in for those of all templates together.
+        Features `moved` (T, D), if given, replace those of all templates together.
         """
         return guarded(z, lambda finite: self.interpolation(finite, moved).u)
 
@@ -175,7 +175,7 @@ class GraphNetwork(nn.Module, ABC):
 def guarded(z: Features, apply: Callable[[Features], Outputs]) -> Outputs:
     """Apply a function to features with bad rows set to zero, and give those rows NaN results.
 
-    A network that overflows on one image must cost that image its verdict, not the batch its run.
+    If a network overflows on one image, only that image must fail, not the whole batch.
     """
     finite = torch.isfinite(z).all(dim=1, keepdim=True)
     return apply(z.where(finite, 0.0)).where(finite, torch.nan)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Laplace(ScaledGraphHead):
     """Classifies an image by the harmonic extension of template labels: WNLL without its template term.
 
-    `sum_j S_qj (u_q - u_j) = 0` at every query, u being one-hot on the template, `S = W + W^T` and
+    `sum_j S_qj (u_q - u_j) = 0` at every query, with u one-hot on the template, `S = W + W^T` and
     `W_ij = exp(-d_ij^2 / sigma_i^2)`.
 
     Attributes:
@@ -27,7 +27,7 @@ class Laplace(ScaledGraphHead):
         m: neighbours each point keeps, itself counted first; at most the size of the template.
         n: the neighbour whose distance is a point's scale sigma, itself counted first; 2 to m.
         template: training images in the template; None takes all of them.
-        balanced: draw as many of every class as of any other; otherwise purely at random.
+        balanced: draw equally many images of each class; otherwise purely at random.
         search: `torch`, `faiss` or `auto`; all exact.
         solver: `cholesky`, `cg` or `auto`; only the joint protocol solves anything.
         tau: temperature of the gradient source `kernel`.
@@ -42,7 +42,7 @@ class Laplace(ScaledGraphHead):
     name: ClassVar[str] = "laplace"
 
     def network(self) -> Callable[..., GraphNetwork]:
-        """Return what makes its network."""
+        """Return the function that makes its network."""
         from model_zoo.heads.wnll_network import WNLLNetwork
 
         return WNLLNetwork

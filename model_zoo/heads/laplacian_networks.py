@@ -1,4 +1,4 @@
-"""The graph heads after WNLL as modules: how each carries labels from the template to images."""
+"""The graph heads after WNLL as modules: how each extends labels from the template to images."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from robench.errors import ConfigError
 
 
 class JointNetwork(GraphNetwork):
-    """A graph network of heads that are another one where an image is alone with the template."""
+    """A graph network of heads that equal another head if an image is alone with the template."""
 
     def alone(self, query: Tensor, template: PreparedTemplate) -> Interpolation:
-        """Refuse: the recipe has refused it before.
+        """Refuse the protocol; the recipe has already refused it.
 
         Raises:
             ConfigError: always.

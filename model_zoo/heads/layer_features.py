@@ -1,4 +1,4 @@
-"""What the layers of a network give, caught on the way: features for heads that look at several of them."""
+"""The outputs of a network's layers, read by hooks: features for heads that use several layers."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ _PASSIVE = (nn.Identity, nn.Dropout, nn.Flatten)
 class LayerFeatures(nn.Module):
     """A network as the outputs of some of its layers, each flattened and of length 1, one after the other.
 
-    On the sphere the order by distance is that by cosine, which Papernot & McDaniel 2018 (arXiv:1803.04765)
-    search by. The network is shared and not changed: hooks are there during a pass only.
+    On the sphere the order by distance equals the order by cosine, which Papernot & McDaniel 2018
+    (arXiv:1803.04765) use. The network is shared and not changed: hooks exist only during a pass.
 
     Args:
         network: images (B, C, H, W) to outputs (B, K).
-        layers: names of modules inside, each run once in a pass.
+        layers: names of its modules, each run once in a pass.
         probe: a few images (B, C, H, W), on the network's device.
 
     Attributes:
         widths: numbers of features of the layers.
 
     Raises:
-        InputError: a layer does not run, runs more than once, or gives no tensor with one row per image.
+        InputError: a layer does not run, runs more than once, or does not return a tensor with one row per
+            image.
     """
 
     def __init__(self, network: nn.Module, layers: Sequence[str], probe: Images) -> None:
         super().__init__()
         self.network, self.layers = network, tuple(layers)
         self._parts = [network.get_submodule(name) for name in layers]
-        # Out of the registry: a copy that stood in for the network would have other layers.
+        # Not registered: a copy in place of the network would have other layers.
         self._door = [TestedNetwork(network)]
         self.training = bool(getattr(network, "training", False))  # only the flag
         with evaluating(network), torch.no_grad():
@@ -75,14 +76,14 @@ class LayerFeatures(nn.Module):
 
 
 def layer_names(network: nn.Module, layers: Sequence[str], probe: Images) -> list[str]:
-    """Return the names of the layers to look at: those given, or the parts of the backbone that run.
+    """Return the names of the layers to use: those of the options, or the parts of the backbone that run.
 
-    By default they are the direct parts of a zoo network's backbone, or the backbone where it has none, and
-    its buffer layer; of a foreign network its own direct parts. What passes its input on or gives the
-    network's answer is left out.
+    The default for a zoo network are the direct parts of its backbone, or the backbone if it has no parts,
+    and its buffer layer; for a foreign network its direct parts. A part that returns its input or the
+    network's output is left out.
 
     Raises:
-        ConfigError: a name is none of the network's modules.
+        ConfigError: a name is not the name of a module of the network.
         InputError: the network has no such parts.
     """
     modules = dict(network.named_modules())
@@ -119,7 +120,7 @@ def layer_names(network: nn.Module, layers: Sequence[str], probe: Images) -> lis
 
 
 def _caught(door: TestedNetwork, parts: Sequence[nn.Module], x: Images) -> tuple[list[list[Any]], Outputs]:
-    """Return everything that each part gave during one pass, and the network's outputs (B, K)."""
+    """Return all outputs of each part during one pass, and the network's outputs (B, K)."""
     outputs: list[list[Any]] = [[] for _ in parts]
     handles = [
         part.register_forward_hook(lambda _part, _inputs, output, rows=rows: rows.append(output))

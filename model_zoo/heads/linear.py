@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linear:
-    """The linear layer a network ends in; softmax is left to the loss.
+    """The linear layer at the end of a network; softmax is part of the loss.
 
     Attributes:
-        draws: draws that the gradient source `expectation` averages over, for a network whose answers are
-            random (Athalye et al. 2018, arXiv:1802.00420); other networks have no such source.
+        draws: number of draws in the mean of the gradient source `expectation`, for a network with random
+            answers (Athalye et al. 2018, arXiv:1802.00420); other networks have no such source.
     """
 
     info: ClassVar[Info] = Info(title="linear", paper="none")
@@ -31,7 +31,7 @@ class Linear:
     draws: int = field(default=10, metadata=LATER)
 
     def __post_init__(self) -> None:
-        """Refuse a mean over nothing."""
+        """Refuse a mean over less than one draw."""
         if self.draws < 1:
             raise ConfigError(expected="draws of at least 1", got=str(self.draws))
 

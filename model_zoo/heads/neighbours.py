@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class TemplateRecipe:
-    """What a recipe does whose head compares each image with one template by features.
+    """Base of recipes whose head compares each image with one template by features.
 
-    The options are those of the dataclass that derives from it, in an order of its own.
+    The options are fields of the derived dataclass, which chooses their order.
     """
 
     __slots__ = ()
     name: ClassVar[str]
-    """What the model's details call the head."""
+    """Name of the head in the model's details."""
     template: int | None
     balanced: bool
     tau: float
@@ -36,14 +36,14 @@ class TemplateRecipe:
     @property
     @abstractmethod
     def reach(self) -> int:
-        """How many neighbours an answer mostly depends on; at most the size of the template."""
+        """Number of neighbours on which an answer mostly depends; at most the size of the template."""
 
     @abstractmethod
     def network(self) -> Callable[..., TemplateNetwork]:
-        """Return what makes its network, with its own options filled in."""
+        """Return the function that makes its network, with the head's own options set."""
 
     def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
-        """Refuse training data no template can be drawn from.
+        """Refuse training data from which no template can be drawn.
 
         Raises:
             InputError: as `__call__`.
@@ -62,7 +62,7 @@ class TemplateRecipe:
         details: Mapping[str, Any],
         output: str = "logits",
     ) -> Model:
-        """Return the model: rows (B, K) of what its network says; see `heads.Head`.
+        """Return the model, whose rows (B, K) are the outputs of its network; see `heads.Head`.
 
         Raises:
             ConfigError: the network's answers are random.
@@ -106,7 +106,7 @@ class TemplateRecipe:
 class KNN(TemplateRecipe):
     """The class that most of the k nearest template images have, by distance of features.
 
-    Ties go to the class of the nearest image among the tied. The vote is flat: it has no gradient of its own.
+    In a tie the class of the nearest image wins. The vote is piecewise constant: its gradient is zero.
 
     Attributes:
         k: how many images vote; 1 to 100, at most the size of the template.
@@ -128,7 +128,7 @@ class KNN(TemplateRecipe):
     tau: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse numbers nobody can vote with."""
+        """Refuse numbers with which voting is impossible."""
         if not 1 <= self.k <= 100:
             raise ConfigError(expected="k from 1 to 100", got=str(self.k))
         check_template(self.template, self.k, "k")
@@ -140,7 +140,7 @@ class KNN(TemplateRecipe):
         return self.k
 
     def network(self) -> Callable[..., TemplateNetwork]:
-        """Return what makes its network, whose outputs are votes (B, K) on the simplex."""
+        """Return the function that makes its network, whose outputs are votes (B, K) on the simplex."""
         from model_zoo.heads.template_network import KNNNetwork
 
         return KNNNetwork
@@ -173,7 +173,7 @@ class KernelDensity(TemplateRecipe):
     tau: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse numbers no density can be computed with."""
+        """Refuse numbers with which no density can be computed."""
         if self.bandwidth is not None and not 1e-6 <= self.bandwidth <= 1e6:
             raise ConfigError(expected="a bandwidth from 1e-6 to 1e6", got=str(self.bandwidth))
         if self.n < 2:
@@ -183,11 +183,11 @@ class KernelDensity(TemplateRecipe):
 
     @property
     def reach(self) -> int:
-        """Which neighbour's distance says how wide the kernel is."""
+        """The neighbour whose distance decides the width of the kernel."""
         return self.n
 
     def network(self) -> Callable[..., TemplateNetwork]:
-        """Return what makes its network, whose outputs are log probabilities (B, K)."""
+        """Return the function that makes its network, whose outputs are log probabilities (B, K)."""
         from functools import partial
 
         from model_zoo.heads.template_network import KernelDensityNetwork

@@ -1,4 +1,4 @@
-"""What the options of several heads must satisfy, checked before any work. No torch at import."""
+"""Conditions on options of several heads, checked before any work. No torch at import."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from robench.errors import ConfigError
 
 
 def check_scale(n: int, m: int) -> None:
-    """Refuse a scale from a neighbour that a point does not keep.
+    """Refuse a scale by a neighbour that is not among those a point keeps.
 
     Raises:
         ConfigError: n is not between 2 and m.
@@ -18,12 +18,12 @@ def check_scale(n: int, m: int) -> None:
 
 
 def check_template(template: int | None, least: int, name: str) -> None:
-    """Refuse a template smaller than the neighbourhoods that are taken from it.
+    """Refuse a template smaller than the neighbourhoods in it.
 
     Args:
-        template: training images in the template; None for all there are.
+        template: training images in the template; None for all.
         least: how many it must have.
-        name: of the option that asks for so many.
+        name: name of the option that needs so many.
 
     Raises:
         ConfigError: `template` is below `least`.

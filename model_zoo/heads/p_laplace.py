@@ -20,7 +20,7 @@ class PLaplace(ScaledGraphHead):
     """Classifies an image by the game-theoretic p-Laplacian, one equation for each class.
 
     `u_q = a mean_S(u) + (1 - a) (max u + min u) / 2` over the neighbours of every query, `a = 1 / (p - 1)`; S
-    as in `laplace`, which is p = 2. The classes' values are divided by their sum.
+    as in `laplace`, which is the case p = 2. The values of the classes are divided by their sum.
 
     Attributes:
         protocol: `joint`, the batch shares one graph with the template. `independent` is refused: an image
@@ -29,7 +29,7 @@ class PLaplace(ScaledGraphHead):
         n: the neighbour whose distance is a point's scale sigma, itself counted first; 2 to m.
         p: at least 2, and finite.
         template: training images in the template; None takes all of them.
-        balanced: draw as many of every class as of any other; otherwise purely at random.
+        balanced: draw equally many images of each class; otherwise purely at random.
         search: `torch`, `faiss` or `auto`; all exact.
         solver: `auto` or `cholesky`: the systems of the game are solved directly.
         tau: temperature of the gradient source `kernel`.
@@ -47,7 +47,7 @@ class PLaplace(ScaledGraphHead):
     p: float = 10.0
 
     def __post_init__(self) -> None:
-        """Refuse options no graph can be built with."""
+        """Refuse options with which no graph can be built."""
         ScaledGraphHead.__post_init__(self)
         if not 2 <= self.p < float("inf"):
             raise ConfigError(expected="p of at least 2, and finite", got=str(self.p))
@@ -57,7 +57,7 @@ class PLaplace(ScaledGraphHead):
             )
 
     def network(self) -> Callable[..., GraphNetwork]:
-        """Return what makes its network, with its own options filled in."""
+        """Return the function that makes its network, with the head's own options set."""
         from functools import partial
 
         from model_zoo.heads.laplacian_networks import PLaplaceNetwork

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poisson(ScaledGraphHead):
-    """Classifies an image by the Poisson equation, labels being sources and sinks on the graph.
+    """Classifies an image by the Poisson equation; labels are sources and sinks on the graph.
 
-    `L u = sum_t delta_t (G_t - mean(G))` with `sum_i d_i u_i = 0`: made for very few labels, where Laplace
-    learning calls nearly everything one class. Rows are scores that sum to 0, not points of the simplex. In
-    the protocol `independent` every image costs one factorisation of the template's graph.
+    `L u = sum_t delta_t (G_t - mean(G))` with `sum_i d_i u_i = 0`: made for very few labels, with which
+    Laplace learning predicts nearly always one class. Rows are scores that sum to 0, not points of the
+    simplex. In the protocol `independent` every image costs one factorisation of the template's graph.
 
     Attributes:
         protocol: `independent`, each image alone with the template; `joint`, the batch shares one graph with
@@ -28,7 +28,7 @@ class Poisson(ScaledGraphHead):
         m: neighbours each point keeps, itself counted first; at most the size of the template.
         n: the neighbour whose distance is a point's scale sigma, itself counted first; 2 to m.
         template: training images in the template; None takes all of them.
-        balanced: draw as many of every class as of any other; otherwise purely at random.
+        balanced: draw equally many images of each class; otherwise purely at random.
         search: `torch`, `faiss` or `auto`; all exact.
         solver: `cholesky`, `cg` or `auto` (Cholesky up to 2,048 points).
         tau: temperature of the gradient source `kernel`.
@@ -44,7 +44,7 @@ class Poisson(ScaledGraphHead):
     logits: ClassVar[bool] = True
 
     def network(self) -> Callable[..., GraphNetwork]:
-        """Return what makes its network."""
+        """Return the function that makes its network."""
         from model_zoo.heads.laplacian_networks import PoissonNetwork
 
         return PoissonNetwork

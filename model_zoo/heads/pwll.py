@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class PWLL(ScaledGraphHead):
     """Classifies an image by Laplace's equation with weights that grow towards the template.
 
-    `sum_j (gamma_q + gamma_j) S_qj (u_q - u_j) = 0` at every query, `gamma(z) = 1 + (r / dist)^alpha`, dist
-    being the distance to the nearest template image, and gamma at most zeta; S as in `laplace`.
+    `sum_j (gamma_q + gamma_j) S_qj (u_q - u_j) = 0` at every query, `gamma(z) = 1 + (r / dist)^alpha`; dist
+    is the distance to the nearest template image, and gamma is at most zeta; S as in `laplace`.
 
     Attributes:
         protocol: `joint`, the batch shares one graph with the template. `independent` is refused: an image
@@ -31,7 +31,7 @@ class PWLL(ScaledGraphHead):
         alpha: how fast weights grow towards the template.
         zeta: their largest value.
         template: training images in the template; None takes all of them.
-        balanced: draw as many of every class as of any other; otherwise purely at random.
+        balanced: draw equally many images of each class; otherwise purely at random.
         search: `torch`, `faiss` or `auto`; all exact.
         solver: `cholesky`, `cg` or `auto`.
         tau: temperature of the gradient source `kernel`.
@@ -51,7 +51,7 @@ class PWLL(ScaledGraphHead):
     zeta: float = 1e7
 
     def __post_init__(self) -> None:
-        """Refuse options no graph can be built with."""
+        """Refuse options with which no graph can be built."""
         ScaledGraphHead.__post_init__(self)
         for name, least in (("radius", 0.0), ("alpha", 0.0), ("zeta", 1.0)):
             value = getattr(self, name)
@@ -59,7 +59,7 @@ class PWLL(ScaledGraphHead):
                 raise ConfigError(expected=f"{name} above {least:g}, and finite", got=str(value))
 
     def network(self) -> Callable[..., GraphNetwork]:
-        """Return what makes its network, with its own options filled in."""
+        """Return the function that makes its network, with the head's own options set."""
         from functools import partial
 
         from model_zoo.heads.laplacian_networks import ProperlyWeightedNetwork

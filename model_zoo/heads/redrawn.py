@@ -31,15 +31,15 @@ class BatchTemplate:
 class RedrawnNetwork(WNLLNetwork):
     """Images to class probabilities, interpolated in a joint graph with a template drawn for their batch.
 
-    Which batch it is says `robench.model.batch_identity`; where nothing is said, the template is that of no
-    batch, drawn once. The state_dict is that of the network: the training images and the seed give the
+    `robench.model.batch_identity` gives the identity of the batch; without one, a fixed template is used,
+    drawn once. The state_dict is that of the network, because the training images and the seed determine the
     templates.
 
     Args:
         branches: features and linear branch; shared, not copied.
         pool: the training images to draw from.
         size: images per template T.
-        seed: the source of chance, beside the batch's key.
+        seed: seed of the draws, beside the batch's key.
         classes: number of classes K.
         graph: the graph's settings.
         device: where the network is and the templates shall be.
@@ -71,7 +71,7 @@ class RedrawnNetwork(WNLLNetwork):
 
     @property
     def batch_template(self) -> BatchTemplate:
-        """The template of the batch at hand; drawn, and its features computed, once for each batch."""
+        """The template of the current batch; drawn, and its features computed, once for each batch."""
         batch = current_batch()
         if batch is None:
             return BatchTemplate(self._fixed, *super().points)

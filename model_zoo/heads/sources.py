@@ -1,8 +1,8 @@
-"""What an attacker can differentiate and see of a model with a graph head (docs/wnll-attacks.md).
+"""Gradient sources of a model with a graph head, and what an attacker can see (docs/wnll-attacks.md).
 
 Each source makes one pass through the network and returns the surrogate's outputs beside the model's own u.
-Where the surrogate is a simplex point, the loss at it is -log u_y or the margin, as `robench.attack.losses`
-takes it; softmax is not applied to u.
+If the surrogate is a simplex point, its loss is -log u_y or the margin, as in `robench.attack.losses`;
+softmax is not applied to u.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from robench.types import Features, Images, Outputs
 
 
 class StraightThrough(torch.autograd.Function):
-    """Forward: u. Backward: dL/du handed to the logits unchanged (Wang & Osher 2019, Eq. 13 and 24)."""
+    """Forward: u. Backward: dL/du passed to the logits unchanged (Wang & Osher 2019, Eq. 13 and 24)."""
 
     @staticmethod
     def forward(_ctx: FunctionCtx, u: Tensor, logits: Tensor) -> Tensor:
-        """Return u (B, K); the logits (B, K) only lend their way back."""
+        """Return u (B, K); the logits (B, K) are used only in the backward pass."""
         return u.view_as(u).to(logits.dtype)
 
     @staticmethod
@@ -39,14 +39,14 @@ class StraightThrough(torch.autograd.Function):
 def gradient_sources(
     net: GraphNetwork, *, tau: float, output: OutputKind = OutputKind.SIMPLEX
 ) -> dict[str, GradientSource]:
-    """Return the sources a graph head offers, in the order an attacker would try them.
+    """Return the sources that a graph head offers, in the order an attacker would try them.
 
-    `straight_through` and `linear` only where the network has a linear branch; `exact` and `kernel` always.
+    `straight_through` and `linear` only if the network has a linear branch; `exact` and `kernel` always.
 
     Args:
         net: the model's network.
         tau: temperature of the `kernel` source.
-        output: what the model's rows u are.
+        output: the kind of the model's rows u.
     """
     linear = net.branches.linear
 
@@ -95,7 +95,7 @@ def log_density(net: GraphNetwork, z: Features, tau: float) -> Outputs:
 
 
 def neighbourhood_of(net: GraphNetwork, templates: Callable[[], Sequence[ImageSet]]) -> Neighbourhood:
-    """Return what an attacker who knows everything sees of a graph network: features, graph and template.
+    """Return what an attacker with full knowledge sees of a graph network: features, graph and template.
 
     Args:
         net: the model's network.

@@ -28,11 +28,11 @@ class TemplateNetwork(nn.Module):
     """Images to outputs by features and one template, each image alone.
 
     Args:
-        branches: features and linear branch; shared, not copied, and put behind a door of their own.
+        branches: features and linear branch; shared, not copied, in a wrapper of their own.
         template: clean training images; their features are computed once, here.
         classes: number of classes K.
         device: where the network is and the template shall be.
-        reach: how many neighbours an answer mostly depends on.
+        reach: number of neighbours on which an answer mostly depends.
 
     Raises:
         InputError: the template cannot be used.
@@ -41,7 +41,7 @@ class TemplateNetwork(nn.Module):
     points: Tensor
     labels: Tensor
     output = OutputKind.SIMPLEX
-    """What one row of the outputs is."""
+    """The kind of one row of the outputs."""
     slack = 0.0
     """What a bound of a margin must exceed."""
 
@@ -55,7 +55,7 @@ class TemplateNetwork(nn.Module):
         check_template(labels, classes, points)
         self.register_buffer("points", points, persistent=False)
         self.register_buffer("labels", labels, persistent=False)
-        self.training = branches.training  # only the flag: the shared network keeps its own
+        self.training = branches.training  # only this flag: the mode of the shared network is not changed
 
     def answer(self, z: Features, points: Tensor) -> Outputs:
         """Map finite features (B, D) among template points (T, D) to outputs (B, K)."""
@@ -66,13 +66,13 @@ class TemplateNetwork(nn.Module):
         raise NotImplementedError
 
     def facts(self) -> dict[str, float]:
-        """Return what the model's details say of it, beside options and template."""
+        """Return its facts for the model's details, beside options and template."""
         return {}
 
     def classify(self, z: Features, moved: Tensor | None = None) -> Outputs:
         """Map features (B, D) to outputs (B, K); a row of features with NaN or infinity to NaN.
 
-        Features `moved` (T, D), if given, stand in for those of the template.
+        Features `moved` (T, D), if given, replace those of the template.
         """
         return guarded(z, lambda finite: self.answer(finite, self.points if moved is None else moved))
 
@@ -84,7 +84,7 @@ class TemplateNetwork(nn.Module):
         """Return the network from images (B, C, H, W) to features (B, D); see `robench.bounds.heads`.
 
         Raises:
-            ConfigError: the features of a network not of ours are caught on the way.
+            ConfigError: the network is not of the zoo, so that hooks inside it read the features.
         """
         network = self.branches.module
         if not isinstance(network, Network):
@@ -94,7 +94,7 @@ class TemplateNetwork(nn.Module):
 
 
 class KNNNetwork(TemplateNetwork):
-    """The vote of the k nearest template images (`model_zoo.graph.knn`), `reach` of them; it has no slope."""
+    """The vote of the k nearest template images (`model_zoo.graph.knn`), `reach` of them; gradient 0."""
 
     def answer(self, z: Features, points: Tensor) -> Outputs:
         """Map finite features (B, D) to u (B, K) on the simplex."""
@@ -117,7 +117,7 @@ class KernelDensityNetwork(TemplateNetwork):
         template: as there.
         classes: as there.
         device: as there.
-        reach: which neighbour of template points sets the bandwidth where none is given.
+        reach: the neighbour of template points that sets the bandwidth if none is given.
         bandwidth: h, or None.
     """
 
@@ -154,7 +154,7 @@ class KernelDensityNetwork(TemplateNetwork):
 
 
 def template_sources(net: TemplateNetwork, *, tau: float) -> dict[str, GradientSource]:
-    """Return what an attacker can differentiate, in order: `exact` only where outputs have a slope.
+    """Return the gradient sources, in order: `exact` only if the outputs have a gradient.
 
     Args:
         net: the model's network.
@@ -201,13 +201,13 @@ def density(net: TemplateNetwork, z: Features, tau: float) -> Outputs:
 
 
 def memory_of(template: ImageSet, points: Tensor, labels: Tensor) -> Memory:
-    """Return the images of a template beside their features (T, D) and labels (T,), on one device."""
+    """Return the images of a template with their features (T, D) and labels (T,), on one device."""
     images = template.batch(slice(None))[0].to(points.device)
     return Memory(images=images, points=points, labels=labels)
 
 
 def template_neighbourhood(net: TemplateNetwork, template: ImageSet) -> Neighbourhood:
-    """Return what an attacker who knows everything sees: features, head and template."""
+    """Return what an attacker with full knowledge sees: features, head and template."""
     return Neighbourhood(
         features=net.branches.features,
         classify=net.classify,

@@ -1,4 +1,4 @@
-"""Which training images a graph head puts into its graph: labelled ones to interpolate from, and others."""
+"""The training images that a graph head puts into its graph: labelled templates and unlabelled images."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def draw_templates(
     """Draw disjoint templates from the training split, in a seeded order.
 
     Args:
-        data: the training split or a subset of it; images without a label are passed over.
-        size: images per template T; None shares all of `data` out.
+        data: the training split or a subset of it; images without a label are skipped.
+        size: images per template T; None divides all of `data` among the templates.
         votes: number of templates.
-        balanced: give every class as many images as any other, as far as there are enough of them.
-        classes: number of classes K; every template must hold all of them.
-        seed: the only source of chance.
+        balanced: take equally many images of each class, as far as there are enough of them.
+        classes: number of classes K; every template must contain all of them.
+        seed: seed of all random numbers.
 
     Returns:
         `votes` sets of `size` images each.
@@ -60,7 +60,7 @@ class GraphImages:
     """The training images of a graph head.
 
     Attributes:
-        templates: those it remembers, one set for each vote.
+        templates: the template images, one set for each vote.
         unlabelled: those that join every joint graph, None for none.
     """
 
@@ -79,17 +79,17 @@ def draw_graph_images(
     classes: int,
     seed: int,
 ) -> GraphImages:
-    """Draw all training images of a graph head: its templates, and unlabelled ones if there shall be some.
+    """Draw all training images of a graph head: its templates, and unlabelled images if any are wanted.
 
     Args:
         data: the training split or a subset of it.
-        size: images per template T; None shares all of `data` out.
+        size: images per template T; None divides all of `data` among the templates.
         votes: number of templates.
         balanced: see `draw_templates`.
         unlabelled: number of images without a label.
         m: neighbours that every point of the graph keeps, itself counted first.
         classes: number of classes K.
-        seed: the only source of chance.
+        seed: seed of all random numbers.
 
     Raises:
         InputError: as `draw_templates` and `draw_unlabelled`, or a template is smaller than m.

@@ -27,8 +27,8 @@ class WNLL(GraphRecipe):
             the template (the paper's); `voting`, each image alone with several disjoint templates.
         m: neighbours each point keeps, itself counted first; at most the size of the template.
         n: the neighbour whose distance is a point's scale, itself counted first; 2 to m.
-        template: training images per template; None shares all of them out.
-        balanced: draw as many of every class as of any other; otherwise purely at random.
+        template: training images per template; None divides all of them among the templates.
+        balanced: draw equally many images of each class; otherwise purely at random.
         votes: number of templates of the protocol `voting`.
         rule: how votes are combined, `majority` (the mean decides ties) or `mean`.
         kernel: `gaussian` (the paper's text) or `published` (the authors' code).
@@ -37,7 +37,7 @@ class WNLL(GraphRecipe):
         solver: `cholesky`, `cg` or `auto`; only the joint protocol solves anything.
         tau: temperature of the gradient source `kernel`.
         unlabelled: training images without a label that join every joint graph: their rows of Eq. 5 are
-            solved for and thrown away (Wang & Osher 2019, section 3.3, approach I).
+            computed and discarded (Wang & Osher 2019, section 3.3, approach I).
     """
 
     info: ClassVar[Info] = Info(
@@ -62,7 +62,7 @@ class WNLL(GraphRecipe):
     unlabelled: int = field(default=0, metadata=LATER)
 
     def __post_init__(self) -> None:
-        """Refuse numbers no graph can be built with."""
+        """Refuse numbers with which no graph can be built."""
         check_scale(self.n, self.m)
         self.check_options()
         if self.votes < 1:
@@ -70,7 +70,7 @@ class WNLL(GraphRecipe):
 
     @property
     def templates(self) -> int:
-        """How many templates are drawn."""
+        """Number of templates that are drawn."""
         return self.votes if self.protocol == "voting" else 1
 
     def graph(self) -> Graph:
@@ -82,7 +82,7 @@ class WNLL(GraphRecipe):
         )
 
     def network(self) -> Callable[..., GraphNetwork]:
-        """Return what makes its network, whose outputs are simplex points u (B, K)."""
+        """Return the function that makes its network, whose outputs are simplex points u (B, K)."""
         from functools import partial
 
         from model_zoo.heads.wnll_network import WNLLNetwork

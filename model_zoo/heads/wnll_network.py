@@ -60,7 +60,7 @@ class WNLLNetwork(GraphNetwork):
         """Return the network from images (B, C, H, W) to features (B, D); see `robench.bounds.heads`.
 
         Raises:
-            ConfigError: images share a graph, or the features of a network not of ours are caught on the way.
+            ConfigError: images share a graph, or the network is not of the zoo (hooks read its features).
         """
         network = self.branches.module
         if self.joint or not isinstance(network, Network):

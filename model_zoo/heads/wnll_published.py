@@ -1,7 +1,7 @@
 """The published evaluation's WNLL head, the graph of the authors' public code. No torch at import.
 
-For study: it is what the published numbers of Wang & Osher 2019 (arXiv:1907.06800) were measured on. The
-paper's own formulas are the head `wnll`.
+For study: the published numbers of Wang & Osher 2019 (arXiv:1907.06800) were measured on it. The formulas of
+the paper are the head `wnll`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class WNLLPublished:
 
     It differs from the paper's text, and from `wnll` with the protocol `joint`, in three things: weights are
     `exp(-(d^2 / sigma^2)^2)`; `mu = N / T`, not `N / T - 1`; and a new random template is drawn from the
-    training images for every batch of test images. The same batch of test images, clean or attacked, in
-    whatever run, gets the same template; a draw that lacks a class is repeated.
+    training images for every batch of test images. The same batch of test images, clean or attacked, gets
+    the same template in every run; a draw that lacks a class is repeated.
 
     Attributes:
         m: neighbours each point keeps, itself counted first; the authors' code has 15.
@@ -37,8 +37,8 @@ class WNLLPublished:
             images on MNIST and 1,000 for 1,000 on CIFAR-10 in the authors' code.
         augmentation: of the template images: `none` as on MNIST, or `crop_flip` as on CIFAR-10, where the
             code draws them from the augmented training set: padding of 4, random crop, random mirror.
-        integer_mu: round mu down to a whole number, as Python 2 does there. With as many template as test
-            images mu is 2 either way.
+        integer_mu: round mu down to a whole number, as that code does in Python 2. With equally many template
+            and test images mu is 2 in both cases.
         search: `torch`, `faiss` or `auto`; all exact.
         solver: `cholesky`, `cg` or `auto`.
         tau: temperature of the gradient source `kernel`.
@@ -60,7 +60,7 @@ class WNLLPublished:
     tau: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse numbers no graph can be built with, as `wnll` does, and unknown augmentations."""
+        """Refuse numbers with which no graph can be built, as `wnll` does, and unknown augmentations."""
         self._wnll()
         if self.augmentation not in ("none", "crop_flip"):
             raise ConfigError(
@@ -68,7 +68,7 @@ class WNLLPublished:
             )
 
     def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
-        """Refuse training data no template can be drawn from.
+        """Refuse training data from which no template can be drawn.
 
         Raises:
             InputError: as `__call__`.
@@ -91,7 +91,7 @@ class WNLLPublished:
     ) -> Model:
         """Return the WNLL model over the network's features; see `heads.Head`.
 
-        Where nobody says which batch it is asked about (`robench.model.batch_identity`), it uses one fixed
+        If the identity of the batch is unknown (`robench.model.batch_identity`), the head uses one fixed
         template.
 
         Raises:

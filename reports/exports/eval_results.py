@@ -54,7 +54,7 @@ class EvalResults:
     date: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a source without a link, and a date that is none.
+        """Refuse a source without a link, and an invalid date.
 
         Raises:
             ValueError: says which.
@@ -122,7 +122,7 @@ class EvalResults:
             raise ConfigError(where="--set task", expected=expected, got=repr(self.task)) from error
 
     def _unusual(self, board: Board, has_template: bool) -> list[str]:
-        """Return what tells a threat from the usual one of its norm and radius: a hub sorts by task alone."""
+        """Return the differences of a threat from the usual one: a hub distinguishes results only by task."""
         threat, words = board.threat, []
         if board.goal != "untargeted" and "{goal}" not in self.task:
             words.append(board.goal)

@@ -1,4 +1,4 @@
-"""Where Hugging Face's hub keeps the data sets that robench loads."""
+"""The places on Hugging Face's hub of the data sets that robench loads."""
 
 from __future__ import annotations
 

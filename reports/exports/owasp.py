@@ -72,7 +72,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def document(records: Sequence[Record]) -> Document:
-    """Return the contents of owasp.json for some records; clean accuracy alone is not an evaluation."""
+    """Return the contents of owasp.json for some records, without results of clean accuracy alone."""
     results = [result for model in by_model(records) for result in model.results]
     every = list({id(result.samples): result.samples for result in results}.values())
     attack_results = [result for result in results if result.board.norm]

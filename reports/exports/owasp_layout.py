@@ -67,9 +67,9 @@ class Threat:
     """The draft's seven fields of a threat model.
 
     Attributes:
-        knowledge: what the attacker knows beside answers; None where a record does not tell.
-        access: what attacks asked of the model: `gradients`, `scores` or `labels`.
-        input_control: what of the input the attacker holds.
+        knowledge: what the attacker knows beside answers; None if a record does not contain it.
+        access: what attacks used of the model: `gradients`, `scores` or `labels`.
+        input_control: which part of the input the attacker controls.
         goal: `untargeted` or `targeted`.
         perturbation_budget: how far an image may be changed.
         query_budget: most passes on one image, in each attempt; None for no limit.

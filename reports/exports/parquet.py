@@ -47,7 +47,7 @@ class Parquet:
     images: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse to be made without pyarrow: of several formats none is written then."""
+        """Refuse construction without pyarrow, so that none of several formats is written."""
         check_pyarrow()
 
     def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:

@@ -29,13 +29,13 @@ _CARLINI = "Carlini et al. 2019, arXiv:1902.06705"
 
 @dataclass(frozen=True, slots=True)
 class _Panels:
-    """What a figure with a panel per attack shows.
+    """The content of a figure with a panel per attack.
 
     Attributes:
-        field: of `BoardCurves`.
-        xlabel: what x is.
+        field: field of `BoardCurves`.
+        xlabel: label of the x axis.
         expected: what a board must have.
-        got: what it has instead where there is no panel.
+        got: what the board has instead, if there is no panel.
         do: the remedy, empty for none.
     """
 
@@ -105,7 +105,7 @@ class _PanelFigure:
         return draw_panels(panels, title=curves.board.title, xlabel=shows.xlabel, note=text, look=look)
 
     def parts(self, curves: BoardCurves, look: Look) -> list[tuple[Figure, list[str]]]:
-        """Return every panel as a figure of its own, with the names of its lines; none where there is none.
+        """Return every panel as a separate figure, with the names of its lines; empty without panels.
 
         Args:
             curves: of the board.

@@ -1,4 +1,4 @@
-"""Error against depth: what a family of networks gains or loses when it grows."""
+"""Error against depth: how the error of a family of networks depends on its depth."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Depth:
     """Clean, worst-case and certified error of every model against its depth, with 95 % intervals.
 
     A line joins the models of one family, head and training, through the median where several have one depth.
-    The colour tells the head; a hollow mark is of a row in doubt. Where there are bounds, a dotted line shows
-    the images that are not certified: the true error lies between it and that of the attacks. Where nothing
-    was attacked, the clean error stands alone.
+    The colour shows the head; a hollow mark is a row in doubt. If there are bounds, a dotted line shows the
+    images that are not certified: the true error lies between this line and the error under attack. Without
+    attacks only the clean error is shown.
     """
 
     info: ClassVar[Info] = Info(
@@ -56,7 +56,7 @@ class Depth:
             narrow: with its two parts one below the other, for the width of a phone.
 
         Raises:
-            ConfigError: there is no series, or the board's radius is infinite.
+            ConfigError: the board has no series, or its radius is infinite.
         """
         from matplotlib.figure import Figure
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NEARLY_ALL = 0.99
-"""The axis ends where this share of what breaks is broken: a few far images would squeeze the rest."""
+"""The axis ends where this share of the broken images is broken: a few far images would squeeze the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def _right(one: Radii) -> float:
 
 
 def _marks(axes: Axes, one: Radii, place: int, look: Look) -> None:
-    """Draw the points of one model, joined if there is no exact line, from its clean accuracy on."""
+    """Draw the points of one model from its clean accuracy on; joined if an exact line is not known."""
     in_colour, colour = look.lit(one.model), look.colour(one.model)
     marks = [(mark, mark.robust) for mark in one.marks if mark.robust]
     if one.exact is None and marks:
@@ -121,7 +121,7 @@ def _marks(axes: Axes, one: Radii, place: int, look: Look) -> None:
 
 
 def _between(axes: Axes, one: Radii, look: Look) -> None:
-    """Shade what is neither certified nor broken, between the two sides of one model."""
+    """Shade the share that is neither certified nor broken, between the two curves of one model."""
     both = [(mark.eps, mark.certified, mark.robust) for mark in one.marks if mark.certified and mark.robust]
     if look.lit(one.model) and len(both) > 1:
         low, high = (
@@ -133,7 +133,7 @@ def _between(axes: Axes, one: Radii, look: Look) -> None:
 
 
 def _certified(axes: Axes, one: Radii, look: Look) -> None:
-    """Draw what is certified of one model: a bound at each radius, joined for the eye only."""
+    """Draw the certified accuracy of one model: a bound at each radius, joined only for readability."""
     bounds = [(mark.eps, mark.certified) for mark in one.marks if mark.certified]
     if not bounds:
         return

@@ -146,7 +146,7 @@ def _scatter(
 
 
 def _legend(grid: Sequence[Sequence[Axes]], groups: Sequence[Sequence[FeatureSpace]]) -> list[object]:
-    """Return what the figure's legend says; rows of unlike classes, of several runs, get one each."""
+    """Return the text of the figure's legend; one for each group of rows with other classes."""
     from matplotlib.lines import Line2D
 
     wrong = "hollow: the model is wrong"

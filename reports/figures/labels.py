@@ -1,4 +1,4 @@
-"""Names beside a plot: none covers another, and the lines that lead to them do not cross."""
+"""Names beside a plot: names do not overlap, and the lines that lead to them do not cross."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def heights(wanted: Sequence[float], gap: float) -> list[float]:
 
     Args:
         wanted: ascending.
-        gap: least distance; made smaller where not all would fit.
+        gap: least distance; reduced if not all names would fit.
     """
     if not wanted:
         return []

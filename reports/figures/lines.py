@@ -37,7 +37,7 @@ def arranged(panels: Sequence[Panel]) -> list[tuple[str, list[Named]]]:
 
 
 def attack_title(label: str) -> str:
-    """Return what a panel or line of an attack is called."""
+    """Return the name of an attack's panel or line."""
     return "all attacks, in turn" if label == IN_TURN else label
 
 
@@ -47,11 +47,11 @@ def draw_panels(
     """Return the figure of some panels, at least one.
 
     Args:
-        panels: of one board.
-        title: of the whole.
-        xlabel: what x is.
-        note: a remark below, for a picture that stands alone.
-        look: of the models; by default the first ones have a colour each.
+        panels: panels of one board.
+        title: title of the whole figure.
+        xlabel: label of the x axis.
+        note: a remark below, for a separate picture.
+        look: look of the models; by default the first ones have a colour each.
     """
     whole = arranged(panels)
     parts = whole[:MOST_PANELS]
@@ -76,7 +76,7 @@ def draw_panel(heading: str, lines: Sequence[Named], *, xlabel: str, look: Look,
     """Return one panel by itself, for a page that arranges them and names the lines; see `arranged`.
 
     Args:
-        heading: what stands above it.
+        heading: text above the panel.
         lines: name and curve.
         xlabel: what x is.
         look: of the models.

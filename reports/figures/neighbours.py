@@ -31,8 +31,8 @@ _GAP = 0.1
 class Neighbours(OfRunFolders):
     """Two rows for every image: itself and its nearest template images, before the attack and after it.
 
-    A frame tells the class of a neighbour: the image's own (solid blue), the one the model gives to the
-    attacked image (dashed red), or another (dotted grey). Under each stand its class and its distance.
+    A frame shows the class of a neighbour: the image's own (solid blue), the one the model gives to the
+    attacked image (dashed red), or another (dotted grey). Class and distance are written under each.
     """
 
     info: ClassVar[Info] = Info(

@@ -25,12 +25,12 @@ DO = "Keep a run (`robench run`, `robench eval`) and draw it by `robench plot FI
 
 
 class OfRunFolders:
-    """A figure of what records do not hold: it is drawn by its `of_runs`, from run folders."""
+    """A figure of data that records do not contain: its `of_runs` draws it from run folders."""
 
     __slots__ = ()
 
     def __call__(self, records: Sequence[Record], path: Path, *, board: str | None = None) -> Path:
-        """Refuse: records do not hold what it shows.
+        """Refuse: records do not contain the data of this figure.
 
         Raises:
             ConfigError: always; `of_runs` draws from run folders.
@@ -113,7 +113,7 @@ def spaces_of_board(
         board: text in the title of the board wanted; see `selection.choose`.
 
     Raises:
-        ConfigError: a folder is no run, no board or several have that text.
+        ConfigError: a folder is not a run, or the text fits no board or several.
     """
     records: list[Record] = []
     spaces: list[FeatureSpace] = []

@@ -21,7 +21,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """Okabe and Ito (2008), without the yellow that vanishes on white, and a brown."""
 
 INK, SOFT = "#000000", "#666666"
-"""Text, and what explains it; a page replaces them by its own."""
+"""Colours of text and of remarks; a page replaces them by its own."""
 
 NARROW = 4.6
 """Width in inches of a figure that a phone shows whole, with text of the size of the page's."""
@@ -77,7 +77,7 @@ def shown(name: str) -> str:
 
 
 def clean_texts(figure: Figure) -> None:
-    """Write out what is invisible in every text of a figure, whoever put it there; lines stay lines."""
+    """Make invisible characters visible in all texts of a figure; line breaks are kept."""
     from matplotlib.axis import Axis
     from matplotlib.text import Text
     from matplotlib.ticker import FixedFormatter

@@ -91,7 +91,7 @@ class Tradeoff:
 
 
 def others_in_words(count: int) -> str:
-    """Return what is said of the models that have no name in the figure; nothing of none."""
+    """Return the remark on models without a name in the figure; empty if all have one."""
     start = f"The first {MOST_NAMED} models of the board have names"
     return f"{start}; the other {count} are grey points without their intervals." if count > 0 else ""
 

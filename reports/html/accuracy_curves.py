@@ -32,7 +32,7 @@ MOST_ROWS = 60
 
 QUARTERS = (0.25, 0.5, 0.75)
 PLACES = (1, 3, 10, 30, 100, 300, 1000, 3000)
-"""Where a table reads a curve off, as far as it goes."""
+"""The points at which a table shows values of a curve, up to its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +40,10 @@ class Drawing:
     """One figure.
 
     Attributes:
-        title: what it shows, in a few words.
-        caption: what its curves mean.
+        title: its content, in a few words.
+        caption: the meaning of its curves.
         figures: the pictures.
-        legend: what has which colour; empty where the picture says it.
+        legend: the meaning of each colour; empty if the picture shows it.
         table: the same in numbers.
         first: whether it stands beside the board's other figures, and not among the curves.
     """
@@ -87,7 +87,7 @@ class CurveSections:
         self._own = {at: family for family in families(boards, samples) for at in family.boards}
 
     def lines(self) -> CurveLines | None:
-        """Return where the curves of the next board are put, None where there is no room for them."""
+        """Return where the curves of the next board are put, None if the page has no room for them."""
         at = len(self.sections)
         return CurveLines(self._boards[at], self._samples[at]) if self._room > 0 else None
 
@@ -186,7 +186,7 @@ def _drawing(
 
 
 def _table(panels: Sequence[Panel], at: int, name: str, unit: str) -> Table:
-    """Return what is left standing after some numbers of points, passes or tries."""
+    """Return the share that still stands after some numbers of points, passes or tries."""
     lines = [(panel.attack, line) for panel in panels for line in panel.lines]
     end = max(line.curve.end for _, line in lines)
     places = [place for place in PLACES if place < end]

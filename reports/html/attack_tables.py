@@ -1,4 +1,4 @@
-"""What single attacks did: transfers as a heat map, and the white-box attacks on one model."""
+"""Results of single attacks: transfers as a heat map, and the white-box attacks on one model."""
 
 from __future__ import annotations
 

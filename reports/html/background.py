@@ -1,4 +1,4 @@
-"""What is known of a model beside its numbers: paper, architecture, parameters, extra data, training."""
+"""Facts about a model beside its numbers: paper, architecture, parameters, extra data, training."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from robench.record.model_card import DataPart, NamedPart, StatedCard
 from robench.record.parts import RecordedTarget
 
 _UNKNOWN = {"", "none", "checkpoint"}
-"""What the records call a training that no defense did, or of which nothing is known."""
+"""Names in records of a training without a defense, or an unknown training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Background:
-    """What records and training cards say of a model; empty where they say nothing.
+    """Facts about a model from records and training cards; empty if unknown.
 
     Attributes:
         paper: of its training defense, and of its head.
@@ -41,10 +41,10 @@ class Background:
 
 
 def background_of(target: RecordedTarget, trainings: Sequence[Training]) -> Background:
-    """Return what is known of a model.
+    """Return the known facts about a model.
 
     Args:
-        target: the model, as a record tells of it.
+        target: the model, as described in a record.
         trainings: the trainings of all runs; the one whose weights the model has is its own.
     """
     training, head = target.detail("training"), target.detail("head")
@@ -61,7 +61,7 @@ def background_of(target: RecordedTarget, trainings: Sequence[Training]) -> Back
     architecture = target.detail("architecture") or str(
         card.get("architecture", NamedPart()).get("name") or ""
     )
-    if ".py:" in architecture:  # of a user's file: its name, and not where it lies
+    if ".py:" in architecture:  # of a user's file: its name without the folder
         architecture = architecture.replace("\\", "/").rpartition("/")[2]
     return Background(
         paper=_paper(training, head),

@@ -42,7 +42,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """An image before or after the attack, what the model says to it, and its neighbours, nearest first."""
+    """An image before or after the attack, its prediction, and its neighbours, nearest first."""
 
     when: str
     picture: str
@@ -70,7 +70,7 @@ class FeatureSection:
 
     Attributes:
         attack: what was done to the images.
-        reason: why there are no features.
+        reason: why the features are missing.
         features: the figure; None where another model's section has it, or the page would grow too large.
         caption: what it shows.
         shared: (name, address) of the model whose section has the figure.
@@ -180,7 +180,7 @@ def _right(cloud: Cloud, answers: NDArray[Any]) -> str:
 
 
 def _searched(space: FeatureSpace, nearest: Nearest) -> str:
-    """Return what was searched for neighbours."""
+    """Return where neighbours were searched."""
     among = f"Nearest among the {nearest.template} template images, by distance between features"
     notes = {
         "joint": "; the other images of the batch, which share the graph but carry no label, are left out",

@@ -27,8 +27,8 @@ class Exhibit:
         index: position in the full split.
         attack: what made it.
         truth: its class.
-        before: what the model said to the clean image.
-        after: what it says to the adversarial one.
+        before: the model's prediction on the clean image.
+        after: its prediction on the adversarial image.
         size: the perturbation, in words.
         scale: how many times the noise is magnified, as text.
         clean: the clean image, as a `data:` address.
@@ -77,15 +77,15 @@ class Guide:
     each: int = 3
 
     def lost(self) -> set[int]:
-        """Return the images no model of the board survives; none under an infinite radius, where all fall."""
+        """Return the images that break every model of the board; none under an infinite radius."""
         return broken_on_all(self.samples)
 
     def strips(self, target: str, *, lost: set[int], budget: int) -> tuple[Strip, ...]:
-        """Return what to show of one model, within so many bytes; nothing where no image can be read.
+        """Return the images to show of one model, within so many bytes; empty if no image can be read.
 
         Args:
             target: identity of the model.
-            lost: what `lost` returned.
+            lost: the result of `lost`.
             budget: most bytes of pictures.
         """
         own = self.samples.white_box(target)

@@ -70,7 +70,7 @@ def _leaderboard_columns(
     look: Look | None,
     backgrounds: Mapping[str, Background],
 ) -> list[tuple[Column, Callable[[Row], Entry]]]:
-    """Return the columns of a board in their order, and what stands in each for a row; see `leaderboard`."""
+    """Return the columns of a board in their order, and the cells of each row; see `leaderboard`."""
     has_attack, bounds = bool(board.attacks), board.certificates
     several = bounds if len(bounds) > 1 else ()
     has_sizes = any(row.median_l2 is not None for row in board.rows)
@@ -138,7 +138,7 @@ def _declared(background: Background, title: str) -> str:
 
 
 def _gap(row: Row) -> Entry:
-    """Return the gap with a bar from what is certified to what attacks leave: the truth lies on it."""
+    """Return the gap with a bar from certified to robust accuracy: the true value lies on the bar."""
     robustness = row.worst_case or row.clean
     if row.gap is None or row.gap.value is None or row.certified is None or robustness is None:
         return Entry()

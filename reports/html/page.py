@@ -47,7 +47,7 @@ class HTML:
     info: ClassVar[Info] = Info(title="HTML", paper="none; HTML Living Standard, CSP Level 3")
 
     def render(self, records: Sequence[Record]) -> str:
-        """Return the page of some records; what only a run folder holds is left out."""
+        """Return the page of some records, without the parts that need a run folder."""
         return page_of(Run(records=tuple(records)))
 
     def render_run(self, folder: Path, readable: Readable | None = None) -> str:

@@ -28,7 +28,7 @@ class Pixels:
     """Reads single images of a run folder; a file is checked once from end to end, and never held whole.
 
     Args:
-        root: the folder, or None where there is none: then no image is found.
+        root: the folder; with None no image is found.
     """
 
     def __init__(self, root: Path | None) -> None:

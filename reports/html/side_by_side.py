@@ -145,7 +145,7 @@ def _lane(
     for attack in attacks:
         lines = of_image[(of_image["target"] == target) & (of_image["attack"] == attack)]
         breaks = lines[lines["status"] == Status.BROKEN]
-        # An image that stands is shown as the attack left it.
+        # An image that stands is shown as the attack changed it.
         selection = lines if breaks.empty else breaks
         exhibits.append(None if selection.empty else guide.exhibit(selection, index))
     model = guide.samples.names[target]

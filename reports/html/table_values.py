@@ -1,4 +1,4 @@
-"""Tables as values: what a cell shows, what it is sorted by, and where it leads."""
+"""Tables as values: the text of a cell, its sort key, and its link."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class Entry:
     """One cell.
 
     Attributes:
-        text: what it says.
-        order: what it is sorted by if not its text; None sorts last.
+        text: its text.
+        order: its sort key if not the text; None sorts last.
         bar: drawn with its interval.
         tint: 0 to 10, how strongly it is coloured; None not at all.
         framed: whether it stands out.

@@ -27,10 +27,10 @@ def page(
         template: its template.
         styles: the files of its style, one after the other.
         scripts: the files of its script, one after the other.
-        sections: what the template asks for; every text is escaped, and its invisible signs are written out.
+        sections: values for the template; every text is escaped, and its invisible characters made visible.
     """
     style, script = ("".join(map(_source, names)) for names in (styles, scripts))
-    # Both hashes cover exactly what stands between the tags.
+    # Both hashes cover exactly the text between the tags.
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
         f"script-src '{_hash(script)}'; style-src '{_hash(style)}'"

@@ -1,4 +1,4 @@
-"""The plugin: what runs say of the paper's claim, measured its way and with everything that was run."""
+"""The plugin: results on the paper's claim, by the paper's protocol and with all attacks of the runs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Claims:
         """Return the comparisons of run folders, one for each seed, as Markdown.
 
         Raises:
-            ConfigError: a folder is no run, or there is nothing to compare.
+            ConfigError: a folder is not a run, or there is nothing to compare.
         """
         return _markdown(_runs(folders, readable))
 

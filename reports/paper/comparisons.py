@@ -24,7 +24,7 @@ _KINDS = {
     **dict.fromkeys(("natural", "svm", "wnll_natural", "wnll_semi_supervised", "graph_natural"), "clean"),
     **dict.fromkeys(("pgd_training", "wnll_pgd", "graph_pgd"), "PGD"),
 }
-"""What the trainings of the heads have in common; any other training is like itself alone."""
+"""Common names for trainings of different heads; any other training is comparable only to itself."""
 
 CLEAN, PUBLISHED, HONEST = "clean", "published", "honest"
 PAPERS_ATTACKS = frozenset({"fgsm", "ifgsm", "cw", "wnll_published"})
@@ -90,8 +90,8 @@ def comparisons(models: Sequence[OurModel]) -> list[Comparison]:
 
     Equal are networks of one architecture, trained on as many images and alike (on clean images, or on images
     attacked by PGD), with no defense in front, judged on the same set in the same run. Only images that every
-    attack of a comparison has judged on both models count. Random models are left out: what they answered in
-    the draw that was attacked is no accuracy of theirs.
+    attack of a comparison has judged on both models count. Random models are left out: their answers in the
+    draw that was attacked are not their accuracy.
     """
     pairs = []
     for softmax in models:
@@ -200,7 +200,7 @@ def _compared(
     records: tuple[Sequence[Record], Sequence[Record]],
     samples: Samples,
 ) -> Iterator[Comparison]:
-    """Yield the comparison on the images that every attack judged on both; none where there are none."""
+    """Yield the comparison on the images that every attack judged on both models, if there are any."""
     import numpy as np
 
     first_images, other_images = map(judged_by_all, records)

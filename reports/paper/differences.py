@@ -1,4 +1,4 @@
-"""What was measured otherwise than in the paper, in words, from records and model cards."""
+"""Differences to the paper's measurements, in words, from records and model cards."""
 
 from __future__ import annotations
 

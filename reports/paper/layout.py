@@ -21,7 +21,7 @@ class Entry:
     Attributes:
         slot: the paper's cell.
         ours: our number, None if nothing was measured.
-        notes: what was measured otherwise, in this column.
+        notes: differences to the paper's measurement in this column.
     """
 
     slot: Slot
@@ -35,7 +35,7 @@ class Entry:
 
     @property
     def worst(self) -> Share | None:
-        """The same over all gradient sources, None where one alone was used."""
+        """The same over all gradient sources, None if only one was used."""
         return self._counted(self.ours.worst) if self.ours and self.ours.worst else None
 
     @property
@@ -61,7 +61,7 @@ class Line:
         images: images it was judged on.
         image_set: data set, split, digest and size of the set.
         entries: one per column.
-        notes: what was measured otherwise, whatever the column.
+        notes: differences to the paper's measurement in all columns.
         findings: codes of the reasons to doubt a number of this line.
     """
 
@@ -110,11 +110,11 @@ class PaperTable:
 
 
 def paper_tables(records: Sequence[Record], trainings: Sequence[Training] = ()) -> list[PaperTable]:
-    """Return the paper's tables 1 to 11, filled in with what the records hold.
+    """Return the paper's tables 1 to 11, filled with the numbers of the records.
 
     Args:
         records: of one or several runs.
-        trainings: networks trained in them, whose model cards tell how.
+        trainings: networks trained in these runs, with their model cards.
     """
     ours = our_models(records, trainings)
     return [_table(table, ours) for table in tables().values()]

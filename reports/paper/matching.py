@@ -1,4 +1,4 @@
-"""Which of our models belongs to which row, and what it measured for a column.
+"""Finds the model for each row of a table, and its number for each column.
 
 What names a cell must be equal: data set (or a known copy of it), test split, network, head, kind of
 training, attack with the options the column names, norm, radius, goal; in Tables 3 and 11 also the number of
@@ -23,7 +23,7 @@ from robench.record.parts import RecordedAttack
 from robench.record.schema import Record
 
 PAPERS_SOURCE = "straight_through"
-"""What the paper differentiates in place of WNLL (Eq. 13 and 24)."""
+"""The gradient source of the paper for WNLL (Eq. 13 and 24)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ def mismatch(model: OurModel, slot: Slot) -> tuple[int, str] | None:
 
 
 def our_number(model: OurModel, slot: Slot) -> OurNumber | None:
-    """Return what a model that belongs to a cell's row measured for it, None if nothing.
+    """Return the measurement for a cell of a model that belongs to its row, None if there is none.
 
     Where several attacks or crafting models fit, the one whose settings differ least from the paper's counts;
     of equals, the one that leaves the fewest images standing.

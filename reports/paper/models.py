@@ -27,7 +27,7 @@ class OurModel:
         name: its shown name.
         images: data set, split, digest and size of the set.
         samples: the boards on these images.
-        details: what the records say it is made of.
+        details: its parts, as in the records.
         card: the model card of its weights, empty if none is at hand.
         heads: head and architecture of every model judged on these images, by identity.
         checkpoints: hash of the weights of each of them.
@@ -54,7 +54,7 @@ class OurModel:
 
     @property
     def copy(self) -> str:
-        """What was done to the data set's images, empty for the original."""
+        """The change of the data set's images, empty for the original."""
         facts, title = data_sets().get(self.dataset), self.images[0]
         if facts is None or title == self.dataset:
             return ""
@@ -72,7 +72,7 @@ class OurModel:
 
     @property
     def training(self) -> str:
-        """Name of the defense plugin, `none`, or `checkpoint` where only the weights are known."""
+        """Name of the defense plugin, `none`, or `checkpoint` if only the weights are known."""
         training = str(self.details.get("training") or "")
         if training in {"", "checkpoint"}:
             return str(self.card.get("defense", NamedPart()).get("name") or training)

@@ -14,7 +14,7 @@ FILE = "wang_osher_2019.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """One cell of a table: the number as printed, and what one must measure to stand beside it.
+    """One cell of a table: the number as printed, and the settings of a comparable measurement.
 
     Attributes:
         table: number of the table.
@@ -33,13 +33,13 @@ class Slot:
         settings: of the attack, stated where they are others.
         training: by head, the defense plugin the paper's training is.
         training_settings: its options in the paper; those the paper does not give are absent.
-        training_images: how many labelled images were trained on, None where there is no training.
+        training_images: number of labelled training images, None without a training.
         images_exact: whether that names the cell, and must be so.
         unlabelled: images without a label in the graph.
         graph: settings of the graph the paper gives.
         graph_exact: those of them that name the row, and must be these.
         graph_images: how many test images share a graph, None where the paper does not say.
-        trials: how many trainings the number sums up, empty where there is nothing random.
+        trials: number of trainings that the number summarises, empty if nothing is random.
     """
 
     table: str
@@ -86,7 +86,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSet:
-    """What the paper means by a data set's name: its sizes, and titles of altered copies with the change."""
+    """The meaning of a data set's name in the paper: sizes, and titles of altered copies with the change."""
 
     train: int
     test: int

@@ -50,7 +50,7 @@ def as_json(tables: Sequence[PaperTable], remarks: Sequence[str]) -> str:
 
 
 def as_renderables(tables: Sequence[PaperTable], remarks: Sequence[str]) -> list[RenderableType]:
-    """Return what a terminal shows."""
+    """Return the text for a terminal."""
     renderables: list[RenderableType] = []
     for text in map(table_text, tables):
         renderables += [screen.table(text.title, text.header, text.rows)]

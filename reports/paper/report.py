@@ -62,7 +62,7 @@ class Paper:
             readable: what is in them, if it was read already.
 
         Raises:
-            ConfigError: a folder is no run, or no table was named and none has a number of these runs.
+            ConfigError: a folder is not a run, or no table was named and none has a number of these runs.
         """
         return self._render(_runs(folders, readable))
 

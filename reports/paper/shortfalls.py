@@ -28,7 +28,7 @@ class Shortfall:
         threat: norm and radius in words.
         n: images that everything has judged.
         published: how many stand against all attacks of the paper through its gradient, image by image.
-        honest: how many stand against everything that was run, transferred images included.
+        honest: how many stand against all attacks of the runs, transferred images included.
         images: data set and split.
     """
 

@@ -26,7 +26,7 @@ class TableText:
         reading: what the lines mean.
         rows: one list of texts per line; the first of a row of the paper holds its label.
         starts: positions in `rows` where a row of the paper begins.
-        notes: mark, models that share it, and what they measured otherwise.
+        notes: mark, the models with this mark, and their differences to the paper.
         doubts: model, and the codes of findings.
         unplaced: our models without a row, each with the reason.
     """
@@ -123,7 +123,7 @@ def _value(share: Share | None) -> float | None:
 
 
 def _median(values: Sequence[float | None], form: str = ".2f") -> str:
-    """Return the median of a column, with its range unless it is a difference; nothing where one lacks."""
+    """Return the median of a column, with its range unless it is a difference; empty if one is missing."""
     numbers = [value for value in values if value is not None]
     if len(numbers) < len(values):
         return NOTHING

@@ -1,4 +1,4 @@
-"""What a board was asked and what it answers, in plain words: the first thing a reader sees."""
+"""The question of a board and its answer, in plain words: the first text that a reader sees."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Answer:
     """The answer of one board.
 
     Attributes:
-        question: what was asked.
-        figure: the number that answers it, such as `56.0 %`; a dash where none can be believed.
-        about: what the number is of.
-        sentences: what else a reader must know, the most important first.
+        question: the question.
+        figure: the number that answers it, such as `56.0 %`; a dash if no number is reliable.
+        about: the meaning of the number.
+        sentences: other facts that a reader must know, the most important first.
     """
 
     question: str
@@ -40,7 +40,7 @@ class Answer:
 
 
 def answer(board: Board, lost: int = 0) -> Answer:
-    """Return what a board was asked and what it answers.
+    """Return the question of a board and its answer.
 
     Args:
         board: the board.
@@ -90,7 +90,7 @@ def _by_size(board: Board) -> bool:
 
 
 def _headline(board: Board, best: Row | None, *, contenders: int, count: int) -> tuple[str, str]:
-    """Return the number and what it is of; who is first of those with a rank is not the best of all."""
+    """Return the number and its meaning; the first model with a rank need not be the best of all models."""
     if best is None:
         return NOTHING, "no number can be believed yet"
     name = best.model
@@ -128,7 +128,7 @@ def _about_best(board: Board, best: Row, sound: Sequence[Row]) -> list[str]:
     last = sound[-1]
     if last is not best and (not has_comparison or last.rank != best.rank):
         least = f"The least is {_least(board, last)}: {last.model}."
-        # The size shown is of what was broken: it may be larger than that of the best.
+        # The size is that of broken images: it may be larger than that of the best model.
         easiest = f"The easiest to break is {last.model}: {_least(board, last)}."
         sentences.append(easiest if _by_size(board) else least)
     return sentences

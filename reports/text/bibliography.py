@@ -1,4 +1,4 @@
-"""BibTeX text to entries and back: what plugins give is read strictly, what is printed is in one shape."""
+"""BibTeX text to entries and back: text of plugins is read strictly, the output has one form."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class BibTeX:
             readable: what is in them, if it was read already.
 
         Raises:
-            ConfigError: there is no record.
+            ConfigError: the runs have no records.
         """
         contents = [own or Store(folder).readable() for folder, own in zip_longest(folders, readable)]
         records = [record for own in contents for record in own[0]]
@@ -74,7 +74,7 @@ def _plan(folder: Path) -> list[dict[str, Any]]:
     try:
         plan = Store(folder).read_json("plan.json")
     except StorageError:
-        return []  # records alone say what was used; a plan only adds the data sets of trainings
+        return []  # only records show what was used; a plan only adds the data sets of trainings
     return [plan] if isinstance(plan, dict) else []
 
 

@@ -22,7 +22,7 @@ FRESH = (
     'chooses an image before the noise is drawn. "One draw (attacked)" is the worst case in the very draw '
     "that the attacks asked about, where asking again until a draw falls counts as success."
 )
-"""What a reader must know where a model is random."""
+"""The remark for a board with a random model."""
 
 
 def leaderboard_table(board: Board) -> tuple[list[str], list[list[str]]]:

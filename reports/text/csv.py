@@ -46,9 +46,9 @@ CELL_COLUMNS = (
     "batches", "batch_low", "batch_high",
 )  # fmt: skip
 RANDOM_COLUMNS = ("draws", "one_draw", "one_draw_low", "one_draw_high")
-"""Of random models only; where there is none the files are without them."""
+"""Columns of random models; without such models the files do not have them."""
 DEFENSE_COLUMNS = ("inference",)
-"""Of models with a defense in front; where there is none the file is without it."""
+"""Column of models with a defense in front; without such models the file does not have it."""
 OWN_SIZES = ("median_own",)
 """Of boards under another norm than L2 and Linf only."""
 CERTIFIED_COLUMNS = ("certified", "certified_low", "certified_high", "gap", "gap_low", "gap_high")
@@ -99,7 +99,7 @@ class CSV:
 
 @dataclass(frozen=True, slots=True)
 class BoardFacts:
-    """A board, and what its records say beyond it.
+    """A board, and further facts from its records.
 
     Attributes:
         board: the board.
@@ -211,7 +211,7 @@ def image_lines(records: Sequence[Record]) -> Lines:
 
 
 def seeds_csv(boards: Sequence[SeedBoard]) -> str:
-    """Return one line per board, model, column and seed; what is about all seeds is repeated on each."""
+    """Return one line per board, model, column and seed; values over all seeds are repeated on each."""
     lines = [
         [
             *_board(board), *_threat(board), row.model, row.column, seed, value, seed in row.doubted,

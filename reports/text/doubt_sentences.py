@@ -1,4 +1,4 @@
-"""A doubt as one short sentence: what a reader takes along, with the code behind it."""
+"""A doubt as one short sentence for a reader, with its code."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ _NUMBERS = {
     "failed-jobs": ((r"(\d+) of its jobs failed", "{0} in all"),),
     "too-few-images": ((r"(\d+) images?; a rank needs (\d+)", "{0}, and it takes {1}"),),
 }
-"""What the evidence of a code says in numbers, and how it is told."""
+"""The numbers in the evidence of a code, and the sentence with them."""
 _SHORT = {"adversarial-robustness-toolbox": "ART", "adv_lib": "adv-lib"}
 """Libraries by the name people use."""
 
@@ -102,7 +102,7 @@ class DoubtGroup:
 
     Attributes:
         code: the code.
-        headline: what it means, in a few words.
+        headline: its meaning, in a few words.
         cases: the models.
         remedy: what to do, where it is the same for all.
     """
@@ -114,7 +114,7 @@ class DoubtGroup:
 
 
 def headline(code: str, evidence: str = "") -> str:
-    """Return what a code means in a few words; of one that is not ours the evidence, else the code."""
+    """Return the meaning of a code in a few words; for an unknown code its evidence, or the code."""
     return _HEADLINES.get(code) or evidence or code
 
 

@@ -26,7 +26,7 @@ def plain(value: Any) -> str:
 
 
 def card(target: RecordedTarget) -> tuple[Fact, ...]:
-    """Return what a record says of a model: how it answers, what it is made of, its fingerprint."""
+    """Return the facts of a record about a model: its kind of output, its parts, its fingerprint."""
     facts = {
         "output": target.output,
         "images in a batch": target.coupling,
@@ -40,7 +40,7 @@ def card(target: RecordedTarget) -> tuple[Fact, ...]:
 
 
 def without_folders(value: object) -> object:
-    """Return what a record says, without the folders of a user's file of code: a page may be public."""
+    """Return a value of a record, without the folders of a user's file of code: a page may be public."""
     return short_name(value) if isinstance(value, str) and is_reference(value) else value
 
 
@@ -53,7 +53,7 @@ def trained(target: RecordedTarget, trainings: Sequence[Training]) -> tuple[Fact
 
 
 def training_facts(done: Training) -> tuple[Fact, ...]:
-    """Return what a model card says of a training, in the order a reader asks."""
+    """Return the facts of a model card about a training, in the order of interest for a reader."""
     card = done.card
     facts: dict[str, object] = {}
     parts = (("defense", "", card.get("defense")), ("data", "data ", card.get("data")))
@@ -81,7 +81,7 @@ _TITLES = {
 
 
 def provenance(run: Run) -> list[Fact]:
-    """Return what the numbers were made with: versions, hardware, seeds, data, command."""
+    """Return the conditions of the numbers: versions, hardware, seeds, data, command."""
     facts = {name: value for name, value in run.facts.items() if name not in _KEYS}
     versions: Any = facts.pop("versions", None)
     lines = [

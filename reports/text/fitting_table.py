@@ -117,7 +117,7 @@ class FittingTable:
 
 
 def _words(name: str) -> list[str]:
-    """Return the parts of a name between which it may break; what stands in brackets is one."""
+    """Return the parts of a name between which it may break; text in brackets is one part."""
     return re.findall(r"\[[^\]]*\]|\S+", name)
 
 

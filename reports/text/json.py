@@ -16,7 +16,7 @@ from robench.recipe import Info
 from robench.record.schema import Record
 
 KEYS = {"rows": "standing", "doubts": "stands"}
-"""What the attribute `unlifted` of rows and of doubts is called in the file, since version 0.1."""
+"""The name in the file, since version 0.1, of the attribute `unlifted` of rows and of doubts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What the terminal shows of boards as a text, and back: so that it need not be worked out again."""
+"""The terminal's view of boards as a text, and back: so that it need not be computed again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read(text: str) -> list[RenderableType]:
     """Return the tables and lines of `written`.
 
     Raises:
-        ValueError, TypeError, KeyError: it is no such text.
+        ValueError, TypeError, KeyError: the text does not have this form.
     """
     return [_part(one) for one in json.loads(text)]
 

@@ -91,12 +91,12 @@ def _table(board: Board) -> str:
 
 
 def _partial(board: Board) -> str:
-    """Return what the caption says of partial rows."""
+    """Return the caption's text about partial rows."""
     return "".join(f" {escape(f'{row.model}: partial{row.lacks}.')}" for row in board.rows if row.partial)
 
 
 def _fresh(board: Board) -> str:
-    """Return what the caption says of random models."""
+    """Return the caption's text about random models."""
     return f" {escape(FRESH)}" if board.random else ""
 
 

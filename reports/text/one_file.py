@@ -1,4 +1,4 @@
-"""A report that is one file, made of the records alone. No torch here."""
+"""A report that is one file, made only from the records. No torch here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from robench.record.schema import Record
 
 
 class OneFile:
-    """What a report does that writes one file."""
+    """Base of reports that write one file."""
 
     __slots__ = ()
     file: ClassVar[str]

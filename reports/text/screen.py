@@ -76,7 +76,7 @@ class Screen:
                     renderables.append(table(title, header, rows))
         for comparison in over_seeds(records):
             header, rows = seed_table(comparison)
-            # A model has several rows here: its name stands on the first.
+            # A model has several rows here: its name is only in the first.
             names = ["", *(row[0] for row in rows)]
             brief = [
                 ["" if row[0] == before else row[0], *row[1:]]
@@ -88,15 +88,15 @@ class Screen:
 
     @staticmethod
     def written(parts: Sequence[RenderableType]) -> str:
-        """Return what was returned as a text, to be kept."""
+        """Return the result as a text, to be kept."""
         return written(parts)
 
     @staticmethod
     def read(text: str) -> list[RenderableType]:
-        """Return what was kept.
+        """Return the result from a kept text.
 
         Raises:
-            ValueError, TypeError, KeyError: it is no such text.
+            ValueError, TypeError, KeyError: the text does not have this form.
         """
         return read(text)
 
@@ -114,7 +114,7 @@ class Screen:
             renderables.append(table(title, *transfer_table(board)))
         if self.details and board.cells:
             renderables.append(table("gradient sources, white-box", *detail_table(board)))
-        # What is lifted puts nothing in doubt: one line instead of a page of them.
+        # Lifted findings put nothing in doubt: one line instead of a page of them.
         open_doubts = [d for d in board.doubts if self.details or d.unlifted]
         renderables += [_doubt(d.model, d.code, d.evidence, d.remedy) for d in open_doubts]
         if count := len(board.doubts) - len(open_doubts):
@@ -125,7 +125,7 @@ class Screen:
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> FittingTable:
-    """Return a table for the terminal, in parts where it is too wide; nothing in it is markup."""
+    """Return a table for the terminal, in parts if it is too wide; its text is never markup."""
     keys = next((at for at, name in enumerate(header) if name not in _KEYS), len(header))
     return FittingTable(
         title=visible(title),

@@ -1,4 +1,4 @@
-"""What numbers mean, in words a reader who knows no code can follow."""
+"""The meaning of numbers, in words for a reader who does not know any code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STATES = {
     "part": "The run is one of several parts.",
     "failed jobs": "The run came to its end, and some of its jobs failed.",
 }
-"""What a page says of a run that is not finished, by what `run.json` says."""
+"""The text of a page about a run that is not finished, by the status in `run.json`."""
 _DISTANCES = {
     "Linf": "change every pixel value by at most {eps}",
     "L2": "move the image by at most {eps} in Euclidean distance, all pixel values together",
@@ -28,7 +28,7 @@ _DISTANCES = {
 
 
 def threat_in_words(board: Board, threat: RecordedThreat) -> str:
-    """Return what the attacker of a board may do, wants and knows.
+    """Return the attacker's capability, goal and knowledge on a board.
 
     Args:
         board: the board.
@@ -73,7 +73,7 @@ def _knowledge(board: Board, threat: RecordedThreat) -> str:
     knowledge = threat.knowledge
     if knowledge is None:
         return ""
-    parts = board.known if board.known is not None else (WEIGHTS,)  # no template where there is none
+    parts = board.known if board.known is not None else (WEIGHTS,)  # without graph heads no template
     graph = any(row.head not in {"", "linear"} for row in board.rows)
     sentences = [f"The attacker knows {listed(parts)}."]
     if knowledge and graph and TEMPLATE not in knowledge:

@@ -11,7 +11,7 @@ ENDS = ("", " low", " high")
 def share_columns(kind: str, labels: Sequence[str]) -> list[str]:
     """Return three names for each label, such as `attack: pgd`, `attack: pgd low` and `attack: pgd high`.
 
-    A label whose names a shorter one has already, as `pgd low` beside `pgd`, stands in quotes.
+    A label that contains the names of a shorter label, as `pgd low` beside `pgd`, is in quotes.
 
     Args:
         kind: what the labels are of.

@@ -1,4 +1,4 @@
-"""What an attack left: images, a verdict for each of them, and how far they are."""
+"""The result of an attack: images, a verdict for each of them, and their distances."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ TOLD = frozenset({"inadmissible", "nonfinite-proposal"})
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Attacked:
-    """What an attack did to some images, judged afresh: image by image the worst over gradient sources.
+    """The judged result of an attack on some images: for each image the worst over gradient sources.
 
-    Of several sources that broke an image the first counts, or the smallest change where the attack looks for
-    it. Of a random model verdicts and images are of the one draw that was attacked, and `robust_accuracy` is
-    over fresh draws.
+    If several sources broke an image, the first counts, or the smallest change if the attack minimises. For a
+    random model verdicts and images belong to the draw that was attacked, and `robust_accuracy` is over fresh
+    draws.
 
     Attributes:
         attack: its name.
@@ -53,10 +53,10 @@ class Attacked:
         l2: (B,) Euclidean size of the change.
         findings: reasons to doubt the model or the attack.
         records: what was measured, as `benchmark` gives it.
-        lifted: codes of findings that put no number in doubt, as nothing was left to break or another source
-            broke more.
-        stood: of a random model, for each image a 1 (stood) or 0 (fell) for each fresh draw, at the worst of
-            its points; empty for any other.
+        lifted: codes of findings that do not put a number in doubt, because no image was left to break or
+            another source broke more.
+        stood: for a random model, a 1 (stood) or 0 (fell) per image and fresh draw, at the worst of the
+            image's points; empty for other models.
     """
 
     attack: str
@@ -82,7 +82,7 @@ class Attacked:
 
     @property
     def broken(self) -> Mask:
-        """Which images (B,) were classified right before, and not any more."""
+        """Which images (B,) were classified right before the attack and are not after it."""
         return torch.tensor([status is Status.BROKEN for status in self.status])
 
     @property
@@ -92,7 +92,7 @@ class Attacked:
 
     @property
     def robust_accuracy(self) -> float:
-        """The share of all images that are still classified right; of a random model over fresh draws.
+        """The share of all images that are still classified right; for a random model over fresh draws.
 
         It is the worst case of the leaderboard of the same records.
         """
@@ -108,7 +108,7 @@ class Attacked:
         return frame_of(self.records)
 
     def leaderboard(self) -> pd.DataFrame:
-        """Return its row as a table, with everything that a board says of it; see `Results.leaderboard`."""
+        """Return the attack's row of the leaderboard as a table; see `Results.leaderboard`."""
         return Results(records=self.records).leaderboard()
 
     @property
@@ -141,7 +141,7 @@ class Attacked:
         )
 
     def _robust_share(self, robust: int) -> str:
-        """Say how many images stand: in the one draw there is, or over fresh ones and in the attacked one."""
+        """Say how many images stand: in the only draw, or over fresh draws and in the attacked draw."""
         total = counted(len(self), "image")
         is_targeted = any(record.threat.goal == "targeted" for record in self.records)
         one_draw = f"{robust} of {total} {'not led to their target' if is_targeted else 'robust'}"

@@ -26,7 +26,7 @@ AttackLike = Attack | str | Callable[..., Any]
 def models_from(
     models: Mapping[str, ModelLike] | Sequence[ModelLike] | ModelLike, images: ImageSet
 ) -> list[Model]:
-    """Return models; a plain network becomes one that is called after its class, or as a mapping calls it.
+    """Return models; a plain network becomes a model with the name of its class, or its key in a mapping.
 
     Raises:
         InputError: something is neither.
@@ -50,7 +50,7 @@ def _model(value: object, images: ImageSet) -> Model:
 
 
 def images_from(images: ImageSet | tuple[Any, Any]) -> ImageSet:
-    """Return a set of images, of a set or of images and labels.
+    """Return an image set, from a set or from images and labels.
 
     Raises:
         InputError: they are neither, or refused.
@@ -72,10 +72,10 @@ def missing_radius() -> ConfigError:
 
 
 def check_radius(threat: ThreatModel) -> None:
-    """Refuse an Linf radius that is wider than all pixel values together: one meant in 255ths.
+    """Refuse an Linf radius larger than the whole range of pixel values, which was meant in 255ths.
 
     Raises:
-        ConfigError: says so.
+        ConfigError: the radius is so large.
     """
     if threat.norm.name == "Linf" and threat.bounded and threat.eps > 1:
         do = f"Write {threat.eps:g}/255 if pixels from 0 to 255 were meant, or inf for any change"
@@ -86,12 +86,12 @@ def check_radius(threat: ThreatModel) -> None:
 def attacks_from(
     attacks: Mapping[str, AttackLike] | Sequence[AttackLike] | AttackLike, *, norm: str, smallest: bool
 ) -> dict[str, Attack]:
-    """Return attacks by column label: of a mapping, or of one or several; a preset is several.
+    """Return attacks by column label, from a mapping, one attack or several; a preset gives several.
 
     Args:
-        attacks: what was asked for.
-        norm: of the threat.
-        smallest: whether it has no radius.
+        attacks: the argument of the user.
+        norm: norm of the threat.
+        smallest: whether the threat has no radius.
 
     Raises:
         InputError: they are none of these, or two would share a column.

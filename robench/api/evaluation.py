@@ -55,8 +55,8 @@ def load_data(
 ) -> ImageSet:
     """Return images by the data set's plugin name, such as `digits` or `mnist`.
 
-    Files are looked for in the folder `root`, without it in that of the environment's `ROBENCH_DATA_ROOT`, as
-    on the command line.
+    Files are searched in the folder `root`, or without it in the folder named by the environment variable
+    `ROBENCH_DATA_ROOT`, as on the command line.
 
     Raises:
         PluginError: no data set has that name.
@@ -79,7 +79,7 @@ def load_data(
 
 
 PARAMETERS = {"--data-root DIR": "root=DIR", "--download": "download=True"}
-"""What options of the command line are called here, for messages."""
+"""The names that options of the command line have here, for messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -119,17 +119,17 @@ def benchmark(
     """Evaluate models against attacks under one norm, at one radius or several, white-box and by transfer.
 
     Args:
-        models: the models, or one; their names must differ. A plain module or function will do, and is called
-            after its class; a mapping gives each a name of its own.
+        models: one model or several; their names must differ. A plain module or function is accepted too, and
+            gets the name of its class; a mapping gives each model its own name.
         images: what to evaluate on: a set, or images and labels.
-        attacks: column label to attack, which is a name, a function `(model, x, y, eps)` or made by
-            `make_attack`; or one or a list of them without labels, such as `["pgd", mine]`. A preset,
-            `"quick"`, `"standard"` or `"full"`, is several.
+        attacks: column label to attack. An attack is a name, a function `(model, x, y, eps)` or an object
+            from `make_attack`. One attack or a list such as `["pgd", mine]` needs no labels. A preset,
+            `"quick"`, `"standard"` or `"full"`, is several attacks.
         eps: radius in input units, a number or text such as `8/255`, or a list of them; `inf` for the
             smallest perturbation. It must be given.
-        sources: per model name the gradient sources to attack through; all it offers by default.
-        stand_ins: per model name the same network with another template, attacked in its place where the
-            template is not known.
+        sources: per model name the gradient sources to attack through; by default all that the model offers.
+        stand_ins: per model name the same network with another template, attacked instead of the model if
+            the template is not known.
         reporter: shows progress.
         options: any of
 
@@ -142,10 +142,10 @@ def benchmark(
             - `transfer`, `seed`, `shard`, `batch_size`, `engine`, `draws`: see `robench.run.Settings`.
 
     Raises:
-        ConfigError: an attack cannot play under this threat, or would need what it withholds; too few draws;
-            there is no option of that name.
+        ConfigError: an attack does not support this threat or needs knowledge that it withholds; too few
+            draws; an unknown option.
         PluginError: no attack has that name.
-        InputError: models and data do not fit, or something is given that is none of these.
+        InputError: models and data do not fit together, or an argument has a wrong type.
     """
     option_names = [*Options.__annotations__, "sources", "stand_ins", "reporter"]
     for name in options:

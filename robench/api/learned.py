@@ -1,4 +1,4 @@
-"""What networks of this program learned from: noted by `train` and the heads, asked by `benchmark`."""
+"""The training images of networks in this program: recorded by `train` and heads, read by `benchmark`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _SEEN: WeakKeyDictionary[nn.Module, SeenImages] = WeakKeyDictionary()
 
 
 def note_learned(net: nn.Module, data: ImageSet) -> None:
-    """Note that a network learned from images, or remembers them; the note ends with the network."""
+    """Record that a network learned from images or stores them; the record is deleted with the network."""
     _SEEN[net] = _SEEN.get(net, SeenImages()) | SeenImages(data)
 
 
 def seen_by(model: Model) -> Callable[[], SeenImages] | None:
-    """Return what gives the images a model learned from; None where nothing was noted of any of its parts."""
+    """Return a function that gives a model's training images; None if none are known for any of its parts."""
     parts = [_SEEN[part] for part in model.net.modules() if part in _SEEN]
     return partial(reduce, or_, parts) if parts else None

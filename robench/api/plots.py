@@ -1,4 +1,4 @@
-"""Figures of results, drawn when they are asked for. No torch here, and no matplotlib before."""
+"""Figures of results, drawn on request. No torch here, and matplotlib only when a figure is drawn."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class Plots:
 
         Args:
             figure: its name, as in `robench list figures`. There is no default.
-            board: text in the title of the board to show, such as `Linf 0.3`; needed where there are several.
+            board: text in the title of the board to show, such as `Linf 0.3`; needed if there are several.
 
         Raises:
             PluginError: no figure has that name.
-            ConfigError: no figure is named; nothing was measured yet; no board or several have that text, or
-                the figure cannot show it.
+            ConfigError: no figure is named; nothing was measured yet; the text fits no board or several, or
+                the figure cannot show the board.
         """
         if not self.records:
             do = "Give the same command again to let the run go on"

@@ -1,4 +1,4 @@
-"""Records with what one does with them: tables, figures, files. No torch here."""
+"""Records and what is made from them: tables, figures, files. No torch here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MedianColumn = Literal["median_l2", "median_linf", "median_own"]
-"""What a row calls the median size of changes, by the norm of its board."""
+"""The name of the median size of changes in a row, by the norm of its board."""
 
 SHARES = ("clean", "white_box", "worst_case")
 
@@ -36,7 +36,7 @@ HEADLINE = ("rank", "model", "clean", "worst_case", "n", "findings", "lifted_fin
 
 
 MOST_SHARES = 3
-"""Rows of boards whose numbers stand in the line that `repr` returns."""
+"""Most rows of boards whose numbers are in the line that `repr` returns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -55,21 +55,21 @@ class Results:
         """Return a tidy table: a line for each image and measurement, a column for each fact.
 
         `status` is the judge's verdict: `robust`, `broken`, `misclassified` before any attack, or `failed`.
-        Lines of clean images have the attack `clean`. `model` is who was judged and `source` whom the images
-        were crafted on: white-box lines are those where they are equal.
+        Lines of clean images have the attack `clean`. `model` is the judged model, and `source` the model on
+        which the images were crafted: in white-box lines both are equal.
         """
         return frame_of(self.records)
 
     def leaderboard(self) -> pd.DataFrame:
         """Return the boards as a table: a line for each model and threat, shares with 95 % intervals.
 
-        What a reader looks for stands first, `HEADLINE`, so that it is seen where a frame is cut. Of the
-        codes in `findings`, separated by spaces, `lifted_findings` has those that put no row in doubt, and
-        `standing` those that do; each is empty where there is none. All other columns are those of the CSV
-        file. Of a run that has not measured anything yet it has no lines.
+        The most important columns, `HEADLINE`, are first, so that they are visible if a frame is cut. Of the
+        codes in `findings`, separated by spaces, `lifted_findings` has those that do not put the row in
+        doubt, and `standing` those that do; each may be empty. All other columns are those of the CSV file.
+        If the run has not measured anything yet, the table has no lines.
 
         Raises:
-            JobError: nothing was measured, because every job failed; says why the first did.
+            JobError: nothing was measured, because every job failed; gives the reason of the first failure.
         """
         import pandas as pd
 
@@ -104,7 +104,7 @@ class Results:
         """Write files into a folder and return their paths.
 
         Args:
-            folder: where to.
+            folder: where to write.
             formats: `csv` and `markdown` by default; `parquet`, `huggingface`, `model_index`, `owasp` or any
                 other that is written as files (`robench list reports`).
             options: of the formats, such as `dataset="me/digits"` for `huggingface`.
@@ -120,7 +120,7 @@ class Results:
         return [path for recipe in recipes for path in recipe(self.records, Path(folder))]
 
     def __repr__(self) -> str:
-        """Return one line: models, attacks, images, failures, and of few models what stays robust."""
+        """Return one line: models, attacks, images, failures, and for few models what stays robust."""
         return f"{type(self).__name__}({self._summary()})"
 
     def _summary(self) -> str:
@@ -137,7 +137,7 @@ class Results:
         )
 
     def _shares(self) -> str:
-        """Return the worst case of every model in percent; nothing where they are more than a line holds."""
+        """Return the worst case of every model in percent; empty if they do not fit into a line."""
         boards = [board for board in self._boards() if board["norm"]] if self.records else []
         if not 0 < sum(len(board["rows"]) for board in boards) <= MOST_SHARES:
             return ""
@@ -188,13 +188,13 @@ def _board(board: PlainBoard) -> str:
 
 
 def _median_column(board: PlainBoard) -> MedianColumn:
-    """Return under what name a row keeps the median size of changes in the norm of its board."""
+    """Return the name in a row of the median size of changes in the norm of its board."""
     columns: dict[str, MedianColumn] = {"L2": "median_l2", "Linf": "median_linf"}
     return columns.get(board["norm"], "median_own")
 
 
 def _answer(board: PlainBoard) -> str:
-    """Return what came of the rows of a board in words: what stands, or how small a change is enough."""
+    """Return the results of a board's rows in words: what stands, or how small a change is enough."""
     if not math.isinf(float(board["eps"] or 0)):
         return f"; robust under {board['norm']} {board['eps_text']}: {', '.join(map(_share, board['rows']))}"
     sizes = [
@@ -215,13 +215,13 @@ def _doubt(row: PlainRow) -> str:
 
 
 def _findings(row: PlainRow) -> str:
-    """Return the codes of a row as the terminal shows them: those that are lifted stand in brackets."""
+    """Return the codes of a row as the terminal shows them: lifted codes are in brackets."""
     rest = [code for code in row["findings"] if code not in row["standing"]]
     return ", ".join([*row["standing"], *([f"({', '.join(rest)})"] if rest else [])]) or "-"
 
 
 def _percent(share: PlainShare | None, *, interval: bool = False) -> str:
-    """Return a share of the boards in percent, with its interval where that is wanted; a dash for none."""
+    """Return a share of the boards in percent, with its interval if wanted; a dash for no share."""
     if not share or not share["n"]:
         return "-"
     value = f"{100 * share['count'] / share['n']:.1f}"

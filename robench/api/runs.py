@@ -13,13 +13,13 @@ from robench.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Run(Results):
-    """What is in a run folder.
+    """The contents of a run folder.
 
     Attributes:
-        folder: where it lies.
-        name: of its plan.
-        status: how far it came, such as `finished` or `interrupted`.
-        damaged: what could not be read, a text for each file; it is left out of the records.
+        folder: path of the folder.
+        name: name of the plan.
+        status: state of the run, such as `finished` or `interrupted`.
+        damaged: a text for each file that could not be read; the records are without these files.
     """
 
     folder: Path

@@ -45,14 +45,14 @@ if TYPE_CHECKING:
 
 
 ROW_CODES = frozenset({"low-clean", "weak-attacks-only"})
-"""Findings of a whole row of a board that hold of one attack too; others ask for more attacks or images."""
+"""Findings of a board's row that are valid for one attack too; others need more attacks or images."""
 ENOUGH_TO_SHOW = 5
-"""Images for each class from which on one of them stays unseen by chance in less than 1 % of all cases."""
+"""With so many images per class, a class has no image by chance in less than 1 % of all cases."""
 
 
 @dataclass(slots=True)
 class _Everything(Memory):
-    """A keeper that forgets nothing."""
+    """A keeper that stores everything."""
 
     images: dict[str, Crafted] = field(default_factory=dict)
     errors: dict[str, BaseException] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class _Everything(Memory):
     def failed(
         self, key: str, title: str, text: str, *, model: str = "", error: BaseException | None = None
     ) -> None:
-        """Store the error, so that the caller sees where it happened."""
+        """Store the error, so that the caller can see where it happened."""
         self.failures[key] = f"{title}: {text}"
         self.failed_jobs.setdefault(model, []).append(title)
         if error is not None:
@@ -100,17 +100,17 @@ def attack(
         norm: `Linf`, `L2`, `L1` or `L0` (how many values change); `inf` and 2 are understood.
         targeted: aim at the class after the true one instead of at any other.
         output: what a row of the network's output is: `logits`, `log_probabilities` or `simplex`.
-        source: the gradient source to attack through; every one that the model offers by default.
-        seed: the only source of chance.
+        source: the gradient source to attack through; by default all that the model offers.
+        seed: seed of all random numbers.
         batch_size: most images in a pass.
         options: of the attack, such as `steps=40`.
 
     Raises:
-        InputError: images, labels or network will not do, such as more outputs than many labels show classes;
-            says why and what to do.
+        InputError: images, labels or network are refused, for example if the network has more outputs than
+            many labels show classes; says why and what to do.
         PluginError: no attack has that name.
-        ConfigError: an option, the radius or the norm is refused, or the attack cannot play under them.
-        JobError: the network or the attack failed on the way.
+        ConfigError: an option, the radius or the norm is refused, or the attack does not support them.
+        JobError: the network or the attack failed.
     """
     aim: object = targeted
     if not isinstance(aim, bool):
@@ -141,7 +141,7 @@ def attack(
         boards=[Board(threat=threat, eps_text=text, attacks={label: recipe})],
         settings=replace(settings, shard=len(data)) if model.coupling is Coupling.JOINT else settings,
     )
-    with torch.inference_mode(False):  # attacks take gradients, wherever they are called
+    with torch.inference_mode(False):  # attacks need gradients, also if the caller is in inference mode
         records = [unit.record for unit in evaluate(work, keeper)]
     if keeper.failures:
         key, why = next(iter(keeper.failures.items()))
@@ -157,7 +157,7 @@ def _model_and_images(net: Model | Network, x: Any, y: Any, output: str) -> tupl
     if isinstance(net, Model):
         return net, image_set(x, y, name="images", classes=net.classes)
     module = as_network(net, "attack")
-    with torch.inference_mode(False):  # else no gradient could be taken at them
+    with torch.inference_mode(False):  # otherwise gradients at these images could not be computed
         pixels = read_images(x, where="images", labels=own_array(y, where="images", what="labels").size)
     first = pixels[:2].float() / (255 if pixels.dtype == torch.uint8 else 1)
     columns = columns_of(module, first, where="attack", output=output)
@@ -172,12 +172,12 @@ def _model_and_images(net: Model | Network, x: Any, y: Any, output: str) -> tupl
 
 
 def _check_outputs(labels: Labels, columns: int) -> None:
-    """Refuse a network of more outputs than many labels (N,) show classes: what these win would be an error.
+    """Refuse a network with more outputs than many labels (N,) show classes: the others could only be wrong.
 
-    Of few images, or of some of the classes, the labels do not tell how many there are.
+    With few images, or images of only some classes, the labels do not show how many classes there are.
 
     Raises:
-        InputError: says how to name their number.
+        InputError: says how to give the number of classes.
     """
     counts = labels.bincount()
     if len(counts) >= columns or len(labels) < ENOUGH_TO_SHOW * columns or not counts.all():
@@ -188,7 +188,7 @@ def _check_outputs(labels: Labels, columns: int) -> None:
         got=str(columns),
         do="If the data have more classes than their labels show, say how many: "
         f"`robench.wrap(net, name=..., classes={columns})` is attacked as it is. Else its `class_map` says "
-        "which outputs stand for the classes of the data: what the others win is no error then",
+        "which outputs belong to the classes of the data: the other outputs are then ignored",
     )
 
 

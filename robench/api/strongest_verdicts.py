@@ -1,4 +1,4 @@
-"""Of the verdicts on an image through several gradient sources, the one that says most against the model."""
+"""The verdict on an image through several gradient sources that is the worst for the model."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from robench.record.schema import Status
 
 CLAIMS = (Status.ROBUST, Status.FAILED, Status.BROKEN, Status.MISCLASSIFIED)
-"""Verdicts, the weakest claim first: that nothing was found, that no answer was a number, what was found."""
+"""Verdicts, the weakest claim first: nothing was found, every answer was NaN, a success was found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceVerdicts:
-    """What an attack through one gradient source came to, image by image.
+    """The result of an attack through one gradient source, image by image.
 
     Attributes:
         status: a verdict for each image.
@@ -30,7 +30,7 @@ def strongest(sources: Sequence[SourceVerdicts], *, minimises: bool) -> list[int
 
     Args:
         sources: at least one, all of the same images.
-        minimises: whether the attack looks for the smallest perturbation, so that among sources that broke an
+        minimises: whether the attack searches the smallest perturbation, so that among sources that broke an
             image the smallest counts.
     """
     places = range(len(sources))

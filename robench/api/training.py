@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Training:
-    """What came of a training.
+    """The result of a training.
 
     Attributes:
-        network: the network that was trained, the very one that was given.
+        network: the network that was trained: the same object as the argument.
         defense: the name of the method.
         history: one row of numbers for each epoch.
-        doubts: why the training may be none, such as that no weight has changed; empty as a rule.
+        doubts: reasons why it may have trained nothing, for example if no weight has changed; usually empty.
     """
 
     network: nn.Module
@@ -86,18 +86,18 @@ def train(
         defense: a plugin's name such as `pgd_training` or `trades` (`robench list defenses`), or
             `path/to/mine.py:NAME`, which is run; a function `(network, images)` that trains in place, with
             further parameters as options; or a class with a `DefenseInfo`.
-        seed: the only source of chance.
+        seed: seed of all random numbers.
         device: where to train; by default where the network is.
         progress: called with the row of every epoch, and every few steps with one that has `step`.
         options: of the defense, such as `epochs=5` or `eps="8/255"`.
 
     Raises:
-        InputError: the network does not answer such images, or has fewer outputs than there are classes; the
-            images are refused, or miss a class.
+        InputError: the network does not accept such images, or has fewer outputs than there are classes; the
+            images are refused, or a class has no image.
         PluginError: no defense has that name.
         ConfigError: an option is unknown or refused, or the defense belongs in front of a trained model.
-        JobError: the training failed, such as where its loss stopped being a number, or left weights that are
-            none, or a network with another number of outputs.
+        JobError: the training failed, for example because its loss or the trained weights were NaN, or the
+            trained network has another number of outputs.
     """
     candidate: object = net
     if not isinstance(candidate, nn.Module):
@@ -136,10 +136,10 @@ def train(
 
 
 def _recipe(defense: str | Defense | Callable[..., Any], options: dict[str, Any]) -> Defense:
-    """Return a training defense of its name, of a function or class, or as it is.
+    """Return a training defense by its name, from a function or class, or unchanged.
 
     Raises:
-        InputError: it is none of these, or has its options already.
+        InputError: the argument is none of these, or already has its options.
         PluginError: no defense has that name.
         ConfigError: an option is unknown or refused, or it is not a training.
     """

@@ -1,4 +1,4 @@
-"""What a library asks a model while it attacks, noted in the oracle it borrowed the model from."""
+"""The points that a library evaluates while it attacks, recorded in the oracle that lent it the model."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from robench.types import Images, Outputs
 
 
 class LibraryQueries:
-    """Recognises the points a library asks about and notes what came of them.
+    """Assigns the points that a library evaluates to images, and records the model's answers.
 
-    A library says nothing about which image a point belongs to. One that asks about a whole batch keeps its
-    order, so a question is taken for the batch of that size whose first image is nearest to its first point;
-    questions of other sizes are let pass. A point that is taken for the wrong image's does no harm: it only
-    counts where it is admissible for that image and answered as the attacker wants, and is then adversarial
-    for it whoever meant it.
+    A library does not say which image a point belongs to. If it evaluates a whole batch, it keeps the order,
+    so its points are assigned to the batch of that size whose first image is nearest to the first point;
+    batches of other sizes are not assigned. A point assigned to the wrong image does no harm: it counts only
+    if it is admissible for that image and answered as the attacker wants, and then it is an adversarial point
+    of that image in any case.
 
-    What a point had cost is noted too: its batch's forwards up to and with the question, and the
-    backwards that followed its earlier ones. What was let pass is in the ledger only.
+    The cost of a point is recorded too: the forwards of its batch up to and including this one, and the
+    backwards that followed the earlier ones. Points that were not assigned are in the ledger only.
 
     Args:
-        oracle: from which the model is borrowed.
-        spent: returns image forwards and image backwards so far, those of the question asked included.
+        oracle: the oracle that lends the model.
+        spent: returns image forwards and image backwards so far, including those of the current points.
     """
 
     def __init__(self, oracle: Oracle, spent: Callable[[], tuple[int, int]]) -> None:
@@ -42,10 +42,10 @@ class LibraryQueries:
         self._batches = torch.split(rows, max(size, 1)) if count else ()
 
     def __call__(self, points: Images, own: Outputs, scores: Outputs | None) -> None:
-        """Note the model's own outputs at some points, and the scores that are differentiated, if any are.
+        """Record the model's own outputs at some points, and the scores that are differentiated, if any.
 
-        The cross-entropy of the scores is what libraries' plain ascents climb; where one climbs anything
-        else, its plugin minimises, and no ascent was begun.
+        The plain ascents of libraries raise the cross-entropy of the scores; if one raises another loss, its
+        plugin minimises, and no ascent was begun.
         """
         oracle = self._oracle
         rows = self._rows(points)
@@ -65,13 +65,13 @@ class LibraryQueries:
         oracle.progress.follow(value)
 
     def gradient(self, points: Images, gradient: Images) -> None:
-        """Note a gradient (b, C, H, W) that was sent back to the library at some points."""
+        """Record a gradient (b, C, H, W) that was sent back to the library at some points."""
         if (rows := self._rows(points)) is not None:
             largest = gradient.flatten(1).abs().amax(dim=1)
             self._oracle.ledger.note_gradient(rows, finite=torch.isfinite(largest), zero=largest == 0)
 
     def _book(self, rows: torch.Tensor | None) -> None:
-        """Book what was spent since the last question: its backwards, and the forwards of this one."""
+        """Count the passes since the last evaluation: its backwards, and the forwards of this one."""
         forwards, backwards = (now - then for now, then in zip(self._spent(), self._before, strict=True))
         if self._oracle.on_passes is not None:
             self._oracle.on_passes(forwards + backwards)

@@ -1,4 +1,4 @@
-"""The way an attack went: how its loss rose, and whether what it differentiated was fooled in vain."""
+"""The progress of an attack: how its loss rose, and whether only its gradient source was fooled."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from robench.attack.ledger import Rows
 from robench.types import Mask, PerSample
 
 WINDOW = 10
-"""How many of the last steps are looked at; of an ascent of less than four times as many, a quarter."""
+"""How many of the last steps are compared; for an ascent of less than four times as many, a quarter."""
 
 ROUNDING = 1e-6
-"""Least rise of a loss, relative to 1 + |loss|, that says anything."""
+"""Least rise of a loss, relative to 1 + |loss|, that is significant."""
 
 
 class LossProgress:
     """How the loss of one attack rose on one batch; all columns are (B,).
 
-    A loss can only be followed while one and the same is climbed, so an attack says where an ascent begins
-    and ends (`Oracle.ascent`); restarts, stages and members of a cascade are ascents of their own.
+    Losses can only be compared while the attack raises the same loss, so an attack says where an ascent
+    begins and ends (`Oracle.ascent`); restarts, stages and members of a cascade are separate ascents.
 
     Attributes:
         rise: by how much the loss rose, from the first point of the ascent to the best; float64. Of several
-            ascents on one image the one that had settled best counts; 0 if none is known or none rose.
-        late_rise: the part of it that was gained over the last steps.
+            ascents on one image the one that converged best counts; 0 if none is known or none rose.
+        late_rise: the part of the rise that was gained over the last steps.
 
     Args:
         count: the number of images.
@@ -42,15 +42,15 @@ class LossProgress:
         self._losses = []
 
     def follow(self, losses: PerSample) -> None:
-        """Note the losses (B,) of one step, -inf where an image was not asked about; kept, not copied."""
+        """Record the losses (B,) of one step, -inf where an image was not evaluated; not copied."""
         if self._losses is not None:
             self._losses.append(losses)
 
     def end(self) -> None:
-        """End the ascent and keep, per image, the one that had settled best."""
+        """End the ascent and keep, per image, the ascent that converged best."""
         losses, self._losses = self._losses, None
         if not losses or len(losses) < 2:
-            return  # a single gradient leads somewhere, but nothing tells how high that is
+            return  # with a single gradient the loss at the next point is not known
         rise, late, start = rises(losses)
         is_real = rise > ROUNDING * (1 + start.abs())
         better = is_real & ((self.rise == 0) | (late * self.rise < self.late_rise * rise))
@@ -68,12 +68,12 @@ class FooledSources:
 
     def __init__(self, count: int, device: torch.device) -> None:
         self._nowhere = torch.zeros(count, dtype=torch.bool, device=device)
-        # By gradient source: where it was asked, and where its answer was fooled and the model's was not.
+        # By gradient source: where it was evaluated, and where it was fooled and the model was not.
         self._asked: dict[str, Mask] = {}
         self._fooled: dict[str, Mask] = {}
 
     def compare(self, source: str, rows: Rows, fooled: Mask | None) -> None:
-        """Note on which rows a gradient source was asked, and where it alone was fooled (None: nowhere)."""
+        """Record the rows on which a source was evaluated, and where it alone was fooled (None: nowhere)."""
         if source not in self._asked:
             self._asked[source], self._fooled[source] = self._nowhere.clone(), self._nowhere.clone()
         self._asked[source][rows] = True
@@ -82,7 +82,7 @@ class FooledSources:
 
     @property
     def deceived(self) -> Mask:
-        """Where (B,) every gradient source that was asked was fooled at an admissible point in vain."""
+        """Images (B,) on which every evaluated source, but not the model, was fooled at admissible points."""
         some, honest = self._nowhere.clone(), self._nowhere.clone()
         for source, mask in self._asked.items():
             some |= self._fooled[source]
@@ -95,12 +95,12 @@ def rises(losses: Sequence[PerSample]) -> tuple[PerSample, PerSample, PerSample]
 
     Incomplete optimisation of Pintor et al. 2022 (arXiv:2106.09947, I4) for a loss that is raised: with the
     best loss met so far in place of the loss, the late part is what it gained over the last `WINDOW` steps,
-    or over the last quarter of the steps, rounded up, if that is less. They look at the last ten of however
-    few, by which an attack of twenty steps could hardly pass: ten take it to the sphere.
+    or over the last quarter of the steps, rounded up, if that is less. The paper always uses the last ten
+    steps; with that, an attack of twenty steps could hardly pass: it needs ten to reach the sphere.
 
     Args:
-        losses: of each step, (B,); what is not finite is not known. An image that is left out from some step
-            on ends there, and one that is taken up later begins there.
+        losses: of each step, (B,); a value that is not finite is unknown. An image's ascent begins with its
+            first known loss and ends with its last.
     """
     table = torch.stack(list(losses)).double()
     is_finite = torch.isfinite(table)

@@ -36,12 +36,12 @@ def log_probabilities(outputs: Outputs, kind: OutputKind) -> Outputs:
         case OutputKind.LOG_PROBABILITIES:
             return outputs
         case OutputKind.SIMPLEX:
-            # The floor keeps log finite; below it the class is lost and the gradient is of no use anyway.
+            # The floor keeps log finite; below it the class is lost and its gradient would not help anyway.
             return outputs.clamp_min(torch.finfo(outputs.dtype).tiny).log()
 
 
 def unmasked(outputs: Outputs) -> Outputs:
-    """Return scores (B, K) with finite ones, without a gradient, in place of -inf: `MASKED` below the others.
+    """Return scores (B, K) in which finite ones, without a gradient, replace -inf: `MASKED` below the others.
 
     A network may mask classes by -inf. Differences with such a score would be infinite and their gradients
     NaN; so they are finite, the class stays last, and gradients go to the other scores only.
@@ -53,15 +53,15 @@ def unmasked(outputs: Outputs) -> Outputs:
 
 
 def scores(outputs: Outputs, kind: OutputKind) -> Outputs:
-    """Return what differences may be taken of, (B, K): logits, or log-probabilities; see `unmasked`."""
+    """Return scores (B, K) whose differences have a meaning: logits or log-probabilities; see `unmasked`."""
     return unmasked(outputs if kind is OutputKind.LOGITS else log_probabilities(outputs, kind))
 
 
 def cross_entropy(outputs: Outputs, y: Labels, kind: OutputKind) -> PerSample:
     """Return -log p_y, (B,).
 
-    Of scores it is taken as softplus(logsumexp_{c != y} s_c - s_y), which is the same number, but keeps its
-    gradient exact to the last digit when p_y rounds to 1; the softmax form loses the label's part of it.
+    From scores it is computed as softplus(logsumexp_{c != y} s_c - s_y): the same number, but its gradient
+    stays exact to the last digit when p_y rounds to 1; the softmax form loses the label's part of it.
     """
     if kind is OutputKind.SIMPLEX:
         return -log_probabilities(outputs.gather(1, y[:, None]), kind).squeeze(1)
@@ -82,9 +82,9 @@ def margin(outputs: Outputs, y: Labels, kind: OutputKind) -> PerSample:
 
 
 def score_margin(outputs: Outputs, y: Labels, kind: OutputKind) -> PerSample:
-    """Return the margin of logits or log-probabilities, (B,): of a simplex point, that of its logarithm.
+    """Return the margin of logits or log-probabilities, (B,); for a simplex point its logarithm is used.
 
-    It says the same as `margin` about which class is predicted, but tells points apart that a saturated
+    It agrees with `margin` about which class is predicted, but also separates points for which a saturated
     simplex output rounds to the same difference.
     """
     return margin(scores(outputs, kind), y, kind)
@@ -93,10 +93,10 @@ def score_margin(outputs: Outputs, y: Labels, kind: OutputKind) -> PerSample:
 def dlr(outputs: Outputs, y: Labels, kind: OutputKind) -> PerSample:
     """Return the difference of logits ratio (max_{c != y} s_c - s_y) / (s_(1) - s_(3)), (B,).
 
-    Croce & Hein 2020 (arXiv:2003.01690), Eq. 6, s_(1) >= s_(2) >= ... being the scores in order. It is the
-    same for scaled logits, so a confident model cannot make its gradient vanish. Scores are logits or
-    log-probabilities; of a simplex point the logarithm is taken. Two classes have no third score, and no
-    ratio of differences that would still vary: the margin is returned, as where all but two are masked.
+    Croce & Hein 2020 (arXiv:2003.01690), Eq. 6; s_(1) >= s_(2) >= ... are the sorted scores. Scaling the
+    logits does not change it, so a confident model cannot make its gradient vanish. Scores are logits or
+    log-probabilities; for a simplex point its logarithm is used. With two classes there is no third score,
+    and the ratio would be constant: then, and if all but two are masked, the margin is returned.
     """
     values = scores(outputs, kind)
     lead = margin(values, y, kind)
@@ -133,17 +133,17 @@ def targeted_margin(outputs: Outputs, pairs: Pairs, kind: OutputKind) -> PerSamp
     Args:
         outputs: (B, K).
         pairs: label and target class, (B, 2) int64.
-        kind: what the outputs are; of a simplex point the logarithm is taken.
+        kind: what the outputs are; for a simplex point its logarithm is used.
     """
     pair_scores = scores(outputs, kind).gather(1, pairs)
     return pair_scores[:, 1] - pair_scores[:, 0]
 
 
 def ranked_margin(rank: int = 0) -> Loss:
-    """Return the loss s_c - s_y, (B,), of the wrong class c that is `rank`-th best at the point asked about.
+    """Return the loss s_c - s_y, (B,), of the wrong class c that is `rank`-th best at the evaluated point.
 
     Rank 0 is the best wrong class, K - 2 the worst. The scores of a simplex point are its logarithms, so that
-    a saturated head still tells its rivals apart, and a linear model of the scores stays a good one.
+    wrong classes still differ under a saturated head, and a linear model of the scores stays accurate.
     """
 
     def loss(outputs: Outputs, y: Labels, kind: OutputKind) -> PerSample:
@@ -157,9 +157,10 @@ def ranked_margin(rank: int = 0) -> Loss:
 def without_rejection(outputs: Outputs, y: Labels, *, targeted: bool = False) -> Tensor:
     """Return scores (B, K) of a model that may reject, from its outputs (B, K + 1), as an attacker sees them.
 
-    A rejection stops an attack as well as the right answer does. Untargeted, the label gets the larger of its
-    own and the rejection's score; under a targeted goal the target loses what rejection is ahead of the other
-    classes. So the largest score is what the attacker wants exactly where the attack succeeds.
+    A rejection stops an attack just as the right answer does. Untargeted, the label gets the larger of its
+    own and the rejection's score; under a targeted goal the lead of the rejection over the other classes is
+    subtracted from the target's score. So the class that the attacker wants has the largest score exactly
+    where the attack succeeds.
 
     Args:
         outputs: (B, K + 1), rejection last.
@@ -176,7 +177,7 @@ def without_rejection(outputs: Outputs, y: Labels, *, targeted: bool = False) ->
 
 
 def _offered(outputs: Outputs, kind: OutputKind) -> PerSample | Labels:
-    """Return how many classes of each row are not masked, (B,); no probability is."""
+    """Return how many classes of each row are not masked, (B,); probabilities are never masked."""
     if kind is OutputKind.SIMPLEX:
         return outputs.new_full((len(outputs),), outputs.shape[1])
     return (outputs != -torch.inf).sum(dim=1)

@@ -1,6 +1,6 @@
 """Norms as values: size, projection, steepest ascent and sampling, per image.
 
-Most attacks never ask which norm they have; they call these functions.
+Most attacks do not depend on which norm they have; they call these functions.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Norm:
             is zero.
         sample: a random point of the ball, uniform in volume.
         project_boxed: nearest point of the ball's intersection with a box: perturbations and the lowest and
-            highest values allowed (B, ...), lowest <= 0 <= highest, and radii (B,), to (B, ...). None where
-            projecting on the ball and clipping then is used: the same point under Linf, a feasible one
-            under L2.
+            highest values allowed (B, ...), lowest <= 0 <= highest, and radii (B,), to (B, ...). None if
+            the point is projected onto the ball and then clipped: under Linf this gives the same point,
+            under L2 a feasible one.
 
-    L0 counts the values that are changed. It is no norm: it has no largest step and no volume, so its ascent
-    is one value by 1, and its samples draw which values to change, and how.
+    L0 counts the values that are changed. It is not a norm: it has no largest step and no volume, so its
+    ascent changes one value by 1, and its samples draw which values to change, and how.
     """
 
     name: str
@@ -101,7 +101,7 @@ def _l1_project(delta: Images, eps: PerSample) -> Images:
 
 
 def _l1_project_boxed(delta: Images, eps: PerSample, lowest: Images, highest: Images) -> Images:
-    """Return the nearest point of ball and box: every entry is shrunk by one threshold, then cut at its cap.
+    """Return the nearest point of ball and box: each entry is reduced by one threshold, then cut at its cap.
 
     Croce & Hein 2021 (arXiv:2103.01208), Proposition 2.1; without caps Duchi et al. 2008, Figure 1.
     """
@@ -130,7 +130,7 @@ def _threshold(size: FlatImages, caps: FlatImages, radius: Column) -> Column:
     crossing = torch.searchsorted(total, radius).clamp_max(total.shape[1] - 1)
     excess = total.gather(1, crossing) - radius
     threshold = following.gather(1, crossing) + excess / growing.gather(1, crossing).clamp_min(1)
-    inside = total[:, -1:] <= radius * (1 + 1e-13)  # sums of float64 are known no better
+    inside = total[:, -1:] <= radius * (1 + 1e-13)  # the precision of sums in float64
     return torch.where(inside, 0.0, threshold)
 
 

@@ -1,4 +1,4 @@
-"""The only road from an attack to a model: it asks, counts, remembers the best point, spares what is done."""
+"""The only way from an attack to a model: it evaluates, counts, keeps the best point, skips broken images."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from robench.types import Images, LabelsOrPairs, Mask, Outputs, PerSample
 class Oracle(AttackState):
     """Answers an attacker's questions about one batch of images.
 
-    It asks the model (`Questions`) about those that still get passes, and notes every answer (`AttackState`,
-    which also says what an oracle is made with).
+    The oracle evaluates the model (`Questions`) for the images that still get passes, and records every
+    answer (`AttackState`, which also documents the arguments of an oracle).
     """
 
     __slots__ = ()
@@ -46,19 +46,19 @@ class Oracle(AttackState):
         """Return the per-sample loss (B,) and its gradient (B, C, H, W) at `x_adv`.
 
         Images that are not active get loss -inf and a zero gradient, and cost nothing. Under a targeted goal
-        the sign is turned, so that going up always helps the attacker. Gradients that are not finite are
-        returned as zero and noted in the ledger.
+        the sign is reversed, so that a larger loss always helps the attacker. Gradients that are not finite
+        are returned as zero and noted in the ledger.
 
         Args:
             loss: what to differentiate.
             x_adv: where, (B, C, H, W).
             y: labels (B,) or pairs (B, 2) for the loss; those of the oracle by default.
-            source: what to differentiate in place of the model; the oracle's own source by default. Only for
+            source: what to differentiate instead of the model; the oracle's own source by default. Only for
                 attacks that choose their sources themselves (`AttackInfo.own_source`).
         """
         source = source or self._source
         labels = self.y if y is None else y
-        gradient: Images | None = None  # made where an image is not asked about
+        gradient: Images | None = None  # allocated only if some image is not evaluated
         value: PerSample | None = None
         for rows in self._chunks(source.forwards + source.backwards):
             points = x_adv[rows]
@@ -66,7 +66,7 @@ class Oracle(AttackState):
             passes = {"forwards": source.forwards, "backwards": source.backwards}
             self.note_answers(rows, points, answer.own, gradient=answer, **passes)
             if self.track:
-                deceptions = None  # where what is differentiated was fooled, and the model behind it was not
+                deceptions = None  # rows on which the gradient source was fooled and the model was not
                 if answer.predicted is not None:
                     successes = self._questions.reached(answer.predicted, self.y[rows])
                     successes &= ~self.best_points.last_success[rows]
@@ -89,7 +89,7 @@ class Oracle(AttackState):
 
         Scores are logits or log-probabilities; of a simplex point the logarithm is taken. Images that are not
         active, or have no budget left for all passes, get NaN scores and zero gradients and cost nothing.
-        Rows that are not finite are zero.
+        Rows of the gradient that are not finite are set to zero.
         """
         classes, source = self.model.classes, self._source
         scores = x_adv.new_full((len(x_adv), classes), torch.nan)
@@ -116,7 +116,7 @@ class Oracle(AttackState):
     def outputs(self, x_adv: Images) -> Outputs:
         """Return the model's own outputs (B, K) at `x_adv`; inactive images get NaN rows and cost nothing.
 
-        Of a model that may reject an image they are `losses.without_rejection`, as the attacker sees them.
+        If the model may reject an image, they are `losses.without_rejection`, as the attacker sees them.
         """
         outputs = self.x.new_full((len(self.x), self.model.classes), torch.nan)
         for rows in self._chunks(self.model.forwards):
@@ -131,7 +131,7 @@ class Oracle(AttackState):
         return self._questions.reached(answers, self.y) & active
 
     def lead(self, rows: torch.Tensor, points: Images) -> PerSample:
-        """Return by how much what the attacker wants leads, (b,), relative to the image's largest output.
+        """Return the lead (b,) of the answer the attacker wants, relative to the image's largest output.
 
         One forward pass for points (b, C, H, W) of these rows (b,); -inf where the goal is not reached.
         """
@@ -139,11 +139,11 @@ class Oracle(AttackState):
         return self._questions.relative_lead(self._questions.own(points), self.y[rows])
 
     def proposal(self, last: Images) -> Images:
-        """Return what the attack has to show for each image: its last point, or a better one seen before.
+        """Return what the attack proposes for each image: its last point, or a better one seen before.
 
-        An image whose last point is adversarial, or of which no point was, keeps `last` (the strongest for
-        transfer); one that was adversarial on the way but not at the end gets the point remembered. The
-        pass this takes is spent only on images where it can change the answer. Of a joint batch the whole
+        An image keeps `last` (the strongest for transfer) if its last point is adversarial or if no point
+        was. If an earlier point was adversarial and the last is not, the stored point is returned. The pass
+        for this check is made only on images where it can change the answer. For a joint batch the whole
         batch of the step that broke the most images is returned.
         """
         self.ledger.deceived = self._fooled.deceived & ~self.broken
@@ -158,7 +158,7 @@ class Oracle(AttackState):
             mask = self.broken
         else:
             mask = self.broken & self._active(self.model.forwards) & (not self.minimise)
-        if bool(mask.any()):  # whoever else is active
+        if bool(mask.any()):  # also images that are not active
             for part in torch.split(mask.nonzero().squeeze(1), self.batch_size):
                 self._ask(part, last[part])
         if self.has_unassigned_points:

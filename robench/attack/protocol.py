@@ -30,37 +30,37 @@ class Knowledge(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttackInfo(Info):
-    """What is known of an attack without running it.
+    """What is known about an attack without running it.
 
     Attributes:
         norms: names of the norms it supports.
         knowledge: what it needs to see of the model.
         randomised: whether its result depends on the seed.
-        minimises: whether it looks for the smallest perturbation rather than for any inside the ball.
-        couples_images: whether what it proposes for one image depends on which others it attacks with it, as
-            one perturbation for all of them does. Such a result belongs to a shard, not to an image: to split
-            the images differently, or to drop some, may change it.
-        unconfined: whether what it proposes may lie outside the ball and the box, as a published attack that
-            never clips. The judge projects it, and says so; an attack of one's own has no reason for it.
-        goals: which goals it can play.
-        layers: whether it looks at the layers of the network, which is then attacked as it is: a faster copy
-            may have others.
-        rectifiers: whether it attacks networks of linear layers and rectifiers only, whose layers it reads,
-            and refuses others.
+        minimises: whether it searches the smallest perturbation instead of any one inside the ball.
+        couples_images: whether its proposal for one image depends on the other images of the batch, as with
+            one perturbation for all of them. Such a result belongs to a shard, not to an image: it may change
+            if the images are split differently, or if some are dropped.
+        unconfined: whether its proposals may lie outside the ball and the box, as with a published attack
+            that never clips. The judge projects them, and says so; a new attack has no reason to set this.
+        goals: which goals it supports.
+        layers: whether it reads the layers of the network. The network is then attacked as it is, because a
+            faster copy may have other layers.
+        rectifiers: whether it attacks only networks of linear layers and rectifiers, whose layers it reads,
+            and refuses all others.
         library: the distribution that implements it, `robench` for our own.
-        library_version: its version, where keys and records tell it beside the attack: another version may
-            give other images.
+        library_version: version of the library, if keys and records contain it beside the attack: another
+            version may give other images.
         install: the command that installs the library.
-        control: whether it is no attack but a control that every attack must beat: it lifts no finding.
-        own_source: for an attack that chooses itself what it differentiates, the name its choice is recorded
-            under as gradient source. It is crafted once per model, whatever sources a plan names; an attack
-            that leaves this empty is crafted once through each of them.
-        identity: `module:class` as the attack was first published, which records and keys go on naming when
-            its file moves; empty for where it is.
+        control: whether it is not an attack but a control that every attack must beat: it lifts no finding.
+        own_source: for an attack that chooses itself what it differentiates, the name that records give this
+            choice as gradient source. It is crafted once per model, whatever sources a plan names; an attack
+            that leaves this empty is crafted once through each source.
+        identity: `module:class` as the attack was first published; records and keys keep this name if the
+            file of the attack moves. Empty if it has not moved.
         revision: raised whenever the same options give other images than before, so that a run folder does
-            not take old images for new ones.
-        code: for an attack of a user's file the SHA-256 of its source, which is part of every key; set when
-            the file is loaded.
+            not use old images as new ones.
+        code: SHA-256 of the source of an attack of a user's file, part of every key; set when the file is
+            loaded.
     """
 
     norms: tuple[str, ...]
@@ -92,21 +92,21 @@ class Attack(Protocol):
         """Propose one image per image.
 
         Args:
-            oracle: the only road to the model; it counts, and remembers the best point it was shown. It holds
+            oracle: the only way to the model; it counts passes, and keeps the best evaluated point. It holds
                 the clean images `oracle.x` (B, C, H, W) inside the threat model's bounds, the labels
                 `oracle.y` (B,), targets under a targeted goal, and `oracle.threat`: norm, radius, bounds and
-                goal. An attack writes to none of them.
-            rng: per-image randomness; the only source of chance an attack may use.
+                goal. An attack must not change any of them.
+            rng: per-image randomness; the only source of random numbers an attack may use.
 
         Returns:
-            The last point tried for each image, (B, C, H, W); the judge decides what it is worth.
+            The last point tried for each image, (B, C, H, W); the judge decides whether it is a success.
         """
         ...
 
 
 @runtime_checkable
 class SelectiveAttack(Protocol):
-    """An attack that cannot attack every model, and says so before any work."""
+    """An attack that cannot attack every model, and refuses the others before anything is run."""
 
     def check_model(self, model: Model, threat: ThreatModel, shape: tuple[int, ...], /) -> None:
         """Refuse a model that it cannot attack.
@@ -117,7 +117,7 @@ class SelectiveAttack(Protocol):
             shape: (C, H, W) of its images.
 
         Raises:
-            ConfigError: says what of the model or the threat it cannot deal with.
+            ConfigError: says which property of the model or the threat it does not support.
         """
         ...
 
@@ -128,7 +128,7 @@ def check_attackable(
     """Refuse a model that an attack cannot attack, before anything is run.
 
     Raises:
-        ConfigError: names attack and model, and what it cannot deal with.
+        ConfigError: names the attack, the model, and what the attack does not support.
     """
     if not isinstance(attack, SelectiveAttack):
         return
@@ -144,13 +144,13 @@ def check_attackable(
 
 
 def run_attack(attack: Attack, oracle: Oracle, rng: Randomness, *, copies: bool = True) -> Tensor:
-    """Return what an attack proposes for the oracle's images, (B, C, H, W), whichever form its call has.
+    """Return what an attack proposes for the oracle's images, (B, C, H, W); its call may have either form.
 
     Args:
         attack: the recipe, called with `(oracle, rng)` or in the older form.
-        oracle: the road to the model.
+        oracle: the way to the model.
         rng: per-image randomness.
-        copies: give an attack of the older form copies of images and labels, to which it may write.
+        copies: give an attack of the older form copies of images and labels, which it may change.
 
     Raises:
         ConfigError: the attack can be called in neither form.
@@ -164,14 +164,14 @@ def run_attack(attack: Attack, oracle: Oracle, rng: Randomness, *, copies: bool 
 
 
 OLDER = {"x", "y", "threat"}
-"""Names of parameters that only an attack of the older form has."""
+"""Names of parameters that only attacks of the older form have."""
 
 
 def has_older_form(attack: Attack) -> bool:
     """Tell whether an attack is to be called with `(oracle, x, y, *, threat, rng)`.
 
-    This is the one place that knows the older form. An attack that takes anything, `(*args, **options)`, is
-    called in the form of today.
+    This is the one place that knows the older form. An attack that accepts any arguments,
+    `(*args, **options)`, is called in the present form.
 
     Raises:
         ConfigError: the attack can be called in neither form.

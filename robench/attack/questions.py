@@ -1,4 +1,4 @@
-"""Questions to a model: single passes, and what their answers mean to an attacker."""
+"""Evaluations of a model: single passes, and what their answers mean to an attacker."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ ALL = slice(None)
 
 @dataclass(frozen=True, slots=True)
 class GradientAnswer:
-    """What came back for b images whose gradient was asked for.
+    """The answers for b images whose gradient was computed.
 
     Attributes:
         own: the model's own outputs (b, columns).
-        predicted: the class (b,) that the gradient source predicts; None where it is the model itself.
+        predicted: the class (b,) that the gradient source predicts; None if the source is the model itself.
         value: what was differentiated, (b,), or (b, K) scores.
         gradient: its gradient, (b, C, H, W), or (b, K, C, H, W); zero where it is not finite.
-        finite: where (b,) it is finite.
-        zero: where (b,) it is zero everywhere, without having been made so.
+        finite: (b,) whether the computed gradient is finite.
+        zero: (b,) whether the computed gradient is zero everywhere; not where it was replaced by zero.
     """
 
     own: Outputs
@@ -41,13 +41,13 @@ class GradientAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Asks a model about points (b, C, H, W) in one pass, and reads its answers as an attacker does.
+    """Evaluates a model at points (b, C, H, W) in one pass, and reads its answers as an attacker does.
 
-    It knows nothing of what was asked before and counts nothing.
+    It does not know earlier evaluations and counts nothing.
 
     Attributes:
         model: the model under attack.
-        goal: decides what success is, and which way a loss is to be moved.
+        goal: decides what success is, and whether a loss is to be raised or lowered.
     """
 
     model: Model
@@ -55,7 +55,7 @@ class Questions:
 
     @property
     def sign(self) -> float:
-        """1, or -1 under a targeted goal, so that going up always helps the attacker."""
+        """1, or -1 under a targeted goal, so that a larger loss always helps the attacker."""
         return -1.0 if self.goal is Goal.TARGETED else 1.0
 
     def own(self, points: Images) -> Outputs:
@@ -67,7 +67,7 @@ class Questions:
     def gradient(
         self, source: GradientSource, loss: Loss, points: Images, y: LabelsOrPairs
     ) -> GradientAnswer:
-        """Ask for the gradient of a loss of the source's outputs and the labels y (b,), or pairs (b, 2)."""
+        """Compute the gradient of a loss of the source's outputs and the labels y (b,), or pairs (b, 2)."""
         leaf = points.detach().requires_grad_(True)
         with torch.enable_grad():
             surrogate, own = source.surrogate(leaf)
@@ -79,7 +79,7 @@ class Questions:
         return _answer(own, classes, losses, gradient)
 
     def score_gradients(self, source: GradientSource, points: Images) -> GradientAnswer:
-        """Ask for the scores of the source's outputs, and for the gradient of each."""
+        """Compute the scores of the source's outputs, and the gradient of each."""
         leaf = points.detach().requires_grad_(True)
         with torch.enable_grad():
             surrogate, own = source.surrogate(leaf)
@@ -93,13 +93,13 @@ class Questions:
         return reached(self.model, predicted, y, target)
 
     def scores(self, own: Outputs, y: Labels) -> Tensor:
-        """Return the model's outputs (b, K) as the attacker sees them, a rejection worked in."""
+        """Return the model's outputs (b, K) as the attacker sees them, with a rejection included in them."""
         if not self.model.rejects:
             return own
         return without_rejection(own, y, targeted=self.goal is Goal.TARGETED)
 
     def lead(self, own: Outputs, y: Labels) -> PerSample:
-        """Return by how much what the attacker wants is ahead, (b,)."""
+        """Return the lead (b,) of the answer that the attacker wants."""
         lead = margin(self.scores(own, y), y, self.model.output)
         return -lead if self.goal is Goal.TARGETED else lead
 
@@ -110,13 +110,13 @@ class Questions:
 
 
 def reached(model: Model, answers: Tensor, y: Labels, target: Labels | None) -> Tensor:
-    """Tell which answers (..., B) are what an attacker wants, (..., B). The judge asks the same.
+    """Tell which answers (..., B) are what an attacker wants, (..., B). The judge uses the same rule.
 
-    No number is neither right nor what an attacker wants, and a rejection is not either. A tie is not the
-    right answer, which is all that an attacker without a target wants; it is not the target either.
+    NaN and a rejection are neither the right answer nor what an attacker wants. A tie is not the right
+    answer, so it is a success for an attacker without a target; a tie never counts as the target.
 
     Args:
-        model: who answered.
+        model: the model that answered.
         answers: classes (..., B) as `robench.model.predictions` gives them.
         y: true labels (B,); not read where there are targets.
         target: target classes (B,) under a targeted goal, else None.
@@ -127,7 +127,7 @@ def reached(model: Model, answers: Tensor, y: Labels, target: Labels | None) -> 
 
 
 def chunks(asked: Mask, size: int) -> Iterator[Rows]:
-    """Yield the rows of the images (B,) to ask about, at most `size` at a time."""
+    """Yield the rows of the images (B,) to evaluate, at most `size` at a time."""
     if bool(asked.all()) and len(asked) <= size:
         if len(asked):
             yield ALL
@@ -136,7 +136,7 @@ def chunks(asked: Mask, size: int) -> Iterator[Rows]:
 
 
 def placed(part: torch.Tensor, rows: Rows, batch: torch.Tensor) -> torch.Tensor:
-    """Return the batch with `part` at its rows, in the batch's type; of the whole batch `part` itself."""
+    """Return the batch with `part` at its rows, in the batch's type; `part` itself if it has all rows."""
     if isinstance(rows, slice):
         return part
     batch[rows] = part.to(batch.dtype)
@@ -152,7 +152,7 @@ def _answer(own: Outputs, classes: Labels | None, value: Tensor, gradient: Tenso
 
 
 def _gradient(losses: PerSample, point: Images, *, keep: bool = False) -> Images:
-    """Return the gradient at `point`; zero where the output does not depend on it, as after a detach.
+    """Return the gradient at `point`; zero if the output does not depend on `point`, as after a detach.
 
     With `keep` the graph stays for another gradient of the same pass.
     """

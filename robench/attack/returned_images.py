@@ -1,4 +1,4 @@
-"""What an attack of a user's file returned, taken for adversarial images or refused in words."""
+"""The value that an attack of a user's file returned, as adversarial images or refused with a message."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from robench.types import Images
 
 MOST_NAMED = 3
-"""Things in a list that a message names one by one."""
+"""Most items of a list that a message names one by one."""
 
 
 def images_like(value: Any, x: Images, name: str) -> Images:
     """Return what an attack returned as images like x (B, C, H, W).
 
     Raises:
-        JobError: it is no tensor or array of numbers of that shape, or holds bytes.
+        JobError: it is not a tensor or array of numbers of that shape, or holds bytes.
     """
     import numpy as np
     import torch

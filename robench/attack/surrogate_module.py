@@ -16,37 +16,37 @@ from robench.model.tested_network import networks_under_test
 from robench.types import Images, Outputs
 
 Form = Literal["scores", "positive", "probabilities"]
-"""What a library takes a network's answers for: scores like logits, positive numbers, or probabilities."""
+"""What a library expects a network's answers to be: scores like logits, positive numbers, probabilities."""
 
 
 class SurrogateModule(nn.Module):
     """A model and one of its gradient sources as a module that gives scores like logits.
 
-    Where the input asks for a gradient, the scores are the surrogate's; otherwise they are the model's own,
-    which is what a black-box attack may see. Logits and log-probabilities pass as they are; of a simplex the
-    logarithm is taken, so that softmax gives the simplex back and a library's cross-entropy is -log u_y.
+    If the input requires a gradient, the scores are the surrogate's; otherwise they are the model's own,
+    which is what a black-box attack may see. Logits and log-probabilities are not changed; for a simplex its
+    logarithm is used, so that softmax gives the simplex again and a library's cross-entropy is -log u_y.
 
-    The network is not a child of this module: a library that changes modes, devices or parameters of what it
-    was lent cannot reach it. Passes run in eval mode and leave every part's own mode as it was; a backward
-    pass goes to the input only and fills no parameter's `.grad`.
+    The network is not a child of this module: if a library changes modes, devices or parameters of this
+    module, the network does not change. Passes run in eval mode and restore the mode of every part; a
+    backward pass goes to the input only and fills no parameter's `.grad`.
 
     Attributes:
         rows_forward: rows sent forward so far.
         rows_backward: rows sent backward so far.
-        listener: is told every point asked about, the model's own outputs there (B, columns), and the scores
-            where a gradient may follow; None for nobody.
-        gradient_listener: is told every gradient (B, C, H, W) that was sent back, and its points.
-        error: what the network raised when it was last asked about images of their own shape, so that it is
-            not taken for the library's.
-        odd_shape: that of images the network was asked about and could not take, where it is not their own.
+        listener: called with all evaluated points, the model's own outputs there (B, columns), and the scores
+            if a gradient may follow; None for no call.
+        gradient_listener: called with every gradient (B, C, H, W) that was sent back, and its points.
+        error: the network's last error on images of the right shape, so that it is not mistaken for an error
+            of the library.
+        odd_shape: shape of images that the network was given and refused, if it is not the right shape.
 
     Args:
-        model: what is lent.
+        model: the model that is lent.
         source: the gradient source to differentiate; the model's first by default.
-        batch: the batch a joint model must always see whole; None where it is not known.
-        shape: (C, H, W) of the images; None where it is not known.
-        form: `positive` shifts each row of scores so that its smallest is 0, which softmax and differences do
-            not notice; of `probabilities` the softmax is taken.
+        batch: size of the batch that a joint model must always see whole; None if unknown.
+        shape: (C, H, W) of the images; None if unknown.
+        form: `positive` shifts each row of scores so that its smallest is 0, which changes neither softmax
+            nor differences; `probabilities` returns the softmax of the scores.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class SurrogateModule(nn.Module):
     ) -> None:
         super().__init__()
         source = source or next(iter(model.sources.values()))
-        # Held outside of nn.Module's registers, see above; the empty parameter only says device and dtype.
+        # Not registered in nn.Module, see above; the empty parameter only states device and dtype.
         self.__dict__.update(_model=model, _source=source)
-        # Libraries cast images to the type of the parameters they find. A network behind its door takes
-        # float32, whatever its own type is.
+        # Libraries cast images to the type of the module's parameters. The model's wrapper of its network
+        # accepts float32, whatever the type of the network is.
         tensors = () if networks_under_test(model.net) else (*model.net.parameters(), *model.net.buffers())
         dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
         self.anchor = nn.Parameter(torch.empty(0, device=model.device, dtype=dtype), requires_grad=False)
@@ -81,7 +81,7 @@ class SurrogateModule(nn.Module):
         """Return scores (B, K).
 
         Raises:
-            ConfigError: a library splits the batch of a joint model, whose answers would then mean nothing.
+            ConfigError: a library splits the batch of a joint model, so that the answers would be wrong.
         """
         model: Model = self.__dict__["_model"]
         if model.coupling is Coupling.JOINT and self.batch not in (None, len(x)):
@@ -91,7 +91,7 @@ class SurrogateModule(nn.Module):
                 got=f"a query with {len(x)}",
                 do="Use an attack that moves the whole batch at once, or the independent protocol",
             )
-        x = x.to(self.anchor.dtype)  # some attacks of ART hand over float64
+        x = x.to(self.anchor.dtype)  # some attacks of ART pass float64
         try:
             scores = self.answer(x)
         except Exception as error:
@@ -105,7 +105,7 @@ class SurrogateModule(nn.Module):
         return scores - scores.detach().amin(dim=1, keepdim=True) if self.form == "positive" else scores
 
     def answer(self, x: Images) -> Outputs:
-        """Return scores (B, K), with a gradient where x asks for one."""
+        """Return scores (B, K), with a gradient if x requires one."""
         if torch.is_grad_enabled() and x.requires_grad:
             scores: Outputs = _Pass.apply(x, self)
             return scores
@@ -140,11 +140,11 @@ class SurrogateModule(nn.Module):
 
 
 class _Pass(torch.autograd.Function):
-    """A pass of which the library sees input and output only; its graph is kept to itself."""
+    """A pass of which the library sees only input and output; its graph stays inside."""
 
     @staticmethod
     def forward(ctx: Any, x: Images, module: SurrogateModule) -> Outputs:
-        """Run the surrogate on a leaf of its own."""
+        """Run the surrogate on a new leaf tensor."""
         ctx.module = module
         ctx.point = x.detach().requires_grad_(True)
         ctx.scores = module.surrogate(ctx.point)
@@ -160,7 +160,7 @@ class _Pass(torch.autograd.Function):
             (gradient,) = torch.autograd.grad(
                 ctx.scores, ctx.point, gradients[0], retain_graph=True, allow_unused=True
             )
-        # A copy laid out channels-last has gradients so; libraries take views that only plain layouts have.
+        # Gradients of a channels-last copy are channels-last too; libraries need views of the plain layout.
         gradient = torch.zeros_like(ctx.point) if gradient is None else gradient.contiguous()
         if ctx.module.gradient_listener is not None:
             ctx.module.gradient_listener(ctx.point.detach(), gradient)
@@ -173,7 +173,7 @@ def _scores(outputs: Outputs, kind: OutputKind) -> Outputs:
 
 @contextmanager
 def _evaluating(net: nn.Module) -> Iterator[None]:
-    """Run in eval mode; each part gets its own mode back."""
+    """Run in eval mode; the mode of each part is restored."""
     training = [part for part in net.modules() if part.training]
     for part in training:
         part.training = False

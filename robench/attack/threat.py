@@ -1,4 +1,4 @@
-"""The threat model: what the attacker wants, may change, and may know. It travels with every number."""
+"""The threat model: what the attacker wants, may change, and may know. It is stored with every result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def targets_of(y: Labels, classes: int) -> Labels:
 
 
 def targets_under(goal: Goal, y: Labels, classes: int) -> Labels | None:
-    """Return the target classes (B,) of images with labels y (B,); None where the goal is untargeted."""
+    """Return the target classes (B,) of images with labels y (B,); None if the goal is untargeted."""
     return targets_of(y, classes) if goal is Goal.TARGETED else None
 
 
@@ -45,12 +45,12 @@ class ThreatModel:
         bounds: the box that images live in.
         goal: untargeted or targeted.
         knowledge: what the attacker knows beside the model's answers: some of `weights`, `template` and
-            `randomness`; without the weights nothing. `robench.attack.visibility` sees to it.
+            `randomness`; nothing if not the weights. `robench.attack.visibility` enforces it.
         budget: most forwards plus backwards an attacker may spend on one image; None for no limit.
 
     Raises:
-        ConfigError: eps is negative or not a number, or no whole one under L0, the bounds are empty, the
-            knowledge is none that exists, or the budget is below 1.
+        ConfigError: eps is negative or not a number, or not a whole number under L0, the bounds are empty,
+            the knowledge is unknown, or the budget is below 1.
     """
 
     norm: Norm = LINF
@@ -59,7 +59,7 @@ class ThreatModel:
     goal: Goal = Goal.UNTARGETED
     knowledge: tuple[str, ...] = KNOWN
     budget: int | None = None
-    # Rounding of x + delta in float32 moves a distance by at most about 1e-7 per pixel.
+    # Rounding of x + delta in float32 changes a distance by at most about 1e-7 per pixel.
     tolerance: float = field(default=1e-6, repr=False)
 
     def __post_init__(self) -> None:
@@ -90,8 +90,8 @@ class ThreatModel:
         """Return the projection of `x_adv` onto the ball around x, clipped to the box.
 
         Clipping moves each pixel towards x, which lies in the box, so the point stays in the ball. Under L1
-        it would give away most of the radius, so the point of ball and box nearest to `x_adv` is found, in
-        float64, and rounded towards x: rounding adds up over pixels.
+        clipping would lose most of the radius, so the point of ball and box nearest to `x_adv` is computed in
+        float64 and rounded towards x, because rounding errors add up over pixels.
         """
         if not self.bounded:
             return self.clip(x_adv)

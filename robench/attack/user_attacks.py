@@ -2,13 +2,13 @@
 
 Accepted are, under `path/to/mine.py:NAME`,
 
-- a frozen dataclass with an `AttackInfo`, as every plugin is (docs/plugins.md);
+- a frozen dataclass with an `AttackInfo`, like every plugin (docs/plugins.md);
 - a function `(model, x, y, eps)` that returns images like x; further parameters are options, and `norm`,
-  `targeted` and `seed` are given to one that has them;
-- a class made with its options whose instances are called so;
-- a class made with the model first, `MyAttack(model, eps=...)`, whose instances are called with `(x, y)`.
+  `targeted` and `seed` are passed if the function has these parameters;
+- a class created with its options, whose instances are called like such a function;
+- a class created with the model first, `MyAttack(model, eps=...)`, whose instances are called with `(x, y)`.
 
-The model is lent as a library's attack gets it (`robench.attack.library_model`): a module that gives scores,
+The model is lent as to a library's attack (`robench.attack.library_model`): a module that returns scores,
 counts passes and cannot be changed.
 """
 
@@ -50,17 +50,17 @@ if TYPE_CHECKING:
     from robench.types import Images
 
 IMAGES = "adversarial images"
-"""What an attack was to return, where it failed."""
+"""What an attack should return, in the message of its failure."""
 ASKED = ", after it had asked about images of shape"
 GIVEN = ("norm", "targeted", "seed")
-"""Parameters that a function is given what the threat says where it has them."""
+"""Parameters that get their value from the threat, if the function has them."""
 
 Run = Callable[[Any, "SurrogateModule", "Tensor", "Tensor", float, dict[str, Any]], Any]
-"""The recipe, model, images, labels, radius and what is given, to adversarial images."""
+"""From recipe, model, images, labels, radius and those parameters to adversarial images."""
 
 
 def attack_named(name: str, options: dict[str, Any], *, trust_code: bool = False, where: str = "") -> Attack:
-    """Return an attack by its plugin name or by file, with options.
+    """Return an attack with options, by its plugin name or by its file.
 
     Args:
         name: such as `pgd`, `art/pgd` or `path/to/mine.py:MyAttack`.
@@ -70,7 +70,7 @@ def attack_named(name: str, options: dict[str, Any], *, trust_code: bool = False
 
     Raises:
         PluginError: no attack has that name.
-        ConfigError: an option is unknown or refused, a file may not be run, or holds no attack of that name.
+        ConfigError: an option is unknown or refused, the file may not be run or has no attack of that name.
     """
     kind = attack_class(name, trust_code=trust_code, where=where)
     attack: Attack = recipe.build(kind, options, where=where)
@@ -86,10 +86,10 @@ def attack_class(name: str, *, trust_code: bool = False, where: str = "") -> typ
 
 
 def attack_from(user: UserObject, options: dict[str, Any]) -> Attack:
-    """Return an attack of a function or class that the running program gives, with options.
+    """Return an attack made of a function or class of the running program, with options.
 
     Raises:
-        ConfigError: it is no attack, or an option is unknown or refused.
+        ConfigError: it is not an attack, or an option is unknown or refused.
     """
     attack: Attack = recipe.build(_class_of(user, user.name), options, where=user.name)
     return attack
@@ -100,13 +100,13 @@ def _class_of(user: UserObject, where: str) -> type[Any]:
 
 
 def _plugin(user: UserObject, where: str) -> type[Any]:
-    """Return a whole plugin, known by its file's content; it may draw from the global generators."""
+    """Return a plugin, identified by its file's content; it may draw from the global generators."""
     own = user.value.__call__
 
     def call(self: Any, oracle: Oracle, *arguments: Any, **keywords: Any) -> Images:
-        """Run the attack with the global generators seeded, and put them back."""
+        """Run the attack with the global generators seeded, and restore them afterwards."""
         rng: Randomness = keywords["rng"] if "rng" in keywords else arguments[-1]
-        # It asks an oracle: whether the network or the attack raised is not known here.
+        # It uses an oracle: here it is not known whether the network or the attack raised the error.
         boundary = told_by_line(user, expected=IMAGES)
         with borrowed_global_randomness(rng.torch_seed()), boundary:
             return images_like(own(self, oracle, *arguments, **keywords), oracle.x, user.name)
@@ -117,7 +117,7 @@ def _plugin(user: UserObject, where: str) -> type[Any]:
 
 
 def _plain(user: UserObject, where: str) -> type[Any]:
-    """Return the recipe class of a function or class that knows nothing of robench."""
+    """Return the recipe class of a function or class that does not use robench."""
     value = user.value
     made_with = parameters_of(value, where)
     if not isinstance(value, type):
@@ -144,7 +144,7 @@ def _plain(user: UserObject, where: str) -> type[Any]:
 
         Raises:
             ConfigError: a targeted goal, and the code has no parameter `targeted`; or there is a budget.
-            JobError: what came back are no images like those given.
+            JobError: the returned value is not images like x.
         """
         return _lent(self, oracle, rng, user=user, run=run, names=names)
 
@@ -160,12 +160,12 @@ def _plain(user: UserObject, where: str) -> type[Any]:
     )
     members = {"info": info, "__call__": call, "__module__": __name__, "user_code": staticmethod(value)}
     if run is _function:
-        members["usage"] = f"{info.title}(model, x, y, eps): what comes after these is an option"
+        members["usage"] = f"{info.title}(model, x, y, eps): all further parameters are options"
     return recipe_of(user, options, members, where=where)
 
 
 def _has_callable_instances(kind: type[Any]) -> bool:
-    """Tell whether a class, or one it is made from, has a `__call__`; a class itself can always be called."""
+    """Tell whether a class or one of its bases has a `__call__`; a class itself can always be called."""
     return any("__call__" in vars(ancestor) for ancestor in kind.__mro__)
 
 
@@ -183,7 +183,7 @@ def _not_callable(user: UserObject, made_with: Sequence[inspect.Parameter], wher
 def _check_unbound(value: object, parameters: Sequence[inspect.Parameter], where: str) -> None:
     """Refuse an object that attacks a network of its own, as those of libraries do.
 
-    One that is called with the model to attack may have a network beside it, such as a surrogate.
+    An object that is called with the model to attack may have another network, such as a surrogate.
     """
     is_lent = bool(parameters) and parameters[0].name == "model"
     if not is_lent and isinstance(getattr(value, "model", None), nn.Module):

@@ -1,10 +1,10 @@
 """What a threat lets an attack see of a model: weights, template, noise (Carlini et al. 2019, section 2.2).
 
-An attack that asks for scores or labels only needs none of them. From all others may be withheld:
+An attack that uses only scores or labels needs none of them. From all other attacks a threat may hide:
 
 - the template of a graph head: they attack a stand-in, the same network with another template;
-- the noise a random model classifies with: they differentiate another draw, and learn the model's own answer
-  only by asking for it, as anybody can.
+- the noise with which a random model classifies: they differentiate another draw, and get the model's own
+  answers only by evaluating the model, as anybody can.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def needs_stand_in(model: Model, gradient_source: str, attack: Attack, threat: T
 
     Args:
         model: the model.
-        gradient_source: name of what is differentiated; not read for an attack that chooses itself.
+        gradient_source: name of what is differentiated; not used for an attack that chooses itself.
         attack: the attack.
         threat: says what is known.
     """
@@ -38,24 +38,24 @@ def needs_stand_in(model: Model, gradient_source: str, attack: Attack, threat: T
 
 
 def check_noise(model: Model, threat: ThreatModel) -> None:
-    """Refuse to say that a model's noise is known where no attack makes use of it.
+    """Refuse a threat with known noise for a model on which no attack would use the noise.
 
     Raises:
-        ConfigError: the threat grants a model's noise, and its gradient sources all average over other.
+        ConfigError: the threat grants the model's noise, but all gradient sources average over other draws.
     """
     if RANDOMNESS in threat.knowledge and model.random and all(s.unseen for s in model.sources.values()):
         raise ConfigError(
             where=f"model {model.name!r}",
-            expected="a model with a gradient source that looks at the noise it classifies with",
+            expected="a model with a gradient source that uses the noise it classifies with",
             got=f"only {', '.join(model.sources)}, which average over other draws",
             do="Remove randomness from `knowledge`: no attack would use it",
         )
 
 
 def as_seen(model: Model, threat: ThreatModel) -> Model:
-    """Return a model as the attacker sees it: where its noise is not known, gradients are those of draw 1.
+    """Return a model as the attacker sees it: if its noise is not known, gradients are those of draw 1.
 
-    The draw it classifies with is 0. A neighbourhood is one draw's, and is not offered.
+    The model classifies with draw 0. A neighbourhood belongs to one draw, so it is not offered.
     """
     if not model.random or RANDOMNESS in threat.knowledge:
         return model

@@ -1,4 +1,4 @@
-"""Believe nothing: runs verified, libraries compared side by side, radii certified."""
+"""Checks of results: runs verified, libraries compared side by side, radii certified."""
 
 from __future__ import annotations
 

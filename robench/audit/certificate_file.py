@@ -1,4 +1,4 @@
-"""Where certificates are written: beside those of another command, which stay."""
+"""Where certificates are written: beside those of other commands, which are not overwritten."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_certificates(store: Store, model: str, text: str, reporter: Reporter) 
         store: the run folder.
         model: name of the model.
         text: the table, as CSV.
-        reporter: hears where it lies if that is not the usual place.
+        reporter: told the path if it is not the usual one.
 
     Raises:
         StorageError: writing to disk failed.
@@ -30,7 +30,7 @@ def write_certificates(store: Store, model: str, text: str, reporter: Reporter) 
         path = first if number == 1 else first.with_name(f"certified-{model}-{number}.csv")
         try:
             before = read_regular(path, most=MOST_TEXT)
-        except StorageError:  # whatever it is, it stays
+        except StorageError:  # not readable as text: it is not overwritten
             continue
         if before is None or before == text.encode():
             break

@@ -28,17 +28,17 @@ from robench.types import Images
 
 COLUMNS = ("index", "label", "prediction", "radius", "correct")
 MANY = 1_000_000
-"""Passes of a network from which on it is said beforehand how many there are."""
+"""With at least so many passes of a network, their number is printed before they start."""
 TOGETHER = 16
-"""Images that are certified together at least: a pass of fewer wastes a GPU."""
+"""Least number of images certified together: fewer would not use a GPU well."""
 
 ABSTAINED = "abstain"
-"""What stands for the prediction where nothing could be certified."""
+"""The prediction of an image for which nothing could be certified."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certified:
-    """One image: its index in the full split, its label, and what is certain about it."""
+    """One image: its index in the full split, its label, and its certificate."""
 
     index: int
     label: int
@@ -91,12 +91,12 @@ def certify_plan(
 
     Args:
         plan: the validated plan.
-        name: of the model.
+        name: name of the model.
         out: the run folder; trained weights there are used, as `robench run` does.
-        n0: noisy copies to guess a class from.
-        n: noisy copies to bound its probability with.
-        alpha: risk that a certificate is wrong.
-        environment: where it is done, and what it may do there.
+        n0: number of noisy copies from which the class is guessed.
+        n: number of noisy copies that bound the probability of the class.
+        alpha: probability that a certificate is wrong.
+        environment: where the work is done, and what it may do there.
         reporter: shows progress.
 
     Returns:
@@ -117,7 +117,7 @@ def certify_plan(
             raise JobError(where=f"model {name!r}", expected="a model", got=workshop.failures[name])
         model = models[name]
         smoothed_network(model)
-        at_once = min(plan.batch_size, max(TOGETHER, MANY // (n0 + n)))  # so that each tells before long
+        at_once = min(plan.batch_size, max(TOGETHER, MANY // (n0 + n)))  # small enough for regular progress
         pieces = range(0, len(data), at_once)
         if (copies := len(data) * (n0 + n)) >= MANY:
             each = f"{n0 + n:,} noisy copies of {counted(len(data), 'image')}"

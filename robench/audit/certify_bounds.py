@@ -47,12 +47,12 @@ class Radius(NamedTuple):
 
 
 class Bounded(NamedTuple):
-    """What was bounded.
+    """The result of bounding the images.
 
     Attributes:
         records: one for each piece of the images, method and radius.
         path: the CSV file they were written to.
-        seconds: it took.
+        seconds: time of the work.
         failed: how many jobs failed.
     """
 
@@ -67,8 +67,8 @@ def bounded_plan(plan: Plan, name: str, methods: Sequence[Choice], radius: Radiu
 
     Args:
         plan: the validated plan.
-        name: of the model.
-        methods: ways to bound; of none those of the plan's threats, or CROWN where these have none.
+        name: name of the model.
+        methods: ways to bound; if empty, those of the plan's threats, or CROWN if these have none.
         radius: norm and radius; None for those of the plan's threats.
 
     Raises:
@@ -109,13 +109,13 @@ def certify_by_bounds(
 ) -> Bounded:
     """Train or load the model of a plan of bounds alone, and bound its evaluation images.
 
-    What is in the folder already is taken from there; what is new, a run of the same bounds finds.
+    Records that are already in the folder are used; a later run with the same bounds uses the new ones.
 
     Args:
         plan: as `bounded_plan` returned it.
-        name: of the model.
+        name: name of the model.
         out: the run folder.
-        environment: where it is done, and what it may do there.
+        environment: where the work is done, and what it may do there.
         reporter: shows progress.
 
     Raises:

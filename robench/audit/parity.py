@@ -1,4 +1,4 @@
-"""The same attack by several libraries, on the same images: who broke what, and who is weaker."""
+"""The same attack by several libraries, on the same images: what each one broke, and which are weaker."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Version:
         missed: images another version broke and this one did not.
         p_value: of the exact McNemar test against the strongest version; 1 for the strongest itself.
         passes: forwards plus backwards per image.
-        most: most forwards plus backwards on one image; ours spare images that they broke, libraries do not.
+        most: most forwards plus backwards on one image; ours stops at broken images, libraries go on.
         seconds: wall-clock time of the attack.
         median: median size of the perturbation of broken images, in the threat's norm; None if none broke.
         index: position of every image in the full split.
         stands: whether this version left the image robust.
-        silent: whether it was broken only by a point that a library asked about and did not return.
+        silent: whether it was broken only by a point that a library evaluated and did not return.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Version:
 
     @property
     def returned(self) -> int:
-        """How many images the points it returned leave robust: what the library itself would count."""
+        """How many images stay robust against the returned points: what the library itself would count."""
         return self.robust + sum(self.silent)
 
     @property
@@ -75,12 +75,12 @@ class Version:
 
 @dataclass(slots=True)
 class _SilentMemory(Memory):
-    """Keeps beside what `Memory` does which images of a crafting fell to a point that was not returned."""
+    """A `Memory` that also stores which images of a crafting were broken by a point that was not returned."""
 
     silent: dict[str, list[bool]] = field(default_factory=dict)
 
     def keep_crafted(self, key: str, crafted: Crafted) -> None:
-        """Keep the newest crafted images, and of every crafting what was silent."""
+        """Keep the newest crafted images, and the silent successes of every crafting."""
         Memory.keep_crafted(self, key, crafted)
         self.silent[key] = crafted.ledger.silent.tolist()
 
@@ -118,7 +118,7 @@ def family(name: str, options: Mapping[str, Any]) -> tuple[dict[str, Attack], di
 
 
 def _no_twin(name: str, catalogue: Collection[str]) -> ConfigError:
-    """Return the error that no library's version takes the same options; name what is nearest to one."""
+    """Return the error that no library's version has the same options; name the nearest attack."""
     twins = sorted(one for one in catalogue if any(f"{library}/{one}" in catalogue for library in LIBRARIES))
     word = name.replace("_", "").lower()
     near = [other for other in sorted(catalogue) if other.partition("/")[2].lower() == word]
@@ -156,7 +156,7 @@ def parity(
         batch_size: most images per pass.
 
     Raises:
-        ConfigError: a version cannot play under this norm.
+        ConfigError: a version does not support this norm.
         JobError: a version failed.
     """
     gradient_source = source or next(iter(model.sources))
@@ -180,7 +180,7 @@ def parity(
 
 
 def disputed(versions: Sequence[Version]) -> dict[tuple[str, ...], list[int]]:
-    """Return who broke which images, where the versions do not agree: the versions to the images' indices."""
+    """Return which versions broke which images, if not all did the same: versions to indices of images."""
     groups: dict[tuple[str, ...], list[int]] = {}
     for position, index in enumerate(versions[0].index):
         breakers = tuple(v.name for v in versions if not v.stands[position])

@@ -15,9 +15,9 @@ from robench.run.work import Work
 
 
 def check_bounds(work: Work, store: Store, *, sample: int, seed: int) -> Check | None:
-    """Bound the images of a sample of units again; None where none were asked for, or none are finished.
+    """Bound the images of a sample of units again; None if the sample is empty or no unit is finished.
 
-    A search with a limit in seconds is left out: what it reaches depends on the machine.
+    A search with a limit in seconds is left out: its result depends on the machine.
     """
     keys = set(store.planned())
     bounding_jobs = [job for shard in work.shards() for job in work.jobs(shard) if job.units[0].bounding]
@@ -38,14 +38,14 @@ def check_bounds(work: Work, store: Store, *, sample: int, seed: int) -> Check |
         try:
             before = store.read(unit.key).certificates
         except StorageError:
-            continue  # `records` tells of it
+            continue  # the check `records` reports it
         now = bound_unit(unit, bounding, work.settings).certificates
         if before is None or now is None:
             continue
         wrong = differing(before.certified, now.certified)
         total, changes = total + len(before.certified), changes + wrong
         first = first or (f"{wrong} of {len(before.certified)} in {unit.title}" if wrong else "")
-    if not again:  # only searches by the clock: they are checked against the attacks alone
+    if not again:  # only searches with a limit in seconds: only the attacks can check these
         return None
     return Check(
         name="bounds", looked=total, wrong=changes, evidence=first or f"of {counted(len(again), 'unit')}"

@@ -1,6 +1,6 @@
-"""The work of a finished run, made again from its folder: its models, images, and how attacks asked them.
+"""The work of a finished run, made again from its folder: models, images, and how attacks evaluated them.
 
-A model may then have other weights, code or settings than its records say: it is told in what it differs.
+A model may then have other weights, code or settings than its records say: the differences are reported.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _WORDS = {
     "architecture": "architecture, or place of its file",
     "normalize": "normalisation",
 }
-"""What the details of a model are called, by their names in records."""
+"""The details of a model in words, by their names in records."""
 
 
 def failed_models(store: Store) -> dict[str, str]:
-    """Return why models of the run could not be made, by name, as it says itself: they have no rows."""
+    """Return the reasons, by name, that the run gives for models it could not make: they have no rows."""
     failures = store.facts()[0].get("failed_models", {})
     return {str(name): str(text) for name, text in failures.items()}
 
 
 def engine_of(store: Store) -> Engine:
-    """Return the engine of a run where it is in its keys."""
+    """Return the engine of a run, if its keys contain the engine."""
     options = store.facts()[0].get("asked")
     return "bfloat16" if isinstance(options, dict) and options.get("engine") == "bfloat16" else "auto"
 

@@ -1,8 +1,8 @@
 """Judge the stored images of a run again: as the run did, and with another batch size, order and rounding.
 
-Done as the run did it, every field of a record has to come out again: who was judged, what attacked, under
-which threat, on which images, and each image's prediction, verdict and distance. On the same kind of
-processor with the same library, not one verdict may turn; elsewhere sums round differently, and a few may.
+Judged as in the run, every field of a record has to be equal again: the judged model, the attack, the threat,
+the images, and each image's prediction, verdict and distance. On the same kind of processor with the same
+library no verdict may change; on others sums are rounded differently, and a few verdicts may change.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from robench.run.work import Work
 from robench.types import Labels
 
 TOLERANCE = 0.005
-"""Share of verdicts that may turn when a batch is cut otherwise: sums in another order round differently."""
+"""Share of verdicts that may change with other batches: sums in another order are rounded differently."""
 
 EIGHT_BITS = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: what.
-        looked: how many units, files or verdicts.
-        wrong: how many of them did not hold.
-        allowed: how many may.
-        missing: how many that the plan asks for are not there.
+        name: what was checked.
+        looked: how many units, files or verdicts were checked.
+        wrong: how many of them are wrong.
+        allowed: how many may be wrong.
+        missing: how many units, files or verdicts of the plan are absent.
         is_fact: whether it is only reported, so that a check without data is not a failure.
-        evidence: the first that did not hold, or facts worth knowing.
+        evidence: the first wrong one, or useful facts.
     """
 
     name: str
@@ -62,12 +62,12 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Whether no more is wrong than may be, nothing is missing, and anything was looked at."""
+        """Whether at most `allowed` are wrong, nothing is missing, and at least one was checked."""
         return self.wrong <= self.allowed and not self.missing and (self.looked > 0 or self.is_fact)
 
 
 def has_begun(job: Job, keys: Container[str]) -> bool:
-    """Tell whether any unit of a job is among the finished ones; `units` tells of the others."""
+    """Tell whether any unit of a job is finished; the check `units` reports the others."""
     return any(unit.key in keys for unit in job.units)
 
 
@@ -75,12 +75,12 @@ FACTS = ("target", "source", "attack", "threat", "dataset", "seed")
 GIVEN = ("index", "label", "forwards", "backwards", "first_success", *LATER_COLUMNS)
 JUDGED = ("clean", "adversarial", "status")
 MEASURED = ("linf", "l2")
-"""Parts of a record: what must be as it is anywhere, and what may round differently on another processor."""
+"""Parts of a record: those that are equal everywhere, and those that depend on a processor's rounding."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What the records of a run were compared with, counted."""
+    """Counts of the comparison of a run's records with new ones."""
 
     records: int = 0
     otherwise: int = 0
@@ -91,7 +91,7 @@ class Tally:
     first_turned: str = ""
 
     def compare(self, title: str, kept: Record, again: Record) -> None:
-        """Count one record beside the same made again."""
+        """Compare one record with the same record made again, and count the differences."""
         self.records += 1
         facts, own = ({name: _plain(getattr(record, name)) for name in FACTS} for record in (kept, again))
         _forgive_older(facts["target"], own["target"])
@@ -115,7 +115,7 @@ class Tally:
             self.first_turned = f"{changes} of {len(kept.columns.status)} in {title} ({kept.key})"
 
     def checks(self) -> list[Check]:
-        """Return what was found."""
+        """Return the results of the checks."""
         return [
             Check(name="claims", looked=self.records, wrong=self.otherwise, evidence=self.first),
             Check(
@@ -129,7 +129,7 @@ class Tally:
 
 
 def _forgive_older(older: dict[str, Any], newer: dict[str, Any]) -> None:
-    """Take from a target the defenses of a user's file, where a record was made before they were written."""
+    """Remove the defenses of a user's file from a target, for records older than this field."""
     stack = newer["details"].get("inference", [])
     if "inference" not in older["details"] and all(".py:" in entry["defense"] for entry in stack):
         newer["details"].pop("inference", None)
@@ -149,7 +149,7 @@ def _verdicts(record: Record) -> list[tuple[Any, ...]]:
 
 
 def check_claims(work: Work, store: Store) -> list[Check]:
-    """Make every record again from the stored images, as the run did, and compare all it says."""
+    """Make every record again from the stored images, as the run did, and compare all its fields."""
     keeper, tally = FolderKeeper(store), Tally()
     keys = set(store.planned())
     for shard in work.shards():
@@ -159,7 +159,7 @@ def check_claims(work: Work, store: Store) -> list[Check]:
                 continue  # `bounds` does some of the former again
             result = keeper.crafted(job.key) if job.crafting else None
             if job.crafting and result is None:
-                continue  # `images` tells of it
+                continue  # the check `images` reports it
             for unit, record in _readable(store, job):
                 name = unit.target.model.name
                 if job.crafting is None:  # a run leaves out what only follows from these
@@ -173,19 +173,19 @@ def check_claims(work: Work, store: Store) -> list[Check]:
 
 
 def _readable(store: Store, job: Job) -> Iterator[tuple[Unit, Record]]:
-    """Yield the units of a job with their records; `records` tells of those that cannot be read."""
+    """Yield the units of a job with their records; the check `records` reports the unreadable ones."""
     for unit in job.units:
         with suppress(StorageError):
             yield unit, store.read(unit.key)
 
 
 def _batch_size_of(record: Record) -> int:
-    """Return the batch size a record says it was judged by, 0 where it says none."""
+    """Return the batch size with which a record was judged, 0 if the record does not contain it."""
     return max(record.provenance.micro_batch or record.provenance.batch_size, 0)
 
 
 def _plain(value: Any) -> Any:
-    """Return a part of a record as it looks after its way through JSON."""
+    """Return a part of a record as it is after writing to and reading from JSON."""
     import json
 
     return json.loads(json.dumps(value.plain() if isinstance(value, Part) else value))
@@ -198,7 +198,7 @@ def _near(before: list[float], again: list[float]) -> bool:
 
 
 def _same_place(before: Record, again: Record) -> bool:
-    """Tell whether a record was made on a processor where the same sums come out bit for bit."""
+    """Tell whether a record was made on a processor that gives the same sums, bit for bit."""
     places = [
         (
             r.provenance.versions.get("torch"),
@@ -213,7 +213,7 @@ def check_other_batches(work: Work, store: Store, *, batch_size: int) -> list[Ch
     """Judge every stored image again: another batch size, another order, and rounded to 8 bits.
 
     A joint model keeps the images of its batch together; their order changes. The 8-bit count says how many
-    broken images stand again once pixels are rounded to 1/255, as in a picture file: a fact, not a failure.
+    broken images are robust again after pixels are rounded to 1/255, as in a picture file: it is only a fact.
     """
     keeper, keys = FolderKeeper(store), set(store.planned())
     verdicts = changes = breaks = revivals = images = absent = 0
@@ -274,7 +274,7 @@ def _again(unit: Unit, result: Crafted, batch_size: int) -> tuple[list[str], lis
         verdict = judge(model, x, y, x_adv, threat=threat, target=target_classes, batch_size=size)
         return verdict, classify(model, coarse, batch_size=size)
 
-    with batch_of(data.indices):  # a model that draws a template per batch draws the run's own
+    with batch_of(data.indices):  # a model that draws a template per batch draws the same one as in the run
         verdict, answers = model.fitting_batches(len(y)).do(judge_both, most=batch_size)
     hit = reached(model, answers, y, target_classes)
     statuses = [str(verdict.status[i]) for i in back.tolist()]

@@ -1,4 +1,4 @@
-"""Ask the networks of a run, or of a submission, again: about its clean images, and those that broke them."""
+"""Evaluate the networks of a run or submission again, on clean images and on those that broke them."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ BATCH = 250
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of asking one model again.
+    """The result of evaluating one model again.
 
     Attributes:
         model: its name.
-        reason: why it was not asked; empty if it was.
-        do: the remedy, where there is one.
-        clean: clean images that it was asked about.
-        broken: images that broke it that it was asked about.
-        changed_clean: of how many clean images it says another class.
-        unbroken: how many of the others break it no longer.
+        reason: why it was not evaluated; empty if it was.
+        do: the remedy, if there is one.
+        clean: number of clean images on which it was evaluated.
+        broken: number of images said to break it on which it was evaluated.
+        changed_clean: number of clean images to which it gives another class than before.
+        unbroken: number of the images in `broken` that do not break it.
     """
 
     model: str
@@ -53,7 +53,7 @@ class Answer:
 
     @property
     def holds(self) -> bool:
-        """Whether no more differs than may where sums round differently."""
+        """Whether the differences are few enough to be explained by rounding."""
         return not any(
             differ > TOLERANCE * total
             for differ, total in ((self.changed_clean, self.clean), (self.unbroken, self.broken))
@@ -61,7 +61,7 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """It in words."""
+        """The result in words."""
         if self.reason:
             return f"not re-judged: {self.reason}"
         differ = self.changed_clean + self.unbroken
@@ -78,13 +78,13 @@ def judge_again(
     folders: Sequence[Path],
     environment: Environment,
 ) -> list[Answer]:
-    """Ask every model of a run that is at hand; nothing is trained and nothing is written.
+    """Evaluate every available model of a run; nothing is trained and nothing is written.
 
     Args:
         store: the folder with the plan.
-        records: what it states.
+        records: the records in the folder.
         broken: the images that broke its models.
-        folders: where trained networks may be.
+        folders: folders that may contain trained networks.
         environment: where to rebuild the models.
     """
     names = list(dict.fromkeys(record.target.name for record in records))
@@ -173,7 +173,7 @@ def _model(
 
 
 def _parts(plan: Plan, name: str) -> Iterator[list[ModelSpec]]:
-    """Yield what of a plan is needed to make one model: itself, and the one whose network it shares."""
+    """Yield the entries of a plan needed to make one model: its own, and the one whose network it shares."""
     for spec in plan.models:
         if spec.name == name:
             yield [one for one in plan.models if one.name in {name, spec.features_of}]
@@ -218,7 +218,7 @@ def _unbroken(entry: EvaluatedModel, one: BrokenImages, data: ImageSet, place: d
 
 
 def doubted(records: Sequence[Record], answers: Sequence[Answer]) -> list[Record]:
-    """Return the records with a finding on all those of models of which what is stated does not hold."""
+    """Return the records, with a finding on those of every model whose stated results are wrong."""
     failures = {answer.model: answer for answer in answers if not answer.reason and not answer.holds}
 
     def noted(record: Record) -> Record:

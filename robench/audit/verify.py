@@ -1,4 +1,4 @@
-"""Believe nothing a run folder says: rebuild its models, judge its images afresh, do some jobs again."""
+"""Check everything in a run folder: rebuild its models, judge its images again, repeat some jobs."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ LATER_TABLE_COLUMNS = frozenset({"missing", "median_own"})
 
 
 def read_plan(store: Store) -> Plan:
-    """Return the plan that a run folder was made by.
+    """Return the plan of a run folder.
 
     Raises:
-        ConfigError: there is none, or it is not one of this version.
+        ConfigError: there is no plan, or it is of another version.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -85,27 +85,27 @@ def check_files(store: Store) -> list[Check]:
     tables = _tables(store, records)
     if facts.get("status") in FINAL:
         return [readable, tables, *config]
-    if tables.wrong:  # such as made when the run was stopped once before
+    if tables.wrong:  # for example tables from an earlier interruption of the run
         evidence = f"{tables.evidence}; the end of the run makes them anew"
         tables = replace(tables, evidence=evidence)
     checks = [readable, tables, *config]
-    return [check for check in checks if check.looked or check.wrong]  # a run writes its tables in the end
+    return [check for check in checks if check.looked or check.wrong]  # a run writes its tables at its end
 
 
 def _configuration(store: Store, digest: str) -> Check:
-    """Compare `config.yaml`, which `robench rerun` goes by, with what `run.json` notes of it."""
+    """Compare `config.yaml`, which `robench rerun` uses, with the hash of it in `run.json`."""
     is_same = store.config_digest() == digest
     evidence = "" if is_same else "config.yaml is not what the run was made with; plan.json says what was"
     return Check(name="config", looked=1, wrong=int(not is_same), evidence=evidence)
 
 
 def completeness_check(store: Store, expected: int | None = None) -> Check | None:
-    """Say how many units of the plan are finished; None where all are.
+    """Say how many units of the plan are finished; None if all are.
 
     Args:
         store: the run folder.
-        expected: how many the plan has; None where its models could not be made again, and only `run.json`
-            says it.
+        expected: number of units in the plan; None if the models could not be made again, so that only
+            `run.json` contains it.
     """
     facts, count = store.facts()[0], len(set(store.planned()))
     total = facts.get("expected", 0) if expected is None else expected
@@ -122,7 +122,7 @@ def completeness_check(store: Store, expected: int | None = None) -> Check | Non
 
 
 def _tables(store: Store, records: Sequence[Record]) -> Check:
-    """Compare the tables in the folder with the same made now, in a folder of their own."""
+    """Compare the tables in the folder with the same tables made now in a separate folder."""
     from tempfile import TemporaryDirectory
 
     different, earlier, total = [], [], 0
@@ -149,13 +149,13 @@ def _tables(store: Store, records: Sequence[Record]) -> Check:
 
 
 def _is_earlier(before: bytes, now: bytes) -> bool:
-    """Tell whether a table is the one made now, but for columns that an earlier version did not write."""
+    """Tell whether a table equals the one made now, except columns that an earlier version did not write."""
     try:
         old, new = (list(csv.reader(io.StringIO(text.decode("utf-8")))) for text in (before, now))
     except (UnicodeDecodeError, csv.Error):
         return False
     if any(len(line) != len(new[0]) for line in new):
-        return False  # no table: text, or one below the other
+        return False  # not a single table: text, or several tables
     columns = [
         at for at, name in enumerate(new[0]) if old and (name in old[0] or name not in LATER_TABLE_COLUMNS)
     ]
@@ -163,7 +163,7 @@ def _is_earlier(before: bytes, now: bytes) -> bool:
 
 
 def check_keys(work: Work, store: Store) -> Check:
-    """Hash weights, images, attacks and settings again, and compare with the names of the finished units."""
+    """Hash weights, images, attacks and settings again; compare with the names of the finished units."""
     units = set(store.planned())
     strange = units - planned_keys(work)
     if not strange:
@@ -181,9 +181,9 @@ def planned_keys(work: Work) -> set[str]:
 
 
 def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check | None:
-    """Do a random sample of the finished jobs again from the start, and compare images and verdicts.
+    """Repeat a random sample of the finished jobs from the start, and compare images and verdicts.
 
-    None where no attack has ended.
+    None if no attack has ended.
     """
     keeper = FolderKeeper(store)
     keys = set(store.planned())
@@ -205,7 +205,7 @@ def check_repeats(work: Work, store: Store, *, sample: int, seed: int) -> Check 
         try:
             before = store.read(job.white_box.key).columns.status
         except StorageError:
-            continue  # `records` tells of it
+            continue  # the check `records` reports it
         record = judge_unit(job.white_box, again, work.settings)
         verdicts += len(before)
         changes += differing(record.columns.status, before)
@@ -228,15 +228,15 @@ def verify(
     seed: int,
     reporter: Reporter = QUIET,
 ) -> Iterator[Check]:
-    """Yield what was checked of a run, cheapest first; nothing is trained and nothing is written.
+    """Yield the results of all checks of a run, cheapest first; nothing is trained and nothing is written.
 
-    Of a run that has not ended all that is there is checked, and `units` says how much is not.
+    If the run has not ended, everything in its folder is checked, and the check `units` says what is absent.
 
     Args:
         store: the run folder.
         environment: where to rebuild the models.
-        sample: how many jobs to do again.
-        batch_size: images per pass of the new judgement; best another than the run's.
+        sample: how many jobs to repeat.
+        batch_size: images per pass of the new judgement; preferably not the batch size of the run.
         seed: for the choice of the sample.
         reporter: shows progress.
 
@@ -254,7 +254,7 @@ def verify(
     else:
         check_allowed(plan, trust_code=environment.trust_code)
     yield from check_files(store)
-    if reason:  # the files were looked at all the same
+    if reason:  # the files have been checked before
         yield Check(name="plan", looked=1, wrong=1, evidence=reason)
         if lack := completeness_check(store):
             yield lack
@@ -274,7 +274,7 @@ def verify(
         count = len(plan.models) - len(failures)
         yield Check(name=MODELS, looked=count, wrong=0, missing=len(failures), evidence=names)
     if hashes.wrong:
-        return  # other models or other images: judging the stored images on them would say nothing
+        return  # other models or other images: judging the stored images on them would be meaningless
     yield from check_claims(work, store)
     yield from check_other_batches(work, store, batch_size=batch_size)
     if repeats := check_repeats(work, store, sample=sample, seed=seed):

@@ -69,7 +69,7 @@ class Convolution:
         if plain and a.dtype == torch.float32 and self.stride != (1, 1):
             out: Tensor = Transposed.apply(a, self, padding, extra)
             return out
-        if a.shape[2] > 4:  # several times as fast so, on processors
+        if a.shape[2] > 4:  # several times faster on CPUs
             a = a.contiguous(memory_format=torch.channels_last)
         return F.conv_transpose2d(
             a, self.weight, None, self.stride, padding, extra, self.groups, self.dilation
@@ -103,20 +103,20 @@ class Convolution:
 class Transposed(torch.autograd.Function):
     """A strided transposed convolution as one of stride 1, whose channels are then put side by side.
 
-    Processors compute it several times as fast, and its derivative is the convolution itself.
+    CPUs compute it several times faster, and its derivative is the convolution itself.
     """
 
     @staticmethod
     def forward(
         ctx: Any, a: Tensor, layer: Convolution, padding: tuple[int, int], extra: tuple[int, int]
     ) -> Tensor:
-        """Return what `conv_transpose2d` does, (N, in, H', W').
+        """Return the result of `conv_transpose2d`, (N, in, H', W').
 
         Args:
-            ctx: keeps what the derivative needs.
+            ctx: stores the values for the derivative.
             a: rows (N, out, H, W) over the convolution's results.
             layer: the convolution.
-            padding: of the transposed convolution, for both axes.
+            padding: padding of the transposed convolution, for both axes.
             extra: rows and columns that are added below and to the right, for both axes.
         """
         ctx.layer, ctx.padding, ctx.size = layer, padding, a.shape

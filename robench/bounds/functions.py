@@ -1,4 +1,4 @@
-"""Functions and methods of torch as affine operations and rectifiers; what is neither is refused by name."""
+"""Functions and methods of torch as affine operations and rectifiers; all others are refused by name."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     operator.getitem: indexed,
     getattr: attribute,
 }
-"""What each function becomes; its first argument is the reader."""
+"""The reading of each function; its first argument is the reader."""
 
 METHODS: dict[str, Callable[..., Any]] = {
     "relu": lambda r, x: r.rectified(x),
@@ -210,4 +210,4 @@ METHODS: dict[str, Callable[..., Any]] = {
     "clone": _cloned,
     "float": same,
 }
-"""What each method of a tensor becomes."""
+"""The reading of each method of a tensor."""

@@ -19,7 +19,7 @@ class Gathering:
 
     Attributes:
         apply: the operation on a batch (B, ...).
-        fan: how many products a sum holds at most, there or back.
+        fan: most products in a sum, forward or back.
     """
 
     apply: Callable[[Tensor], Tensor] = field(repr=False)
@@ -34,7 +34,7 @@ class Gathering:
         return self.apply(radii[0])
 
     def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], Tensor | None]:
-        """See `Affine`: the transpose is what differentiation does."""
+        """See `Affine`: differentiation computes the transpose."""
         rows = rows.dense(out)
         with torch.enable_grad():
             place = rows.a.new_zeros(len(rows), *shapes[0]).requires_grad_(True)
@@ -58,11 +58,11 @@ class Gathering:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selection:
-    """Some of the values along one axis of (B, C, H, W), in any order and as often as wanted.
+    """Some of the values along one axis of (B, C, H, W), in any order and with repetitions.
 
     Attributes:
-        axis: of the batch: 2 for rows, 3 for columns.
-        index: (n,) which.
+        axis: axis of the batch: 2 for rows, 3 for columns.
+        index: (n,) positions of the values.
     """
 
     axis: int
@@ -77,9 +77,9 @@ class Selection:
         return self.value(*radii)
 
     def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], Tensor | None]:
-        """See `Affine`; a window one value wide along the axis moves to where that value was."""
+        """See `Affine`; a window one value wide along the axis moves to the source of that value."""
         if rows.corner is not None and rows.a.shape[self.axis] == 1:
-            place = rows.corner[:, self.axis - 2].clamp(0, len(self.index) - 1)  # outside of it all is zero
+            place = rows.corner[:, self.axis - 2].clamp(0, len(self.index) - 1)  # all values outside are zero
             corner = rows.corner.clone()
             corner[:, self.axis - 2] = self.index[place]
             return [rows.at(corner)], None

@@ -65,7 +65,7 @@ MODULES: dict[type, Callable[[Reader, Any, Ref], Ref]] = {
     nn.Dropout2d: lambda r, m, x: x,
     nn.AlphaDropout: lambda r, m, x: x,
 }
-"""What each layer becomes in evaluation mode."""
+"""The operation of each layer in evaluation mode."""
 
 
 def _unflattened(reader: Reader, x: Ref, axis: int, sizes: Any) -> Ref:

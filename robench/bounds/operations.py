@@ -33,11 +33,11 @@ class Affine(Protocol):
         ...
 
     def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], Tensor | None]:
-        """Return a W for each input of these shapes, and a.b (N,) or None where b is zero."""
+        """Return a W for each input of these shapes, and a.b (N,) or None if b is zero."""
         ...
 
     def terms(self, shapes: Sequence[Shape], out: Shape) -> int:
-        """Return how many products any sum in these holds at most."""
+        """Return the largest number of products in any of these sums."""
         ...
 
     def constant(self) -> float:
@@ -93,7 +93,7 @@ class Scale:
     """Every value times a factor plus a shift: normalisation, batch norm in evaluation, constants.
 
     Attributes:
-        factor: of the shape of the values, or one that broadcasts to it.
+        factor: has the shape of the values, or one that broadcasts to it.
         shift: the same.
     """
 
@@ -109,7 +109,7 @@ class Scale:
         return radii[0] * self.factor.abs()
 
     def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], Tensor | None]:
-        """See `Affine`; windows are zero outside of the layer, so a shift there counts for nothing."""
+        """See `Affine`; windows are zero outside the layer, so a shift there has no effect."""
         uniform = self.factor.ndim <= 3 and all(n == 1 for n in self.factor.shape[1:])
         if rows.corner is not None and uniform and all(n == 1 for n in self.shift.shape[1:]):
             factor, shift = self.factor, self.shift  # per channel: the same in every window

@@ -1,4 +1,4 @@
-"""Functions that move values about: indices, padding, permutations; the batch stays what it is."""
+"""Functions that move values: indices, padding, permutations; the batch axis does not change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from robench.bounds.symbols import Batch, Ref, Unbounded
 
 
 def indexed(reader: Reader, x: Any, place: Any) -> Any:
-    """Return some of the values by slices and numbers that leave the batch alone, or an entry of a shape."""
+    """Return values selected by slices and numbers that do not change the batch, or an entry of a shape."""
     if not isinstance(x, Ref):
         return x[place]
     places = place if isinstance(place, tuple) else (place,)
@@ -34,13 +34,13 @@ def joined(reader: Reader, tensors: Any, dim: int = 0, *, axis: int | None = Non
 
 
 def size(reader: Reader, x: Any, dim: int | None = None) -> Any:
-    """Return the shape of values, the batch without a number, or one entry of it."""
+    """Return the shape of values, with an unknown batch size, or one entry of it."""
     whole = (Batch(), *reader.shape_of(x))
     return whole if dim is None else whole[dim]
 
 
 def attribute(reader: Reader, x: Any, name: str) -> Any:
-    """Return the attribute `shape` of values, or any of something else."""
+    """Return the attribute `shape` of values, or any attribute of another object."""
     if isinstance(x, Ref) and name == "shape":
         return size(reader, x)
     if isinstance(x, Ref):
@@ -81,6 +81,6 @@ def unsqueezed(reader: Reader, x: Ref, axis: int) -> Ref:
 
 
 def same(reader: Reader, x: Any, *args: Any, **kwargs: Any) -> Any:
-    """Return the values as they are."""
+    """Return the values unchanged."""
     del reader, args, kwargs
     return x

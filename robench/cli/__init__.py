@@ -14,12 +14,12 @@ INTERRUPTED = 130
 
 
 def _interrupted() -> SystemExit:
-    """Say that Ctrl-C came before a command could answer it, and return how to leave."""
+    """Say that Ctrl-C came before the command could handle it, and return the exit code."""
     sys.stderr.write("error: Interrupted.\n")
     return SystemExit(INTERRUPTED)
 
 
-try:  # the first third of a second of every command goes into this line
+try:  # this line takes the first third of a second of every command
     from robench.cli.app import app
     from robench.machine import WAITING_THREADS
 except KeyboardInterrupt:

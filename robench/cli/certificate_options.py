@@ -1,4 +1,4 @@
-"""What the options of `robench certify` ask for: by which method, with which limits, at which radii."""
+"""The meaning of the options of `robench certify`: methods, limits and radii."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def smoothed(plan: Plan, name: str, method: list[str] | None) -> bool:
     """Tell whether a model is certified by smoothing.
 
     Raises:
-        ConfigError: there is no such model, or the method cannot be used with it.
+        ConfigError: no model has that name, or the method cannot be used with it.
     """
     from robench.plan.bounds import METHODS
 
@@ -51,7 +51,7 @@ def smoothed(plan: Plan, name: str, method: list[str] | None) -> bool:
 
 
 def refuse(options: Mapping[str, object], expected: str, got: str) -> None:
-    """Refuse given options, by name, where they have no effect.
+    """Refuse options, by name, that would have no effect.
 
     Raises:
         ConfigError: one is not None.
@@ -62,7 +62,7 @@ def refuse(options: Mapping[str, object], expected: str, got: str) -> None:
 
 
 def limits_of(names: list[str] | None, seconds: float | None, domains: int | None) -> list[Choice]:
-    """Return the ways to bound that were asked for, with their limits.
+    """Return the requested ways to bound, with their limits.
 
     Raises:
         ConfigError: a limit without a search, or an invalid limit.
@@ -87,7 +87,7 @@ def limits_of(names: list[str] | None, seconds: float | None, domains: int | Non
 
 
 def radius_of(norm: str | None, eps: str | None) -> tuple[str, float, str] | None:
-    """Return norm and radius of the options, None where there are none.
+    """Return norm and radius of the options, None if neither is set.
 
     Raises:
         ConfigError: a norm without a radius, or no radius.

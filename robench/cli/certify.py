@@ -175,7 +175,7 @@ def _by_smoothing(
 
 
 def _tell_files(seconds: float, path: Path, *, quiet: bool) -> None:
-    """Print how long it took and where the file lies; nothing where only the result is wanted."""
+    """Print the time and the path of the file; nothing if only the result is wanted."""
     if not quiet:
         typer.echo(f"Time: {span(seconds)}.")
         typer.echo(f"Files: {printable(str(path))}")

@@ -81,7 +81,7 @@ def check(
 
 
 def _references(plan: Plan) -> bool:
-    """Tell whether attacks or defenses of a plan come from files; networks are looked at by --preflight."""
+    """Tell whether attacks or defenses of a plan come from files; --preflight checks the networks."""
     from robench.plan.named_code import named_code
 
     networks = {model.architecture.name for model in plan.models if model.architecture}
@@ -216,7 +216,7 @@ def _conformance(
 
 
 def _folded(results: Iterable[Result]) -> Iterator[list[Result]]:
-    """Yield results one by one as they come, those together that say nothing for one and the same reason."""
+    """Yield results one by one; those of laws that do not apply for the same reason are yielded together."""
     waiting: list[Result] = []
     for result in results:
         if waiting and result.evidence != waiting[0].evidence:

@@ -1,4 +1,4 @@
-"""Commands that make many objects and end: the search for garbage would walk through all of them again."""
+"""For commands that make many objects and end: garbage collection would visit all of them repeatedly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def no_collector() -> Iterator[None]:
-    """Leave out the search for cycles of garbage; also a decorator. What nothing refers to goes as always."""
+    """Switch off the search for reference cycles; also a decorator. Other objects are freed as usual."""
     before = gc.isenabled()
     gc.disable()
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 REGRESSION = 1
 MOST_NAMED = 6
-"""Attackers that only one run met, named in a line; the rest is counted."""
+"""Most attackers of only one run that a line names; the others are counted."""
 
 
 def compare(
@@ -85,7 +85,7 @@ def compare(
 
 
 def _remarks(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
-    """Return what makes two runs the same, or other in more than their models."""
+    """Return remarks on two runs that are the same or differ in more than their models."""
     if {record.key for record in before} == {record.key for record in after}:
         return ["A and B hold the same units"]
     seeds = [sorted({record.seed for record in records}) for records in (before, after)]
@@ -106,7 +106,7 @@ def _pairs(texts: list[str] | None) -> list[tuple[str, str]]:
 
 
 def _lacks(d: Difference, partial: dict[str, list[tuple[str, str, tuple[str, ...]]]]) -> dict[str, Any]:
-    """Return what the two rows of a difference lack of their plans."""
+    """Return what is missing from the plans in the two rows of a difference."""
     first, _, second = d.model.partition(" -> ")
     names = {"A": first, "B": second or first}
     return {
@@ -121,7 +121,7 @@ def _lacks(d: Difference, partial: dict[str, list[tuple[str, str, tuple[str, ...
 
 
 def _narrowed(d: Difference) -> list[str]:
-    """Return what a worst case leaves out, a line for each run that met an attacker alone."""
+    """Return the attackers that a worst case leaves out, a line for each run that alone met some."""
     return [
         f"worst case of {d.model}, {d.setting}: over what both met; {run} alone met {_several(left_out)}"
         for run, left_out in zip("AB", d.left_out, strict=True)

@@ -39,10 +39,10 @@ def errors() -> Console:
 
 
 class Unpadded:
-    """A stream that leaves out the spaces that rich fills lines up with.
+    """A stream without the spaces with which rich fills lines.
 
     Args:
-        stream: where whole lines go.
+        stream: gets the whole lines.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -50,7 +50,7 @@ class Unpadded:
         self._line = ""
 
     def write(self, text: str) -> int:
-        """Write the lines that are whole, without spaces at their ends."""
+        """Write the complete lines, without spaces at their ends."""
         *lines, self._line = (self._line + text).split("\n")
         self._stream.write("".join(f"{line.rstrip(' ')}\n" for line in lines))
         return len(text)
@@ -62,12 +62,12 @@ class Unpadded:
         self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the stream has besides."""
+        """Return any other attribute of the stream."""
         return getattr(self._stream, name)
 
 
 class LastingErrors:
-    """Standard error for work that goes on after its reader is gone.
+    """Standard error for work that continues when its reader has ended.
 
     If a terminal is closed, or a `| head` has read enough, only the lines are lost: later output to standard
     error is discarded.
@@ -83,27 +83,27 @@ class LastingErrors:
         self._do(lambda: _stderr().flush())
 
     def __getattr__(self, name: str) -> Any:
-        """Return what standard error has besides."""
+        """Return any other attribute of standard error."""
         return getattr(_stderr(), name)
 
     def _do(self, act: Callable[[], object]) -> None:
         try:
             act()
         except OSError:
-            with contextlib.suppress(OSError, ValueError):  # ValueError: it is no file
+            with contextlib.suppress(OSError, ValueError):  # ValueError: it is not a file
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, _stderr().fileno())
                 os.close(nowhere)
 
 
 def _stderr() -> Any:
-    """Return standard error itself, also while rich shows bars and stands in for it."""
+    """Return standard error itself, also while rich shows bars and replaces it."""
     return getattr(sys.stderr, "rich_proxied_file", sys.stderr)
 
 
 @contextlib.contextmanager
 def unread() -> Iterator[None]:
-    """Inside the block a reader that has enough (`| head`) ends the telling of results and nothing else."""
+    """Inside the block, if the reader ends (`| head`), only the printing of results stops."""
     try:
         yield
     except BrokenPipeError:
@@ -111,17 +111,17 @@ def unread() -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """Return text without control characters other than line breaks, so that no name drives the terminal."""
+    """Return text without control characters except line breaks, so that names cannot control a terminal."""
     return visible(text, keep="\n")
 
 
 def one_line(text: str) -> str:
-    """Return text as one line without control characters, so that no name writes a line of its own."""
+    """Return text as one line without control characters, so that a name cannot write a separate line."""
     return visible(text)
 
 
 def clean_warnings() -> None:
-    """Let warnings and log messages of this process too reach the terminal as `printable` text only."""
+    """Print warnings and log messages of this process as `printable` text too."""
     global _told  # noqa: PLW0603 - of the process, as what it changes
     if _told:
         return
@@ -132,7 +132,7 @@ def clean_warnings() -> None:
         return printable(plain(*args, **kwargs))
 
     warnings.formatwarning = format_warning
-    if logging.lastResort is not None:  # what prints the messages of a process that set up no logging
+    if logging.lastResort is not None:  # prints messages if the process has not configured logging
         logging.lastResort.setFormatter(_Printable())
 
 

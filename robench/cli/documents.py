@@ -1,4 +1,4 @@
-"""What is made of run folders: figures, published tables, references, badges and pages.
+"""Documents from run folders: figures, published tables, references, badges and pages.
 
 `robench plot`, `table`, `cite`, `badge` and `report`.
 """
@@ -44,7 +44,7 @@ def plot(
 
     recipe = plugins.find("figures", figure, where="robench plot")()
     path = out or Path(f"{figure}.svg")
-    if hasattr(recipe, "of_runs"):  # drawn from what only a folder holds, such as training histories
+    if hasattr(recipe, "of_runs"):  # drawn from data that only a folder has, such as training histories
         read_and_tell(runs, features=True)
         path = recipe.of_runs(runs, path, board=board)
     else:
@@ -127,7 +127,7 @@ def report(
 def read_and_tell(
     runs: list[Path], *, features: bool = False, index: bool = True
 ) -> list[tuple[list[Record], list[Fault]] | None]:
-    """Return what can be read of run folders; name on stderr what cannot, on request of their features too.
+    """Return the readable contents of run folders, on request with features; name damaged files on stderr.
 
     None for a path that is not a run folder, which the command itself refuses.
     """

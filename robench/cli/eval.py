@@ -123,7 +123,7 @@ def evaluate_one(
 
 
 def _overridden(configuration: dict[str, Any], options: Options) -> dict[str, Any]:
-    """Return the configuration with what --set says."""
+    """Return the configuration with the changes of --set."""
     from robench.plan.config import override
     from robench.plan.yaml_reader import Document
 
@@ -146,10 +146,10 @@ COMMENT = "Written by `robench eval`; `robench run` on this file is the same pla
 
 
 def _weights(configuration: dict[str, Any], options: Options) -> dict[str, Any] | None:
-    """Return the configuration with published weights where the model names none and needs some; else None.
+    """Return the configuration with published weights if the model needs some and names none; else None.
 
     Raises:
-        ConfigError: there are no published weights, or they are not in a cache and may not be downloaded.
+        ConfigError: no weights are published, or they are not in a cache and may not be downloaded.
     """
     from robench import plugins
     from robench.intake.user_code import is_reference

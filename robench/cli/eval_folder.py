@@ -1,4 +1,4 @@
-"""Where `robench eval` keeps what it measures: the same line on the same files finds its own folder again."""
+"""The run folder of `robench eval`: the same command on the same files uses the same folder again."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from robench.plan.spec import ModelSpec, Plan
 
 _NAMES = {"checkpoint": "weights", "code_sha256": "code"}
-"""What a line calls a file, by the name under which records keep its hash."""
+"""The name of a file in messages, by the name of its hash in records."""
 
 ANOTHER = "another evaluation"
 
 
 def free_folder(plan: Plan, text: str, options: Options) -> Path:
-    """Return the run folder: by default that of the plan's name, or one beside it where that is taken.
+    """Return the run folder: by default that of the plan's name, or one beside it if that is taken.
 
-    It is taken by another configuration, and by the same one on other weights or other code: what was
-    measured of those stays as it is. A folder that the user names is the user's to replace.
+    A folder is taken if it belongs to another configuration, or to other weights or other code: its records
+    are not changed. If the user names a folder, it may be replaced.
 
     Args:
-        plan: what is asked.
+        plan: the plan.
         text: the same as a configuration file.
-        options: of the command.
+        options: options of the command.
 
     Raises:
         ConfigError: a file of code cannot be read.
@@ -53,7 +53,7 @@ def free_folder(plan: Plan, text: str, options: Options) -> Path:
 
 
 def _difference(folder: Path, plan: Plan, text: str, hashes: dict[str, str]) -> str:
-    """Say of what else the records of a folder are; empty where they are of this, or there are none."""
+    """Say what other plan the records of a folder belong to; empty if to this one, or without records."""
     try:
         if (folder / "config.yaml").read_text("utf-8") != text:
             return ANOTHER
@@ -67,7 +67,7 @@ def _beside(folder: Path, digest: str) -> Path:
 
 
 def _hashes(spec: ModelSpec, options: Options) -> dict[str, str]:
-    """Return the hashes of what a model is made of, by the names under which records keep them."""
+    """Return the hashes of a model's files, by their names in records."""
     from robench import plugins
     from robench.model.builder import Builder
     from robench.plan.data_root import located
@@ -85,14 +85,14 @@ def _hashes(spec: ModelSpec, options: Options) -> dict[str, str]:
 
 
 def _other_files(folder: Path, model: str, hashes: dict[str, str]) -> str:
-    """Say of what other files the model of a folder's records was made; empty where of these."""
+    """Say from which other files the model of a folder's records was made; empty if from these."""
     from robench.record.store import Store, is_run
 
     if not is_run(folder):
         return ""
     store = Store(folder)
     for key in store.planned():
-        with contextlib.suppress(StorageError):  # damaged: another one tells as well
+        with contextlib.suppress(StorageError):  # damaged: another record has the same hashes
             facts = store.read(key).target.details
             break
     else:

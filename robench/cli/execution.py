@@ -1,4 +1,4 @@
-"""A plan done in a folder, by the processes that options ask for: what `run`, `eval` and `rerun` share."""
+"""Carries out a plan in a folder, by the processes of the options: shared by `run`, `eval` and `rerun`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def outcome_of(
     leave: Callable[[], object] | None = None,
     log: RunLog | None = None,
 ) -> Outcome:
-    """Do a plan and return what was done; Ctrl-C and signals end it so that it can be resumed.
+    """Carry out a plan and return the outcome; after Ctrl-C or a signal it can be resumed.
 
     Args:
         plan: what is done.

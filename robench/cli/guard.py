@@ -36,7 +36,7 @@ class Guard(TyperGroup):
     _has_begun = False
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run the command line; at a Ctrl-C before a command is chosen typer leaves without a word."""
+        """Run the command line; at a Ctrl-C before a command is chosen typer exits without a message."""
         try:
             return super().main(*args, **options)
         except SystemExit as leaving:
@@ -45,7 +45,7 @@ class Guard(TyperGroup):
             raise
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the chosen command and turn what it raises into an exit code."""
+        """Run the chosen command and turn its exceptions into an exit code."""
         self._has_begun = True
         try:
             return super().invoke(ctx)
@@ -61,7 +61,7 @@ class Guard(TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except RuntimeError as error:
-            # typer's own Exit and Abort are RuntimeErrors, on their way to where they belong.
+            # typer's own Exit and Abort are RuntimeErrors, which typer handles.
             if isinstance(error, typer.Exit | typer.Abort):
                 raise
             raise _unexpected(error) from None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from robench.record.store import Fault
 
 MOST_FAULTS = 20
-"""Damaged files named one by one; the rest is counted."""
+"""Most damaged files that are named one by one; the others are counted."""
 NO_INDEX = "Read every record; neither use nor make an index (docs/scale.md)."
 FormatOption = Annotated[
     Format,
@@ -71,7 +71,7 @@ def leaderboard(
 
 
 def _parts(screen: Any, runs: list[Path], *, index: bool, usual: bool) -> list[Any]:
-    """Return what the terminal shows; of one large run what was kept in its folder, if that still holds."""
+    """Return the text for the terminal; for one large run the kept text in its folder, if still valid."""
     from robench.record.kept_text import KeptText
 
     if not (usual and index and len(runs) == 1):
@@ -110,7 +110,7 @@ def _piped(parts: Sequence[Any]) -> str:
 
 
 def _records(runs: list[Path], index: bool, seeds: bool) -> list[Record]:
-    """Return the records of runs; refuse them where tables over seeds are asked for and there is only one."""
+    """Return the records of runs; refuse a single seed if tables over seeds are requested."""
     records = read_runs(runs, index=index)
     if seeds and len(numbers := {record.seed for record in records}) < 2:
         do = "Run the same configuration with --seed 1 --out ANOTHER_FOLDER, and name both folders"
@@ -142,12 +142,12 @@ def read_runs(runs: list[Path], *, index: bool = True) -> list[Record]:
 def read_with_damage(runs: list[Path], *, index: bool = True) -> tuple[list[Record], int]:
     """Return the records of run folders, and how much of them is damaged.
 
-    Each record names the recipe of its model, where its run's plan has one. What is damaged is named on
-    stderr and left out.
+    Each record names the recipe of its model, if its run's plan has one. Damaged files are named on stderr
+    and left out.
 
     Args:
         runs: the folders.
-        index: use the indexes of large runs; else read every record.
+        index: use the indexes of large runs; otherwise read every record.
 
     Raises:
         ConfigError: a folder is not a run, or none of them has a finished unit.
@@ -190,7 +190,7 @@ def read_with_damage(runs: list[Path], *, index: bool = True) -> tuple[list[Reco
 
 
 def _tell_unlike(run: Path, records: Sequence[Record], first: dict[str, tuple[Path, Record]]) -> None:
-    """Say on stderr which units of a run are in one before it with other verdicts; `first` is filled."""
+    """Name on stderr units that an earlier run has with other verdicts; fills `first`."""
     unlike: dict[Path, int] = {}
     for record in records:
         place, before = first.setdefault(record.key, (run, record))
@@ -203,7 +203,7 @@ def _tell_unlike(run: Path, records: Sequence[Record], first: dict[str, tuple[Pa
 
 
 def tell_faults(run: Path, faults: Sequence[Fault]) -> None:
-    """Name on stderr what cannot be read of a run folder."""
+    """Name on stderr the files of a run folder that cannot be read."""
     for fault in faults[:MOST_FAULTS]:
         text = f"damaged: {run / fault.about}: {fault.text}; it is left out, and nothing was changed"
         typer.echo(one_line(text), err=True)

@@ -19,7 +19,7 @@ KINDS: tuple[Listed, ...] = get_args(Listed)
 SUITES = "suites"
 OURS = "robench"
 NEEDS = {"gradient": "gradients", "score": "scores", "decision": "labels"}
-"""What an attack sees of a model, in one word."""
+"""The knowledge of an attack about a model, in one word."""
 NEEDS_WIDTH = max(map(len, NEEDS.values()))
 
 
@@ -54,12 +54,12 @@ def list_plugins(
 
 
 def _lines(entry: dict[str, str], width: int, norms: int, columns: int) -> list[str]:
-    """Return an entry in one line; in several where it is wider than the terminal.
+    """Return an entry in one line; in several if it is wider than the terminal.
 
     Args:
-        entry: what is listed.
-        width: of the names.
-        norms: width of the norms; 0 where no entry has any.
+        entry: the entry of the list.
+        width: width of the names.
+        norms: width of the norms; 0 if no entry has any.
         columns: width of the terminal; 0 for no limit.
     """
     owner = "" if entry["from"] == OURS else f"  (from {entry['from']})"
@@ -73,7 +73,7 @@ def _lines(entry: dict[str, str], width: int, norms: int, columns: int) -> list[
 
 
 def _columns() -> int:
-    """Return the width of the terminal; 0 where output goes elsewhere, a line for each entry."""
+    """Return the width of the terminal; 0 if the output is not a terminal: a line for each entry."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 

@@ -19,7 +19,7 @@ def open_log(to: str | None, plan: Plan, folder: Path) -> RunLog | None:
     """Return the log that `--log` asks for; None for none.
 
     Raises:
-        ConfigError: there is no such log, or its package is not installed.
+        ConfigError: an unknown log, or its package is not installed.
     """
     if to is None:
         return None
@@ -101,7 +101,7 @@ class Logged(Reporter):
         self._reporter.failed(text)
 
     def close(self) -> None:
-        """Note how the work ended; the log itself is closed by who opened it."""
+        """Log how the work ended; the caller that opened the log closes it."""
         self._log.status = (
             "FAILED" if self._failures else "FINISHED" if self._units >= self._total else "KILLED"
         )
@@ -128,7 +128,7 @@ def log_headlines(log: RunLog, boards: Sequence[PlainBoard]) -> None:
     """Log the worst case of every row and its interval, as the boards of a run show them.
 
     Args:
-        log: where to.
+        log: the log.
         boards: as the report `json` has them.
     """
     for board in boards:

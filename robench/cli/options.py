@@ -82,10 +82,10 @@ class Options:
 
     @property
     def processes(self) -> Processes | None:
-        """How the work is divided among worker processes; None to do it in this one.
+        """How the work is divided among worker processes; None to do it in this process.
 
         Raises:
-            ConfigError: a size or a part is none, or an option needs worker processes.
+            ConfigError: an invalid size or part, or an option needs worker processes.
         """
         memory = size_in_bytes(self.memory_per_job) if self.memory_per_job is not None else None
         part = part_of(self.shard) if self.shard is not None else None
@@ -152,7 +152,7 @@ class Options:
         return plan, text
 
     def parsed(self, config: str) -> tuple[Plan, str]:
-        """Return the same without a look at the files it names."""
+        """Return the same without reading the files it names."""
         from robench.plan.config import locate, parse
         from robench.plan.yaml_reader import read_file
 
@@ -162,7 +162,7 @@ class Options:
         return self.applied(plan), text
 
     def applied(self, plan: Plan) -> Plan:
-        """Return a plan with what was asked for beside its configuration."""
+        """Return a plan with the options of the command beside its configuration."""
         if self.limit is not None:
             plan = dataclasses.replace(
                 plan, data=dataclasses.replace(plan.data, limit=self.limit, at_most=None)
@@ -188,12 +188,12 @@ class Options:
         }
 
     def folder(self, plan: Plan) -> Path:
-        """Return the run folder: the one that was named, or the plan's own."""
+        """Return the run folder: the one of --out, or the plan's own."""
         return self.out or Path("runs") / plan.name
 
 
 def size_in_bytes(text: str) -> int:
-    """Return the bytes that a size such as `8GB` or `512 MiB` means; units are powers of 1024.
+    """Return the number of bytes of a size such as `8GB` or `512 MiB`; units are powers of 1024.
 
     Raises:
         ConfigError: it is not a size, or zero.
@@ -206,10 +206,10 @@ def size_in_bytes(text: str) -> int:
 
 
 def part_of(text: str) -> tuple[int, int]:
-    """Return which of how many parts a text such as `2/8` means.
+    """Return the part and the number of parts of a text such as `2/8`.
 
     Raises:
-        ConfigError: it is not a part.
+        ConfigError: the text is not a part.
     """
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     number, count = (int(match[1]), int(match[2])) if match else (0, 0)
@@ -219,13 +219,13 @@ def part_of(text: str) -> tuple[int, int]:
 
 
 def check_device(device: str) -> None:
-    """Refuse a word that names no device, before anything slow is imported."""
+    """Refuse a word that is not a device, before any slow import."""
     if not DEVICE.fullmatch(device):
         raise ConfigError(where="--device", expected="auto, cpu, cuda, cuda:N or mps", got=repr(device))
 
 
 def taking(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Let a command take the named options: they stand in its signature in the place of `options`."""
+    """Let a command take the named options: they replace `options` in its signature."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(Options, include_extras=True)
@@ -259,7 +259,7 @@ def check_order(command: str, config: str, model: str) -> None:
     """Refuse a model named before its configuration.
 
     Raises:
-        ConfigError: the first word is no configuration, and the second is one.
+        ConfigError: the first word is not a configuration, and the second is one.
     """
     from robench.plan.config import suites
 

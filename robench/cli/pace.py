@@ -1,4 +1,4 @@
-"""How fast work goes, and how long it will still take."""
+"""The speed of the work, and the estimated time left."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from robench.plurals import counted
 from robench.run.time_estimate import Part
 
 FEW = 4
-"""Passes of a job whose time says what every job costs, and not what passes do."""
+"""Up to so many passes, the time of a job measures the constant cost of a job, not that of passes."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a part of the work is.
+    """The progress of a part of the work.
 
     Attributes:
-        part: what it is.
-        units: finished, those of before included.
-        timed: units finished now.
-        seconds: that these took.
+        part: the part.
+        units: finished units, including those of earlier calls.
+        timed: units finished in this call.
+        seconds: time of the units in `timed`.
     """
 
     part: Part
@@ -32,12 +32,12 @@ class Progress:
 
     @property
     def left(self) -> int:
-        """Jobs that are not begun; of one that is under way only verdicts are left, which cost little."""
+        """Jobs that have not begun; for a running job only the verdicts are left, which cost little."""
         return self.part.jobs - math.ceil(self.units / self.part.units)
 
     @property
     def jobs(self) -> int:
-        """Jobs of which units were finished now."""
+        """Jobs with units finished in this call."""
         return math.ceil(self.timed / self.part.units)
 
     @property
@@ -47,15 +47,15 @@ class Progress:
 
 
 class Pace:
-    """Measures units and images finished now; what was finished before costs no time and is left out.
+    """Measures units and images finished in this call; earlier ones took no time and are left out.
 
-    The time left is estimated per attack, from finished jobs of the same attack on the same model.
-    Of those that were not, the passes they will make are known, about; what a pass takes with this attack,
-    or else with others of its library, and on this model, is taken from what was timed. Before anything of
-    more than a few passes was timed, no time is told.
+    The time left is estimated per attack, from finished jobs of the same attack on the same model. For other
+    jobs the number of passes is known approximately; the time of a pass with this attack, or with others of
+    its library, and on this model, is taken from finished jobs. As long as no job with more than a few passes
+    is finished, no time is shown.
 
     Args:
-        total: units in all.
+        total: number of all units.
         clock: seconds, from any start.
         parts: the workload; if it is unknown, all units count equally.
     """
@@ -71,19 +71,19 @@ class Pace:
         self._before, self._told = "", False
 
     def resumed(self) -> str:
-        """Return after which unit of before the work goes on, the first time it is asked; else nothing."""
+        """Return after which earlier unit the work continues; only at the first call, otherwise empty."""
         title, self._before = self._before, ""
         if not title or self.units:
             return ""
         return f"goes on after {title}: {self.count} of {counted(self.total, 'unit')} were there"
 
     def note(self, images: int, *, cached: bool, title: str = "") -> None:
-        """Note one more unit, and whether it was finished before.
+        """Count one more unit, and whether it was finished before.
 
         Args:
-            images: how many it is of.
+            images: number of its images.
             cached: whether it was finished before.
-            title: of the unit, as progress names it.
+            title: title of the unit in progress lines.
         """
         now = self._clock()
         self.count += 1
@@ -99,11 +99,11 @@ class Pace:
             self._before = title
 
     def reach(self, count: int) -> None:
-        """Note that so many units are done, all of them now."""
+        """Count so many units, all finished in this call."""
         self.count = self.units = count
 
     def text(self) -> str:
-        """Return images per second and the time left, as far as anything is known."""
+        """Return images per second and the time left, as far as they are known."""
         duration = self._clock() - self._started
         if not self.units or duration <= 0:
             return ""
@@ -115,7 +115,7 @@ class Pace:
         return ", ".join(parts)
 
     def _left(self) -> tuple[float | None, bool]:
-        """Return the seconds left, None where that is not known yet; and whether all attacks were timed."""
+        """Return the seconds left, None if not known yet; and whether all attacks were timed."""
         references = [one for one in self._parts.values() if one.timed]
         seconds, sure = 0.0, True
         for one in self._parts.values():
@@ -130,14 +130,14 @@ class Pace:
 def foreseen(part: Part, timed: Sequence[Progress]) -> tuple[float | None, bool]:
     """Return the seconds that a job is expected to take, and whether its attack was timed on another model.
 
-    That is what every job costs however few passes it makes, and what its passes cost.
+    It is the sum of the constant cost of a job and the cost of its passes.
 
     Args:
-        part: what the job is of.
-        timed: what was timed.
+        part: the part of the job.
+        timed: the parts with times.
 
     Returns:
-        None for the seconds where only jobs of a few passes were timed.
+        None for the seconds if only jobs with a few passes were timed.
     """
     few = [one for one in timed if one.part.passes <= FEW]
     always = min((one.each for one in few), default=0.0)
@@ -161,7 +161,7 @@ def foreseen(part: Part, timed: Sequence[Progress]) -> tuple[float | None, bool]
 
 
 def compared(model: str, others: Collection[str], timed: Iterable[Progress]) -> float:
-    """Return how many times as long a model takes as others, by attacks timed on both; 1 where none were."""
+    """Return a model's time relative to that of others, by attacks timed on both; 1 if there are none."""
     mine: dict[str, list[float]] = {}
     theirs: dict[str, list[float]] = {}
     for one in timed:
@@ -175,7 +175,7 @@ def compared(model: str, others: Collection[str], timed: Iterable[Progress]) -> 
 
 
 def rate(value: float) -> str:
-    """Return a rate with three figures, or all of them before the point.
+    """Return a rate with three digits, or with all digits before the point.
 
     Example:
         >>> rate(0.1234), rate(12.34), rate(28200.4)

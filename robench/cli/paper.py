@@ -96,7 +96,7 @@ def paper(
         e.name: PaperData(name=e.data_set, train_on=train_on, test_on=test_on, images=tuple(images or ()))
         for e in experiments
     }
-    for experiment in experiments:  # what one of them refuses, before the first one starts
+    for experiment in experiments:  # an error in any of them appears before the first one starts
         experiment.configuration(scale, sets[experiment.name], 0)
     for experiment in experiments:
         data = sets[experiment.name]
@@ -119,10 +119,10 @@ def paper(
 def _experiments(
     documents: Sequence[PaperDocument], only: Sequence[str], *, several: bool
 ) -> list[Experiment]:
-    """Return what has to be run, each once; those of a table that were not asked for are left out.
+    """Return the experiments to run, each once, without those of a table that were not requested.
 
     Raises:
-        ConfigError: a data set was asked for that no table has, or `--train-on` would mean several data sets.
+        ConfigError: no table has a requested data set, or `--train-on` would apply to several data sets.
     """
     from robench.plan.paper.experiments import EXPERIMENTS
 

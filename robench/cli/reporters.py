@@ -31,7 +31,7 @@ ACCURACIES = {
 
 
 def reporter_for(*, quiet: bool) -> Reporter:
-    """Return what fits: nothing, bars in a terminal, or plain lines."""
+    """Return the suitable reporter: none, bars in a terminal, or plain lines."""
     if quiet:
         return Quiet()
     return RichReporter() if sys.stderr.isatty() else PlainReporter()
@@ -61,7 +61,7 @@ class PlainReporter(Quiet):
         self.parts = parts
 
     def alive(self, text: str, seconds: float, passes: int) -> None:
-        """Say now and then that a unit is at work, where nothing else is said."""
+        """Say now and then which unit is running, if nothing else was printed."""
         self._say_resumed()
         if time.monotonic() - self.spoke >= ALIVE_SECONDS:
             self._line(f"  {alive_text(text, seconds, passes)}")
@@ -259,7 +259,7 @@ def training_text(row: dict[str, float]) -> str:
 
 
 class FailuresOnly(Quiet):
-    """Tells of failures alone: what `robench verify` checks speaks for itself."""
+    """Reports only failures: `robench verify` prints the results of its checks itself."""
 
     def failed(self, text: str) -> None:
         """Say which model could not be rebuilt."""

@@ -56,7 +56,7 @@ def rerun(
 
 
 def _plan_of(run: Path, config: Path | None, options: Options) -> tuple[Plan, str, dict[str, Any]]:
-    """Return the plan of a run folder, its configuration's text, and what was asked for beside it."""
+    """Return the plan of a run folder, its configuration's text, and the other options of the run."""
     from robench.plan.config import parse
     from robench.plan.yaml_reader import read_file
 

@@ -1,4 +1,4 @@
-"""A plan evaluated for a command: done in its folder, written up, printed. What `run` and `eval` share."""
+"""Evaluates a plan for a command: runs it, writes the reports, prints. Shared by `run` and `eval`."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ CERTIFICATE_BROKEN = 4
 
 
 def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: bool = False) -> None:
-    """Do a plan in its folder, write its reports, and print leaderboard and last lines.
+    """Carry out a plan in its folder, write its reports, and print leaderboard and last lines.
 
     Args:
         plan: what is done.
         text: the configuration it was read from, kept verbatim.
         options: of the command.
-        tell_configuration: name the configuration's file in the last line, as the user has not written it.
+        tell_configuration: name the configuration's file in the last line, if the user did not write it.
 
     Raises:
         RobenchError: the plan cannot be done here, or writing to disk failed.
@@ -50,7 +50,7 @@ def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: boo
         kind_and_place(options.log)  # refused before any work
     if options.dry_run:
         if options.format != "text":
-            raise ConfigError(where="--format json", expected="a run", got="--dry-run, which tells in text")
+            raise ConfigError(where="--format json", expected="a run", got="--dry-run, which prints text")
         _describe(plan, folder)
         return
     log = open_log(options.log, plan, folder)
@@ -64,7 +64,7 @@ def evaluate(plan: Plan, text: str, options: Options, *, tell_configuration: boo
 
 
 def tell_slips(plan: Plan) -> None:
-    """Ask on stderr about radii that look like a slip: 8/225, or less than half a grey level."""
+    """Ask on stderr about radii that look like a mistake: 8/225, or less than half a grey level."""
     questions = [slip_in(one.eps_text) or too_small(one.norm, one.eps, one.eps_text) for one in plan.threats]
     for question in dict.fromkeys(filter(None, questions)):
         typer.echo(one_line(question), err=True)
@@ -92,7 +92,7 @@ def _evaluate(
     if log:
         log_headlines(log, table)
     contradictions = broken_certificates(table)
-    for line in contradictions:  # before everything else: no number of this run can be believed
+    for line in contradictions:  # before everything else: the numbers of this run are not reliable
         typer.echo(printable(line), err=not plain)
     paths = _page_first(_report(folder, quiet=options.quiet or not plain))
     if tell_configuration:
@@ -123,7 +123,7 @@ def _evaluate(
 
 
 def _doubt(doubts: dict[str, set[str]]) -> str:
-    """Return in a few words whether the numbers can be believed."""
+    """Return in a few words whether the numbers are reliable."""
     if not doubts:
         return "no row in doubt"
     codes = sorted(set().union(*doubts.values()))
@@ -131,12 +131,12 @@ def _doubt(doubts: dict[str, set[str]]) -> str:
 
 
 def _page_first(paths: list[Path]) -> list[Path]:
-    """Return the page to open first, and then the rest as it was written."""
+    """Return the page to open first, and then the other files in the order of writing."""
     return sorted(paths, key=lambda path: path.name != "report.html")
 
 
 def _command() -> str:
-    """Return the command line without folders, which say nothing to a reader elsewhere."""
+    """Return the command line without folders, which are meaningless on another machine."""
     arguments = [
         re.sub(r"(^(?:mlflow:|trackio:)?|=)(?:~|\.{0,2})/(?:.*/)?([^/]+)/*$", r"\1\2", word)
         for word in sys.argv[1:]
@@ -147,9 +147,9 @@ def _command() -> str:
 def _report(folder: Path, *, quiet: bool) -> list[Path]:
     """Write the leaderboard as CSV and Markdown, model cards and the page, then print the leaderboard.
 
-    In this order: a reader that closes the pipe early must cost neither the files nor the exit code. Reports
-    that are there already, of these very files and this code, are not made again. What `_tables` has read is
-    taken from the index that it made.
+    In this order, because a reader that closes the pipe early must change neither the files nor the exit
+    code. Existing reports of exactly these files and this code are not made again. Data that `_tables` has
+    read are taken from the index that it made.
     """
     from robench import plugins
     from robench.cli.console import output
@@ -160,7 +160,7 @@ def _report(folder: Path, *, quiet: bool) -> list[Path]:
     records = Store(folder).read_records(index=True)
     formats = (
         ("csv", "markdown", "cards", "html") if records else ("html",)
-    )  # failures alone are worth a page
+    )  # a page is useful even if there are only failures
     paths = memory.paths()
     if paths is None:
         paths = [path for name in formats for path in plugins.find("reports", name)()(records, folder)]
@@ -199,7 +199,7 @@ def _tables(folder: Path) -> PlainTables:
 
 
 def broken_certificates(boards: Sequence[PlainBoard]) -> list[str]:
-    """Return a line for every model and board of which a certified image was broken all the same."""
+    """Return a line for every model and board with a certified image that an attack broke."""
     return [
         f"CERTIFICATE BROKEN: {doubt['model']}: {doubt['evidence']}. {doubt['remedy']}."
         for board in boards
@@ -247,7 +247,7 @@ def _threat(spec: ThreatSpec, *, graph: bool) -> str:
 
 
 def _images(data: DataSpec) -> str:
-    """Return what the images are called in rows and reports, and what reads them if that differs."""
+    """Return the images' name in rows and reports, and the data set plugin if its name differs."""
     from robench.plan.data_title import data_title, images_title
 
     name = data.dataset.name

@@ -1,6 +1,6 @@
 """Logs a run to MLflow or trackio while it goes on, from a thread that neither stops nor slows the run.
 
-What cannot be written is said once, noted in `logging.json` of the run folder, and the run goes on without.
+An error of writing is printed once and recorded in `logging.json` of the run folder; the run continues.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from robench.errors import ConfigError
 
 FILE = "logging.json"
 PATIENCE = 30.0
-"""Seconds that the end of a run waits for what is not written yet."""
+"""Seconds that the end of a run waits for numbers that are not written yet."""
 _UNFIT = re.compile(r"[^\w\-. :/]", re.ASCII)
-"""What MLflow takes in no name."""
+"""Characters that MLflow does not accept in names."""
 _PACKAGES = ("mlflow", "sqlalchemy", "alembic")
 INSTALL = {
     "mlflow": 'pip install "robench[mlflow]", or mlflow-skinny with sqlalchemy and alembic',
     "trackio": 'pip install "robench[trackio]"',
 }
-"""How to install what a log needs, by its kind."""
+"""How to install the packages of a log, by its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class Metric:
     """One number of a run.
 
     Attributes:
-        name: slashes divide it into groups.
+        name: its name; slashes divide it into groups.
         value: the number.
-        step: of what the name counts: images of a column, units, epochs.
+        step: number of images of a column, units or epochs, depending on the name.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Metric:
 
 
 class Sink(Protocol):
-    """Where numbers go; it may raise anything."""
+    """The receiver of numbers; it may raise any error."""
 
     def open(self) -> str:
         """Make ready and return the identity of the run there."""
@@ -80,12 +80,12 @@ def kind_and_place(text: str) -> tuple[str, str]:
 
 @dataclass(slots=True, kw_only=True)
 class MLflowSink:
-    """A run of an MLflow store: a database in a folder, or what a URI names.
+    """A run of an MLflow store: a database in a folder, or the store at a URI.
 
     Attributes:
         place: folder or URI.
-        name: of the run.
-        parameters: what is known of it before it begins.
+        name: name of the run.
+        parameters: facts about the run that are known before it begins.
     """
 
     place: str
@@ -130,11 +130,11 @@ class MLflowSink:
 
 
 class RunLog:
-    """Hands numbers to a sink in a thread; the first error ends it.
+    """Passes numbers to a sink in a thread; the first error ends it.
 
     Args:
-        sink: where they go.
-        folder: the run folder, in which `logging.json` tells what became of it.
+        sink: the receiver of the numbers.
+        folder: the run folder, in which `logging.json` records the result.
         to: the place in words.
     """
 
@@ -154,14 +154,14 @@ class RunLog:
             self._metrics.put(Metric(name, float(value), step))
 
     def complaint(self) -> str:
-        """Return in a line why nothing is logged any more, once; empty where all is well."""
+        """Return in a line why logging has stopped, once; empty if it has not."""
         if not self.error or self._told:
             return ""
         self._told = True
         return f"{self._to} takes nothing: {self.error}; the run goes on without"
 
     def close(self) -> None:
-        """Wait for what is not written yet, half a minute at most, and note what became of it."""
+        """Wait for numbers that are not written yet, at most half a minute, and record the result."""
         self._metrics.put(None)
         self._thread.join(PATIENCE)
         if self._thread.is_alive() and not self.error:
@@ -182,6 +182,6 @@ class RunLog:
                 self._sink.write(metric)
                 self._count += 1
             self._sink.close(self.status)
-        except BaseException as error:  # noqa: BLE001 - a stranger's code: whatever it raises must not stop a run
+        except BaseException as error:  # noqa: BLE001 - foreign code: its errors must not stop a run
             text = " ".join(str(error).split())
             self.error = f"{type(error).__name__}: {text[:300]}"

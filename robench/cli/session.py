@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 
 def use_machine(threads: int | None) -> None:
-    """Set up this process for work: reuse freed memory, and as many threads as are wanted."""
+    """Set up this process for work: reuse of freed memory, and the number of threads."""
     from robench.machine import keep_freed_memory
 
     keep_freed_memory()
@@ -47,16 +47,16 @@ def interruptible(
     leave: Callable[[], object] | None = None,
     log: RunLog | None = None,
 ) -> Result:
-    """Do the work with a reporter; where it is interrupted, say what is saved and how to go on.
+    """Do the work with a reporter; after an interruption say what is saved and how to continue.
 
     Args:
         work: what to do.
         folder: where finished work is kept.
         quiet: no progress.
         threads: CPU threads of this process; None leaves that to torch.
-        stop: how work in other processes is asked to stop; None where it is done in this one.
-        leave: done after a stop that let the units in work finish, such as writing what is there.
-        log: gets numbers as they come.
+        stop: asks work in other processes to stop; None if the work is done in this process.
+        leave: called after a stop for which running units were finished, for example to write reports.
+        log: gets the numbers during the work.
     """
     from robench.cli.reporters import reporter_for
 
@@ -97,17 +97,17 @@ def finish(
 ) -> None:
     """Print the three last lines: what happened, how long it took, where report or files lie.
 
-    Of a quiet command the first one alone.
+    A quiet command prints only the first line.
 
     Args:
-        outcome: what was done.
-        noun: what was counted, in the singular.
-        paths: what was written, the most important first.
-        folder: the run folder; why jobs and trainings failed lies in its `errors`.
-        doubt: whether the numbers can be believed; empty where there are none.
+        outcome: the result of the work.
+        noun: name of the counted units, in the singular.
+        paths: the written files, the most important first.
+        folder: the run folder; its `errors` has the reasons of failed jobs and trainings.
+        doubt: whether the numbers are reliable; empty without numbers.
         quiet: print the first line only.
         err: print them on stderr, as stdout is for a program.
-        label: what the files are.
+        label: name of the files.
     """
     if outcome.failed:  # before the last lines, so that these stay the last
         reasons = folder / "errors"
@@ -123,7 +123,7 @@ def finish(
 
 
 def _tell(outcome: Outcome, noun: str, paths: list[Path], doubt: str, *, label: str, err: bool) -> None:
-    """Print what happened and, where files are named, how long it took and where they lie."""
+    """Print what happened and, if files are named, the time and their paths."""
     counts = f"{counted(outcome.finished, noun)} finished, {outcome.cached} cached, {outcome.failed} failed"
     typer.echo(counts + (f"; {doubt}." if doubt else "."), err=err)
     if not paths:

@@ -20,7 +20,7 @@ WIDTH = 110
 
 
 BEGUN = "begun and not ended: at work, or stopped while networks were made; the same command goes on"
-"""What a run says of itself whose summary was not written yet."""
+"""The state of a run without a summary."""
 
 
 def show(
@@ -78,7 +78,7 @@ def _plugin(kind: Listed, name: str) -> list[str]:
 
 
 def _folded(text: str) -> list[str]:
-    """Return what an option means as lines beneath it."""
+    """Return the meaning of an option as lines below it."""
     return textwrap.wrap(text, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
 
 

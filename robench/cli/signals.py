@@ -1,4 +1,4 @@
-"""What Ctrl-C, SIGTERM and SIGUSR1 do to a command that works."""
+"""The effect of Ctrl-C, SIGTERM and SIGUSR1 on a running command."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from robench.cli.guard import Terminated
 from robench.run.stop import Stop
 
 GRACE = 4.0
-"""Seconds that work in this process has to answer SIGTERM before the process ends without it."""
+"""Seconds that work in this process has to react to SIGTERM before the process is ended."""
 
 
 @contextmanager
 def noted(stop: Stop) -> Iterator[None]:
     """Ask a run to stop: by Ctrl-C and SIGUSR1 after the units in work, by SIGTERM or a second one at once.
 
-    SIGUSR1 is what Slurm sends some time before the limit of a job, where it is asked to. Where this process
-    cannot stop at once, as where it waits for somebody to read its progress, it ends after `GRACE` seconds.
+    Slurm can send SIGUSR1 some time before the limit of a job. If this process cannot stop at once, for
+    example because the reader of its progress does not read, it ends after `GRACE` seconds.
     """
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -37,9 +37,9 @@ def noted(stop: Stop) -> Iterator[None]:
 def raised() -> Iterator[None]:
     """Make SIGTERM and SIGUSR1 raise like Ctrl-C, so that the work at hand is dropped cleanly.
 
-    Python looks at signals between two of its own steps; a library's may be long. A thread that hears them at
-    once ends the process where the work has not answered after `GRACE` seconds, or where a second one comes:
-    what was kept is in whole files.
+    Python handles signals between two of its own steps; a step of a library may be long. A thread that
+    receives them at once ends the process if the work has not reacted after `GRACE` seconds, or at a second
+    signal: stored results are in complete files.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -68,7 +68,7 @@ def _handled(handlers: dict[int, object]) -> Iterator[None]:
 
 @contextmanager
 def _listened(*, patient: bool) -> Iterator[None]:
-    """Hear signals in a thread, and end the process where they are not answered.
+    """Receive signals in a thread, and end the process if the work does not react to them.
 
     Args:
         patient: whether the first Ctrl-C or SIGUSR1 may take as long as the units in work.
@@ -92,7 +92,7 @@ def _listened(*, patient: bool) -> Iterator[None]:
 
 
 def _listen(reader: int, over: threading.Event, patient: bool) -> None:
-    """End the process where a signal is not answered in time."""
+    """End the process if the work does not react to a signal in time."""
     first: int | None = None
     with os.fdopen(reader, "rb", buffering=0) as pipe:
         while byte := pipe.read(1):
@@ -113,7 +113,7 @@ def _insist(number: int, over: threading.Event) -> None:
 
 
 def _leave(number: int) -> None:
-    """End the process, with a last word where that waits for nobody."""
+    """End the process, with a last message if this cannot block."""
     with contextlib.suppress(OSError, ValueError):
         if select.select([], [2], [], 0)[1]:
             os.write(2, b"Interrupted. Finished work is saved; the same command again resumes.\n")

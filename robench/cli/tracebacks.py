@@ -1,4 +1,4 @@
-"""`--traceback`: whether it was asked for, and where the failed jobs of a run folder say that they failed."""
+"""`--traceback`: whether it is set, and the places of errors in the failed jobs of a run folder."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TRACEBACK = "ROBENCH_TRACEBACK"
 
 
 def is_asked_for() -> bool:
-    """Tell whether tracebacks are to be shown."""
+    """Tell whether tracebacks should be shown."""
     return os.environ.get(TRACEBACK, "") not in {"", "0"}
 
 
 def traceback_in(account: ErrorAccount) -> str:
-    """Return where a job failed, by its account; of an error that is not ours the account's text says it."""
+    """Return where a job failed, by its account; for foreign errors the account's text contains it."""
     text = str(account.get("traceback") or "")
     error = str(account.get("error") or "")
     return text or (error if "Traceback (most recent call last)" in error else "")

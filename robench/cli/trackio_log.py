@@ -16,9 +16,9 @@ from robench.cli.run_log import Metric
 
 PROJECT = "robench"
 PATIENCE = 25.0
-"""Seconds that trackio has to write what is not written yet."""
+"""Seconds that trackio has to write the remaining numbers."""
 ELSEWHERE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID", "TRACKIO_WEBHOOK_URL")
-"""Variables that would send numbers to another machine; a folder was asked for."""
+"""Variables that would send numbers to another machine; the user wants a folder."""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 
 
@@ -28,8 +28,8 @@ class TrackioSink:
 
     Attributes:
         place: folder.
-        name: of the run.
-        parameters: what is known of it before it begins.
+        name: name of the run.
+        parameters: facts about the run that are known before it begins.
     """
 
     place: str
@@ -42,12 +42,12 @@ class TrackioSink:
         """Start the process, and return the name of the run there.
 
         Raises:
-            OSError: the folder cannot be made, or trackio fails; with the last line that it left.
+            OSError: the folder cannot be made, or trackio fails; with its last line.
         """
         folder = Path(self.place).expanduser().absolute()
         folder.mkdir(parents=True, exist_ok=True)
         environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
-        # This process's own path, as it stands: nothing from the working folder shadows a package.
+        # The path of this process, unchanged: files of the working folder do not shadow a package.
         environment |= {
             **OFFLINE,
             "TRACKIO_DIR": str(folder),
@@ -108,7 +108,7 @@ class TrackioSink:
             raise OSError(self._last_words()) from None
 
     def _last_words(self) -> str:
-        """Return the last line of what the process left on stderr, once it has ended."""
+        """Return the last line of the process's stderr, after it has ended."""
         assert self._process is not None
         self._process.wait(PATIENCE)
         self._errors.seek(0)
@@ -123,5 +123,5 @@ class TrackioSink:
             try:
                 if stream is not None:
                     stream.close()
-            except BrokenPipeError:  # what was not taken is lost with the process
+            except BrokenPipeError:  # unsent numbers are lost with the process
                 pass

@@ -14,11 +14,11 @@ from typing import TextIO
 
 
 def copy(numbers: TextIO, answers: TextIO) -> None:
-    """Make a run and log every number that comes, until none does.
+    """Make a run and log all numbers until the input ends.
 
     Args:
-        numbers: lines as the module says.
-        answers: where the name of the run goes.
+        numbers: lines as described for the module.
+        answers: gets the name of the run.
     """
     import trackio
 
@@ -40,5 +40,5 @@ def copy(numbers: TextIO, answers: TextIO) -> None:
 
 
 if __name__ == "__main__":
-    real, sys.stdout = sys.stdout, sys.stderr  # what trackio prints is not the answer
+    real, sys.stdout = sys.stdout, sys.stderr  # output of trackio is not the answer
     copy(sys.stdin, real)

@@ -1,4 +1,4 @@
-"""What every plugin promises, as laws that an author can check: `robench check attacks:mine`, or from pytest.
+"""Laws that every plugin must keep; an author can check them: `robench check attacks:mine`, or in pytest.
 
 from robench.conformance import check_attack, failures
 

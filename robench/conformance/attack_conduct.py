@@ -1,4 +1,4 @@
-"""The laws of what an attack leaves alone, and of what it says: chance, inputs, the model, its passes."""
+"""Laws of an attack's side effects and claims: random numbers, inputs, the model, its passes."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _same_bits(one: Images, other: Images, what: str) -> None:
 
 
 def _state(model: Model) -> dict[str, object]:
-    """Return everything about a network that an attack must leave alone, by name."""
+    """Return everything about a network that an attack must not change, by name."""
     state: dict[str, object] = {name: value.clone() for name, value in model.net.state_dict().items()}
     for name, parameter in model.net.named_parameters():
         state[f"{name}.requires_grad"] = parameter.requires_grad

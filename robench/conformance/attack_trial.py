@@ -1,4 +1,4 @@
-"""An attack on trial: played against the toy models, with everything it touches watched."""
+"""An attack under test: run on the toy models, with its effects observed."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ RADII = {"Linf": 0.03, "L2": 0.25, "L1": 2.0, "L0": 6.0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttackRun:
-    """What came of one call of an attack.
+    """The result of one call of an attack.
 
     Attributes:
-        last: what it returned, (B, C, H, W).
-        proposal: what the oracle would hand to the judge.
-        oracle: whose ledger was charged.
+        last: the images it returned, (B, C, H, W).
+        proposal: the images the oracle would pass to the judge.
+        oracle: the oracle of the call.
         passed: rows that went through the network while the attack ran.
-        booked: forward passes booked in the ledger by then.
-        batches: sizes of the batches that did.
-        moved: the global generators that moved.
-        changed: the inputs that were written to.
+        booked: forward passes in the ledger after the call.
+        batches: sizes of the batches that went through the network.
+        moved: the global generators whose state changed.
+        changed: the inputs that were changed.
         start: the clean images.
         y: their labels.
     """
@@ -59,17 +59,17 @@ class AttackRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """Under which threat, and how, an attack is run.
+    """The threat and the settings with which an attack is run.
 
     Attributes:
         norm: name of the norm; the first that the attack declares by default.
         eps: radius; that of `RADII` by default.
-        goal: untargeted or targeted; the first that the attack can play by default.
+        goal: untargeted or targeted; the first that the attack supports by default.
         budget: most passes per image.
         batch_size: most images per pass.
         drop: let broken images leave the batch.
-        seed: of the attack's own randomness.
-        global_seed: of the global generators, which it must not use.
+        seed: seed of the attack's own randomness.
+        global_seed: seed of the global generators, which it must not use.
     """
 
     norm: str | None = None
@@ -82,7 +82,7 @@ class Rules:
     global_seed: int = 0
 
     def threat(self, norm: str, goal: Goal) -> ThreatModel:
-        """Return the threat model, under the norm of this name and this goal where none is given."""
+        """Return the threat model, with this norm and this goal as the defaults."""
         name = self.norm or norm
         radius = RADII.get(name, 1.0) if self.eps is None else self.eps
         return ThreatModel(norm=NORMS[name], eps=radius, goal=self.goal or goal, budget=self.budget)
@@ -93,7 +93,7 @@ PLAIN = Rules()
 
 @dataclass(slots=True)
 class AttackTrial:
-    """One attack on trial; the plain run that most laws compare with is made once."""
+    """One attack under test; the plain run, with which most laws compare, is made once."""
 
     info_type: ClassVar[type[AttackInfo]] = AttackInfo
     recipe: Attack
@@ -128,7 +128,7 @@ class AttackTrial:
         return toy_model(classes, output, joint=joint, bad=bad, rectified=self.recipe.info.rectifiers)
 
     def _labels(self, model: Model) -> Labels:
-        """Return what a sound model of this kind predicts, with one label wrong from the start."""
+        """Return the predictions of a sound model of this kind, with one label wrong from the start."""
         y = classified(self.toy(model.classes), toy_images())
         y[0] = (y[0] + 1) % model.classes
         return y
@@ -154,7 +154,7 @@ class AttackTrial:
             drop=rules.drop,
             batch_size=rules.batch_size,
         )
-        net = getattr(model.net, "module", model.net)  # behind its door
+        net = getattr(model.net, "module", model.net)  # without its wrapper
         assert isinstance(net, ToyNet)  # only toys are attacked here
         net.batches.clear()
         with lent_generators(rules.global_seed) as generators:

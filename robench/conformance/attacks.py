@@ -1,7 +1,7 @@
-"""The laws of attacks: all by name, and those of the images that come out.
+"""The laws of attacks: all by name, and those of the resulting images.
 
 Batches are compared to within 1e-5 in every pixel. The toy model gives an image the same bits in every batch,
-so what this allows for is the attack's own arithmetic, which may add up in another order.
+so only the attack's own arithmetic, which may sum in another order, needs this tolerance.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ def _confined(trial: AttackTrial) -> None:
 
 
 def _admitted_too(trial: AttackTrial, run: AttackRun, what: str) -> None:
-    """Break the law where a point is inadmissible; not where that is already said of the plain run."""
+    """Break the law if a point is inadmissible; not if the same was reported for the plain run."""
     plain = trial.plain
     if bool(plain.oracle.threat.admits(plain.start, plain.last).all()):
         _admitted(run, what)

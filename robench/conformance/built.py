@@ -1,6 +1,6 @@
 """The laws of every model that a plugin makes, by a head or by a defense in front of another model.
 
-Rows are compared to within 1e-4: a matrix product adds up in another order for another number of rows.
+Rows are compared to within 1e-4: a matrix product sums in another order if the number of rows differs.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ T = TypeVar("T", bound="ModelTrial")
 TOLERANCE = 1e-4
 CLASSES = 4
 TRAINING = 640
-"""Training images there are, for plugins that draw a template."""
+"""Number of training images, for plugins that draw a template."""
 
 
 @dataclass(slots=True)
 class ModelTrial(ABC):
-    """A plugin on trial that makes models; the model that most laws look at is made once.
+    """A plugin under test that makes models; the model that most laws use is made once.
 
     Attributes:
         recipe: the plugin, with its options.
-        moved: the global generators that moved while it made the last one.
+        moved: the global generators whose state changed while it made the last model.
     """
 
     info_type: ClassVar[type[Info]]
@@ -48,7 +48,7 @@ class ModelTrial(ABC):
 
     @property
     def plain(self) -> Model:
-        """The model that most laws look at."""
+        """The model that most laws use."""
         if self._plain is None:
             self._plain = self.again()
         return self._plain
@@ -58,10 +58,10 @@ class ModelTrial(ABC):
         """Make the same model once more, with the global generators in a given state."""
 
     def checked(self, global_seed: int, make: Callable[[], Any]) -> Model:
-        """Return what the plugin makes, with the global generators in a given state.
+        """Return the model that the plugin makes, with the global generators in a given state.
 
         Raises:
-            BrokenLawError: it is not a model.
+            BrokenLawError: the plugin made something else.
         """
         with lent_generators(global_seed) as self.moved:
             model = make()
@@ -72,7 +72,7 @@ class ModelTrial(ABC):
 def laws_with(
     offers: Callable[[T], str], network: Callable[[T], str], details: Callable[[T], str]
 ) -> list[Callable[[T], str]]:
-    """Return the laws after the first ones, in order, with those that each kind of plugin has for itself."""
+    """Return the laws after the first ones, in order, with the special laws of each kind of plugin."""
     return [kind, offers, coupling, own_outputs, gradients, seed, chance, network, details]
 
 
@@ -134,7 +134,7 @@ def own_outputs(trial: ModelTrial) -> str:
         with _asked(trial.plain, x):
             surrogate, own = source.surrogate(x.clone().requires_grad_(True))
         _close(own.detach(), whole, f"the own outputs of {name!r}")
-        # What a model rejects by is not always differentiated.
+        # The score for rejection is not always differentiated.
         widths = {trial.plain.classes, trial.plain.columns}
         fits = len(surrogate) == len(x) and surrogate.shape[1] in widths
         require(fits, f"{name!r}: surrogate {tuple(surrogate.shape)}")
@@ -168,14 +168,14 @@ def chance(trial: ModelTrial) -> str:
 
 @torch.no_grad()
 def rows(model: Model, x: Images) -> Outputs:
-    """Return the outputs (B, K) on images, asked as a run asks."""
+    """Return the outputs (B, K) on images, evaluated as in a run."""
     with _asked(model, x):
         outputs: Outputs = model.net(x)
     return outputs
 
 
 def check_offered(claim: set[str], names: set[str]) -> None:
-    """Break the law unless the gradient sources claimed are those that are there.
+    """Break the law unless the claimed gradient sources are exactly the existing ones.
 
     Raises:
         BrokenLawError: names the others.
@@ -197,7 +197,7 @@ def _modes_of(net: nn.Module) -> dict[str, Any]:
 
 
 def check_untouched(net: nn.Module, make: Callable[[], Model]) -> None:
-    """Break the law unless weights, keys and modes stay while a model is made of a network and asked.
+    """Break the law if weights, keys or modes change while a model is made from a network and evaluated.
 
     Raises:
         BrokenLawError: names what changed.
@@ -215,7 +215,7 @@ def check_untouched(net: nn.Module, make: Callable[[], Model]) -> None:
 
 @contextmanager
 def _asked(model: Model, x: Images) -> Iterator[None]:
-    """Put the model into evaluation mode and say which batch is at hand, as a run does."""
+    """Put the model into evaluation mode and set the identity of the batch, as a run does."""
     with evaluation_mode(model.net), batch_of(torch.arange(len(x))), lent_generators(3):
         yield
 

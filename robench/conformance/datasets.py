@@ -1,7 +1,7 @@
 """The laws of data sets. The network is closed while they are checked.
 
-A few test images that are training images too exist in published sets; more than one in a hundred is taken
-for a mistake in the split.
+Published sets have a few test images that are training images too; more than one in a hundred counts as a
+mistake in the split.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ LEAK = 0.01
 
 @dataclass(slots=True)
 class DatasetTrial:
-    """One data set on trial; each split is loaded once for most laws.
+    """One data set under test; each split is loaded once for most laws.
 
     Attributes:
         recipe: gives a split.
         root: folder that holds the files.
         download: fetch what is missing, before the network is closed.
-        moved: the global generators that moved at the last loading.
-        asked: the addresses it wanted to reach.
+        moved: the global generators whose state changed at the last loading.
+        asked: the addresses it tried to reach.
     """
 
     info_type: ClassVar[type[Info]] = Info
@@ -96,7 +96,7 @@ def dataset_laws(recipe: DatasetRecipe, *, root: Path | None, download: bool) ->
 
 def offline(trial: DatasetTrial) -> str:
     """Without permission to download it reaches for no other machine."""
-    with contextlib.suppress(Exception):  # whatever goes wrong besides is for `loads` to say
+    with contextlib.suppress(Exception):  # any other error is reported by the law `loads`
         _ = trial.results
     require(not trial.asked, f"it wanted to reach {', '.join(sorted(set(trial.asked)))}")
     return ""

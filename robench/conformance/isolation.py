@@ -1,4 +1,4 @@
-"""What a plugin must leave alone while it works: global generators, the network, the test split."""
+"""What a plugin must not use while it works: global generators, the network, the test split."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from robench.randomness import borrowed_global_randomness
 
 @contextmanager
 def lent_generators(seed: int) -> Iterator[list[str]]:
-    """Seed the global generators inside the block, then put them back; yield the names of those that moved.
+    """Seed the global generators inside the block, then restore them; yield the names of those that changed.
 
-    The list is filled when the block ends. So a plugin that uses a global generator shows in this list, and
-    spoils no other law.
+    The list is filled when the block ends. So a plugin that uses a global generator appears in this list, and
+    does not disturb other laws.
     """
     generators: list[str] = []
     with borrowed_global_randomness(seed):
@@ -34,13 +34,13 @@ def lent_generators(seed: int) -> Iterator[list[str]]:
 
 
 def _numpy_state() -> tuple[Any, ...]:
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002 - it is this very state that must not move
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002 - this is the state that must not change
     return (name, np.asarray(keys).tobytes(), *rest)
 
 
 @contextmanager
 def without_network() -> Iterator[list[str]]:
-    """Refuse connections to other machines inside the block; yield the addresses that were asked for."""
+    """Refuse connections to other machines inside the block; yield the requested addresses."""
     addresses: list[str] = []
     connect = socket.socket.connect
 

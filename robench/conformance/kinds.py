@@ -54,10 +54,10 @@ def check_dataset(recipe: DatasetRecipe, *, root: Path | None = None, download: 
 def checks(
     kind: Checked, recipe: Any, *, root: Path | None = None, download: bool = False
 ) -> Iterator[Result]:
-    """Check the laws of a kind one by one, each when the next result is asked for.
+    """Check the laws of a kind one by one, each when the next result is requested.
 
     Args:
-        kind: what the recipe is.
+        kind: the kind of plugin.
         recipe: a recipe with its options, not the class.
         root: folder of data sets.
         download: whether data sets may be downloaded.

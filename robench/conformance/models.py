@@ -1,7 +1,7 @@
 """The laws of architectures.
 
-Outputs in different batches are compared to within 1e-4 of the largest one: a matrix product adds up in
-another order for another number of rows.
+Outputs in different batches are compared to within 1e-4 of the largest one: a matrix product sums in another
+order if the number of rows differs.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from robench.types import Images, Outputs
 
 TOLERANCE = 1e-4
 SHAPES = ((1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 64, 64), (3, 224, 224))
-"""Images (C, H, W) that are tried; the first that a network takes is used."""
+"""Shapes (C, H, W) of images to try; the first that a network accepts is used."""
 CLASSES = 10
 
 
 @dataclass(slots=True)
 class ModelTrial:
-    """One architecture on trial.
+    """One architecture under test.
 
     Attributes:
         recipe: channels, size and classes to a module.
-        shape: (C, H, W) of the images it is tried on.
+        shape: (C, H, W) of the test images.
         refused: the shapes it refused before.
     """
 

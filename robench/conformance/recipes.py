@@ -1,4 +1,4 @@
-"""Laws of every recipe, whatever its kind: it describes itself, and importing it is cheap. No torch here."""
+"""Laws of recipes of every kind: a recipe describes itself, and its import is cheap. No torch here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robench.recipe import Info, describe, options_of
 
 _TIMEOUT = 120
 _FOUND = 3
-# Stopping at the first attempt spares the seconds that importing torch takes.
+# Stopping at the first attempt saves the seconds that an import of torch takes.
 _CODE = """
 import importlib, sys
 class Torch:
@@ -47,7 +47,7 @@ def described(trial: Trial) -> str:
 
     recipe = trial.recipe
     kind = type(recipe)
-    require(dataclasses.is_dataclass(kind), f"{kind.__name__} is no dataclass")
+    require(dataclasses.is_dataclass(kind), f"{kind.__name__} is not a dataclass")
     require(kind.__dataclass_params__.frozen, f"{kind.__name__} is not frozen: write @dataclass(frozen=True)")
     info = getattr(recipe, "info", None)
     expected = trial.info_type.__name__

@@ -1,4 +1,4 @@
-"""The verdict on one law, and how a list of laws is gone through. No torch here."""
+"""The verdict on one law, and the checking of a list of laws. No torch here."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TypeAlias, TypeVar
 
 T = TypeVar("T")
 Law: TypeAlias = Callable[[T], str]
-"""A function named after the law whose docstring is the promise; it returns what it looked at, or raises."""
+"""A function with the law's name; its docstring is the promise. It returns the evidence, or raises."""
 
 
 class Verdict(StrEnum):
-    """What came out."""
+    """The verdict."""
 
     HOLDS = "ok"
     FAILED = "FAILED"
@@ -23,13 +23,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came out for one law.
+    """The result of checking one law.
 
     Attributes:
         law: its short name, such as `seed`.
         promise: the law in one sentence.
         verdict: whether it holds.
-        evidence: what was looked at, what contradicts the law, or why it does not apply.
+        evidence: what was checked, what contradicts the law, or why it does not apply.
     """
 
     law: str
@@ -52,7 +52,7 @@ class BrokenLawError(Exception):
 
 
 class InapplicableError(Exception):
-    """A law says nothing about this plugin; the text is the reason."""
+    """A law does not apply to this plugin; the text is the reason."""
 
 
 def failures(results: Iterable[Result]) -> list[Result]:
@@ -75,9 +75,9 @@ def judged(trial: T, *, first: Sequence[Law[T]], gate: Law[T], rest: Sequence[La
 
     Args:
         trial: what is checked.
-        first: laws that can be checked whatever happens.
-        gate: the law without which the others say nothing: the plugin does its work at all.
-        rest: laws that are looked at only where the gate holds.
+        first: laws that can always be checked.
+        gate: the law that the plugin works at all; without it the other laws have no meaning.
+        rest: laws that are checked only if the gate holds.
     """
     for law in first:
         yield _result(law, trial)

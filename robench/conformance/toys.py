@@ -22,10 +22,10 @@ def toy_images(count: int = COUNT, seed: int = 0) -> Images:
 
 
 class ToyNet(nn.Module):
-    """Two layers whose arithmetic is the same for an image whatever else is in its batch.
+    """Two layers whose arithmetic for an image does not depend on the rest of its batch.
 
-    A matrix product would not be: its order of summation depends on the batch size. Here every image is
-    multiplied and summed on its own, so any difference between batches, in any bit, comes from the plugin.
+    That of a matrix product does: its order of summation depends on the batch size. Here every image is
+    multiplied and summed alone, so any difference between batches, in any bit, comes from the plugin.
 
     Args:
         classes: number of classes K.

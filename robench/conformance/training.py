@@ -27,20 +27,20 @@ STAGES = ("training", "inference")
 
 
 class StoppedError(Exception):
-    """Stands for a kill, between two epochs."""
+    """Represents a kill between two epochs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What came of one training.
+    """The result of one training.
 
     Attributes:
-        network: the network, trained.
-        history: what the defense returned.
-        rows: the rows that `progress` was called with.
-        moved: the global generators that moved.
-        splits: the splits of all image sets made meanwhile.
-        intact: whether the data are what they were.
+        network: the trained network.
+        history: the history that the defense returned.
+        rows: the rows with which `progress` was called.
+        moved: the global generators whose state changed.
+        splits: the splits of all image sets made during the training.
+        intact: whether the data are unchanged.
     """
 
     network: nn.Module
@@ -53,7 +53,7 @@ class Trained:
 
 @dataclass(slots=True)
 class TrainingTrial:
-    """One training defense on trial; the plain training that most laws compare with is made once."""
+    """One training defense under test; the plain training, with which most laws compare, is made once."""
 
     info_type: ClassVar[type[DefenseInfo]] = DefenseInfo
     recipe: Defense
@@ -62,7 +62,7 @@ class TrainingTrial:
 
     @property
     def plain(self) -> Trained:
-        """A training without a state file; of a noisy network where the defense refuses any other."""
+        """A training without a state file; of a noisy network if the defense refuses all others."""
         if self._plain is None:
             try:
                 self._plain = self.train()
@@ -76,7 +76,7 @@ class TrainingTrial:
         return ToyBranches(channels=1, classes=2, noisy=self.noisy)
 
     def data(self) -> ImageSet:
-        """Return the training data; a third of the labels is withheld from a defense that wants that."""
+        """Return the training data; without a third of the labels if the defense needs unlabelled images."""
         data = toy_data()
         return data.withholding(torch.arange(0, 30)) if self.recipe.info.uses_unlabelled else data
 
@@ -95,7 +95,7 @@ class TrainingTrial:
             network: what to train; a fresh toy by default.
             global_seed: state of the global generators, which must not matter.
             state: the state file.
-            model: part of the identity of what is trained.
+            model: part of the identity of the trained network.
             stop: stop as a kill would after the first epoch; then StoppedError is raised.
         """
         network = self.fresh() if network is None else network

@@ -1,4 +1,4 @@
-"""Numbers of any origin as plain arrays: nothing is shared with the caller, and nothing is guessed."""
+"""Numbers of any type as plain arrays: they share no memory with the caller, and nothing is guessed."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def own_array(values: object, *, where: str, what: str) -> NDArray[Any]:
         of other widths become 32 (those of 8 bits and bfloat16) or 64 bits wide.
 
     Raises:
-        InputError: ragged lists, masked values, text, objects, complex numbers, or no array at all.
+        InputError: ragged lists, masked values, text, objects, complex numbers, or not an array.
     """
     try:
         array = _array(values)
     except InputError:
         raise
-    except Exception as error:  # what a foreign object raises when it is read may be anything
+    except Exception as error:  # a foreign object may raise anything when it is read
         lines = str(error).strip().splitlines() or [""]
         got = f"{_described(values)} that cannot be read as one ({lines[0][:120].rstrip('.')})"
         raise InputError(where=where, expected=f"{what} in one array of numbers", got=got) from error
@@ -79,7 +79,7 @@ def _array(values: Any) -> NDArray[Any] | None:
         return torch.as_tensor(values).numpy()
     if isinstance(values, np.ndarray):
         return values
-    # A lone number reads as one too, but a name, a mapping or nothing at all would become an object.
+    # A single number can be read too, but text, a mapping or None would become an object.
     return np.asarray(values) if hasattr(values, "__array__") or isinstance(values, int | float) else None
 
 

@@ -42,7 +42,7 @@ class ImageSet:
     """Labelled images of one split.
 
     Attributes:
-        name: what a table calls it, such as `MNIST` or `CIFAR-10 (JPEG copy)`.
+        name: its name in tables, such as `MNIST` or `CIFAR-10 (JPEG copy)`.
         split: `train` or `test`.
         images: (N, C, H, W), uint8 in 0..255 or float in [0, 1].
         labels: (N,) int64; -1 where the label is withheld (semi-supervised training).
@@ -89,16 +89,16 @@ class ImageSet:
         Args:
             rows: a slice, numbers (b,), or a mask (N,).
         """
-        # A slice is a view, and a network that writes into its input would write into the set.
+        # A slice is a view: a network that changes its input in place would change the set.
         images, labels = self.images[rows].to(torch.float32, copy=True), self.labels[rows].clone()
         return images.div_(255) if self.images.dtype == torch.uint8 else images, labels
 
     def subset(self, rows: slice | Tensor) -> ImageSet:
-        """Return the given rows as a set of its own; the images keep their indices in the full split."""
+        """Return the given rows as a new set; the images keep their indices in the full split."""
         return replace(self, images=self.images[rows], labels=self.labels[rows], indices=self.indices[rows])
 
     def labelled(self) -> ImageSet:
-        """Return the images whose labels are known: itself, where all are."""
+        """Return the images whose labels are known: the set itself, if all are."""
         return self if bool((self.labels >= 0).all()) else self.subset(self.labels >= 0)
 
     def unlabelled(self) -> ImageSet:
@@ -128,24 +128,24 @@ def image_set(
 ) -> ImageSet:
     """Check images and labels and make an ImageSet of them.
 
-    The set has a copy of its own, so neither the caller's arrays nor the set change with the other.
+    The set has its own copy: changes of the caller's arrays do not change the set, or the reverse.
 
     Args:
         images: (N, C, H, W) uint8 in 0..255 or float in [0, 1]; tensors or arrays with any strides and byte
             order. Pixels a rounding error outside [0, 1] (1e-4; 1e-3 in float16) are clipped, with a warning.
-            Where test images are copies of others there is one too.
+            Test images that are copies of others cause a warning too.
         labels: class indices from 0, integers of any width: (N,), a column (N, 1) or a row (1, N).
-        name: what a table calls the data.
+        name: name of the data in tables.
         split: `train` or `test`.
         classes: class names, or how many classes; by default as many as the labels show.
 
     Raises:
         InputError: images empty, of the wrong shape, not finite or outside [0, 1]; labels one-hot, not
-            integers, of another length, or out of range; or either no array of numbers. Names the first
-            offender and the likely fix.
+            integers, of another length, or out of range; or either is not an array of numbers. Names the
+            first wrong image and the likely fix.
     """
     targets = own_array(labels, where=name, what="labels")
-    with torch.inference_mode(False):  # else a set made inside of it could not be differentiated at later
+    with torch.inference_mode(False):  # otherwise gradients at these images could not be computed later
         pixels = read_images(images, where=name, labels=targets.size)
         indices, names = read_labels(targets, len(pixels), where=name, classes=classes)
         rows = torch.arange(len(pixels), device="cpu")
@@ -174,7 +174,7 @@ def check_coverage(data: ImageSet, *, where: str) -> None:
 class DatasetRecipe(Protocol):
     """A data set plugin: a frozen recipe whose call returns one split, checked.
 
-    Without permission it must not touch the network.
+    It must not use the network without permission.
     """
 
     info: ClassVar[Info]
@@ -188,7 +188,7 @@ class DatasetRecipe(Protocol):
             download: whether the network may be used.
 
         Raises:
-            InputError: files missing (says where they were looked for and how to get them) or unreadable.
+            InputError: files missing (says where they were searched and how to get them) or unreadable.
         """
         ...
 

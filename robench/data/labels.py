@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 MOST_CLASSES = 1_000_000
-"""More than any set has; above it a label is an identity number or an overflow, not a class."""
+"""No data set has so many classes; a larger label is an identity number or an overflow, not a class."""
 
 
 def read_labels(
     labels: object, count: int, *, where: str, classes: Sequence[str] | int | None = None
 ) -> tuple[Labels, tuple[str, ...]]:
-    """Return checked labels (N,) int64, in memory of their own, and the class names.
+    """Return checked labels (N,) int64, copied, and the class names.
 
     Args:
         labels: integers of any width, (N,), a column (N, 1) or a row (1, N).
         count: how many images there are.
         where: the data set, for messages.
-        classes: class names, or how many classes; by default as many as the labels show, and labels without
-            a 0 are then spoken of.
+        classes: class names, or how many classes; by default as many as the labels show, with a warning if
+            no label is 0.
 
     Raises:
         InputError: not numbers, one-hot, not integers, of another length than the images, or out of range.

@@ -23,7 +23,7 @@ class Listing:
     """Labels of a split, and how to read some of its images.
 
     Attributes:
-        name: what a table calls the data set.
+        name: name of the data set in tables.
         split: `train` or `test`.
         labels: (N,) class indices, as `image_set` takes them.
         classes: class names, or how many classes; None for as many as the labels show.
@@ -54,7 +54,7 @@ class Listing:
         )
 
     def images(self, chosen: ImageSet | None = None) -> ImageSet:
-        """Return images with their pixels: those of a set without, by default the whole split.
+        """Return the images of a set without pixels with their pixels; by default the whole split.
 
         Raises:
             InputError: a picture cannot be read, or two are of different size.
@@ -66,7 +66,7 @@ class Listing:
 
 @runtime_checkable
 class ListedRecipe(Protocol):
-    """A data set plugin that can tell the labels of a split before it reads images."""
+    """A data set plugin that can give the labels of a split before it reads images."""
 
     def listing(self, split: str, *, root: Path | None) -> Listing:
         """Return the labels of one split and how to read its images; errors are those of the call."""

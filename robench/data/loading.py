@@ -24,8 +24,7 @@ def load_data(spec: DataSpec, *, root: Path | None, download: bool, seed: int) -
         seed: for a subset that is drawn.
 
     Raises:
-        InputError: files missing or unreadable, or the indices, the limit or the labels asked for exceed what
-            there is.
+        InputError: files missing or unreadable, or the requested indices, limit or labels exceed the split.
     """
     kind = plugins.find("datasets", spec.dataset.name, where=spec.dataset.where)
     source = recipe.build(kind, spec.dataset.options, where=spec.dataset.where)
@@ -45,11 +44,11 @@ def select(
 ) -> ImageSet:
     """Return the first `limit` images, or a seeded choice of that many: of equal classes, or at random.
 
-    With `labelled`, only so many of them, chosen in the same way, keep their labels; those of all others are
-    replaced by -1 here, before anything else sees the images.
+    With `labelled`, only so many of them, chosen in the same way, keep their labels; the other labels are
+    replaced by -1 here, before any other code sees the images.
 
     Raises:
-        InputError: more images or labels asked for than there are, a class has too few for a balanced choice,
+        InputError: more images or labels requested than exist, a class has too few for a balanced choice,
             or the first images are not representative, for example if a folder is sorted by class.
     """
     if limit is not None:

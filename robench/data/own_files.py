@@ -1,4 +1,4 @@
-"""What tells a user's files of images from others under the same path: trainings are known by it."""
+"""Identify a user's image files by a hash, because others may replace them; trainings depend on it."""
 
 from __future__ import annotations
 

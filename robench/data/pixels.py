@@ -1,4 +1,4 @@
-"""Pixels, checked once: what may enter as images, and what is refused with its likely remedy."""
+"""Pixels, checked once: which images are accepted, and which are refused with the likely remedy."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LOG = logging.getLogger(__name__)
 ROUNDING = 1e-4
 """How far outside [0, 1] a pixel may lie and be clipped. Undoing a normalisation in float32 errs by about
 1e-6; 1e-4 is a fortieth of a step between two 8-bit levels, so clipping changes no picture and is small
-beside any radius in use, while no forgotten normalisation stays that close to the box."""
+compared with usual radii, while images with a forgotten normalisation are never that close to the box."""
 
 MOST_COPIES = 0.02
-"""Share of the images that may be copies of others without a word."""
+"""Share of the images that may be copies of others without a warning."""
 
 ROUNDING_HALF = 1e-3
 """The same for float16, whose next number after 1 is 1.00098: a quarter of an 8-bit step."""
@@ -30,9 +30,9 @@ def read_images(images: object, *, where: str, labels: int = -1) -> StoredImages
     """Return checked images (N, C, H, W), in memory of their own.
 
     Args:
-        images: uint8 in 0..255 or float in [0, 1]; those a rounding error outside are clipped, which is said.
+        images: uint8 in 0..255 or float in [0, 1]; if a rounding error outside, clipped with a warning.
         where: the data set, for messages.
-        labels: how many labels come with them, which tells layouts apart; -1 where that is not known.
+        labels: number of their labels, which helps to recognise the layout; -1 if unknown.
 
     Raises:
         InputError: not numbers, another layout or type, empty, not finite, or outside [0, 1].
@@ -91,7 +91,7 @@ def _back_into_the_box(low: float, high: float) -> str:
 
 
 def _digits(value: float, bounds: tuple[float, float]) -> str:
-    """Return a value with four digits, or with all where four would move it into the box."""
+    """Return a value with four digits, or with all digits if four would round it into the box."""
     short = f"{value:.4g}"
     inside = bounds[0] <= value <= bounds[1]
     return short if inside or not bounds[0] <= float(short) <= bounds[1] else repr(value)
@@ -129,7 +129,7 @@ def _transposed(*axes: int) -> str:
 
 
 def _refuse_integers(dtype: str, low: int, high: int, where: str) -> None:
-    """Refuse integers and truth values: what white is among them cannot be known."""
+    """Refuse integers and booleans: their value of white cannot be known."""
     if low >= 0 and high <= 1:
         do = "Cast them to float32 if 1 is white"
     elif low >= 0 and high <= 255:

@@ -1,4 +1,4 @@
-"""Images whose labels a model was given, in training or as a template: are judged images among them?"""
+"""Images whose labels a model knows, from training or as a template: are judged images among them?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BLOCK = 1024
 class SeenImages:
     """The labelled images of sets, as hashes of their pixels rounded to 8 bits: eight bytes for each.
 
-    Copies to the pixel are recognised, crops and noisy copies are not. Images of other shapes differ.
+    Exact copies are recognised, crops and noisy copies are not. Images of different shapes are different.
 
     Args:
         sets: what the model learned from.

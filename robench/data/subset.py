@@ -1,4 +1,4 @@
-"""Which images of a split are taken where not all are: the first, as many of each class, or any at random."""
+"""The choice of some images of a split: the first, equally many of each class, or any at random."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from robench.randomness import Randomness, seed_from
 from robench.types import Labels
 
 DEVIATIONS, LEEWAY = 5.0, 15.0
-"""So many standard deviations, and more, may the classes of the first images deviate from the shares of all.
+"""Limit, in standard deviations plus a constant, of how far the first images' classes may deviate.
 
-Chance alone comes so far about once in a million times, with two classes as with a thousand.
+By chance the limit is exceeded about once in a million times, with two classes as with a thousand.
 """
 RARE = 0.25
-"""Least variance of a class: of one that chance brings once or never, a single image must not weigh much."""
+"""Least variance of a class: a single image of a class that appears rarely must not have a large weight."""
 
 
 def chosen_rows(whole: ImageSet, count: int, subset: str, seed: int, *, what: str) -> slice | torch.Tensor:
-    """Return which rows of a split are taken.
+    """Return the chosen rows of a split.
 
     Args:
         whole: the split.
         count: how many images, from 1 to all.
         subset: `first`, `balanced` or `random`.
-        seed: of a choice that is drawn.
-        what: what the number is called in a message.
+        seed: seed of a random choice.
+        what: name of the number in messages.
 
     Raises:
-        InputError: more than there are, a class has too few for a balanced choice, or the first images are no
-            fair part of all.
+        InputError: more than the split has, a class has too few for a balanced choice, or the first images
+            are not representative of all.
     """
     if not 0 < count <= len(whole):
         raise InputError(
@@ -46,14 +46,14 @@ def chosen_rows(whole: ImageSet, count: int, subset: str, seed: int, *, what: st
 
 
 def check_first(whole: ImageSet, count: int) -> None:
-    """Refuse the first images of a split whose classes they do not represent, such as a sorted one.
+    """Refuse the first images if they do not represent the split's classes, for example if it is sorted.
 
-    What is compared is Pearson's chi-square of their classes, drawn without replacement; rare classes, whose
-    number varies by less than `RARE`, count less. In an order that has nothing to do with the classes it is
-    about as large as their number.
+    The statistic is Pearson's chi-square of their classes, drawn without replacement; rare classes, whose
+    number varies by less than `RARE`, count less. If the order does not depend on the classes, it is about as
+    large as the number of classes.
 
     Raises:
-        InputError: they do not; names a class.
+        InputError: the images do not represent the classes; names a class.
     """
     labels = whole.labels[whole.labels >= 0]
     first = whole.labels[:count]
@@ -94,7 +94,7 @@ def balanced_rows(labels: Labels, classes: int, count: int, *, seed: int) -> tor
     Raises:
         InputError: a class has too few images; names it.
     """
-    # One uniform number per row decides; the lowest of each class are taken.
+    # One uniform number per row decides; the rows with the lowest numbers of each class are chosen.
     draws = _draws(len(labels), "balanced", seed)
     counts = torch.bincount(labels[labels >= 0], minlength=classes)[:classes]
     shares = torch.full((classes,), count // classes).add_(torch.arange(classes) < count % classes)

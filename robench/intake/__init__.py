@@ -1,4 +1,4 @@
-"""Files of strangers: only regular ones are opened, none larger than a limit that can be named and raised."""
+"""Reading of untrusted files: only regular files up to a limit; a user can raise the limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Zip archives looked at before anything in them is unpacked."""
+"""Zip archives are checked before anything in them is unpacked."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _PIECE = 1 << 20
 def check_expansion(
     packed: int, unpacked: int, *, where: str, error: type[RobenchError] = InputError
 ) -> None:
-    """Refuse data that become a large multiple of themselves, as only those do that are made to fill memory.
+    """Refuse data that unpack to a large multiple of their size, as data made to fill memory do.
 
     Args:
         packed: bytes in the file.
-        unpacked: bytes they become.
+        unpacked: bytes after unpacking.
         where: the file, for the message.
         error: what to raise.
 
@@ -35,19 +35,19 @@ def check_expansion(
 
 
 def open_archive(file: IO[bytes], *, where: str, error: type[RobenchError] = InputError) -> zipfile.ZipFile:
-    """Return a zip archive whose table of contents can be read, and says nothing that cannot be.
+    """Return a zip archive whose table of contents can be read and is plausible.
 
     Args:
         file: open for reading; the caller closes it.
         where: its name, for the message.
-        error: what to raise for another table.
+        error: what to raise for any other table.
 
     Raises:
-        RobenchError: of the kind `error`; the table is too large, a member is packed otherwise than stored or
-            deflated, or is said to have more packed bytes than there are.
-        zipfile.BadZipFile: no zip archive.
+        RobenchError: of the kind `error`; the table is too large, a member is neither stored nor deflated, or
+            has more packed bytes, by the table, than the file.
+        zipfile.BadZipFile: not a zip archive.
     """
-    # The standard library reads the whole table at once; what it takes for its size is asked here.
+    # The standard library reads the whole table at once; so its size is checked here first.
     reader: Any = zipfile
     end = reader._EndRecData(file)
     if end:
@@ -60,12 +60,12 @@ def open_archive(file: IO[bytes], *, where: str, error: type[RobenchError] = Inp
 
 
 def _check_entry(member: zipfile.ZipInfo, size: int, *, where: str, error: type[RobenchError]) -> None:
-    """Refuse an entry of the table of contents by which a few bytes could become any number of them."""
-    if member.compress_type not in _PACKED:  # bzip2 and LZMA are unpacked at once, whatever is asked for
+    """Refuse an entry of the table of contents with which a few bytes could unpack to any number of bytes."""
+    if member.compress_type not in _PACKED:  # bzip2 and LZMA are always unpacked as a whole
         got = f"compression of the kind {member.compress_type}"
         raise error(where=where, expected="a member that is stored or deflated", got=got, do="Pack it again")
     rest = max(size - member.header_offset, 0)
-    if member.compress_size > rest:  # else the limit of expansion could be moved
+    if member.compress_size > rest:  # otherwise a false size could raise the limit of expansion
         expected, got = f"at most {rest} packed bytes, as there are", str(member.compress_size)
         raise error(where=where, expected=expected, got=got, do="The file is damaged: copy it again")
 
@@ -78,28 +78,28 @@ def read_member(
     limit: Limit = UNPACKED,
     error: type[RobenchError] = InputError,
 ) -> bytes:
-    """Return what a member holds.
+    """Return the contents of a member.
 
     Args:
-        archive: holds it.
+        archive: the archive with the member.
         member: its entry in the table of contents.
         where: the archive, for messages.
         limit: the most bytes it may unpack to.
         error: what to raise.
 
     Raises:
-        RobenchError: of the kind `error`: it unpacks to more than the limit, or to too large a multiple.
-        Exception: what `zipfile` raises for a broken archive.
+        RobenchError: of the kind `error`: it unpacks to more than the limit, or to a too large multiple.
+        Exception: any error of `zipfile` for a broken archive.
     """
     check_member_size(member, where=where, limit=limit, error=error)
-    with archive.open(member) as file:  # piece by piece: asked for all, it unpacks more than the table says
+    with archive.open(member) as file:  # in pieces: in one read it may unpack more than the table says
         return b"".join(iter(lambda: file.read(_PIECE), b""))
 
 
 def check_member_size(
     member: zipfile.ZipInfo, *, where: str, limit: Limit = UNPACKED, error: type[RobenchError] = InputError
 ) -> None:
-    """Refuse a member by its entry in the table of contents; read in pieces, it unpacks to no more than that.
+    """Refuse a member by its entry in the table; if read in pieces, it unpacks to at most that size.
 
     Raises:
         RobenchError: of the kind `error`; as `read_member`.

@@ -1,4 +1,4 @@
-"""Where in code that is not ours an error was raised: its file and line, and the traceback. No torch here."""
+"""The place of an error in code that is not ours: file, line and traceback. No torch here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 LONGEST_TRACEBACK = 20_000
-"""Most characters of a traceback that are kept: its message is the code's own, of any length."""
+"""Most characters of a traceback that are kept: the message of foreign code may have any length."""
 
 
 def file_of(value: Any) -> Path | None:
@@ -16,13 +16,13 @@ def file_of(value: Any) -> Path | None:
     for candidate in (value, type(value)):
         try:
             return Path(inspect.getfile(candidate))
-        except (TypeError, OSError):  # made by code, written in C, or an object: its class may have a file
+        except (TypeError, OSError):  # generated, written in C, or an object: its class may have a file
             continue
     return None
 
 
 def place_of(error: BaseException, path: Path | None) -> str:
-    """Return where in a file, or in one beside it, an error was raised last, such as `mine.py, line 3`.
+    """Return the last place of an error in a file or its folder, such as `mine.py, line 3`.
 
     Args:
         error: what was raised.
@@ -50,7 +50,7 @@ def _is_beside(file: Path, path: Path) -> bool:
 
 
 def traceback_of(error: BaseException) -> str:
-    """Return the whole traceback of an error, with those it was raised from, shortened in its middle."""
+    """Return the whole traceback of an error, with those of its causes, shortened in the middle."""
     text = "".join(traceback.format_exception(error)).rstrip()
     if len(text) <= LONGEST_TRACEBACK:
         return text

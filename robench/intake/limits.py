@@ -1,6 +1,6 @@
-"""How much of anything is read: every limit, what it is for, and the variable that raises it.
+"""How much is read at most: every limit, its purpose, and the variable that raises it.
 
-The limits are far above what data sets and networks need. They are there so that a file made to cost time or
+The limits are far above the needs of data sets and networks. They exist so that a file made to cost time or
 memory is refused in one sentence.
 """
 
@@ -16,13 +16,13 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """The most of something that is read.
+    """A limit of what is read.
 
     Attributes:
         what: what is limited, as a noun phrase.
-        most: how much, if nothing else is said.
+        most: the default of the limit.
         unit: what is counted.
-        variable: the environment variable that sets another number; empty where nothing real comes near.
+        variable: the environment variable that sets another limit; empty if no real file comes near it.
     """
 
     what: str
@@ -31,7 +31,7 @@ class Limit:
     variable: str = ""
 
     def value(self) -> int:
-        """Return the limit that holds.
+        """Return the limit in force.
 
         Raises:
             ConfigError: the environment variable is not an integer above 0.
@@ -48,7 +48,7 @@ class Limit:
         """Refuse more than the limit.
 
         Args:
-            count: how much there is.
+            count: the actual amount.
             where: the file, for the message.
             error: what to raise.
 
@@ -75,7 +75,7 @@ class Limit:
 
 
 def size_text(count: int) -> str:
-    """Return bytes in the largest unit of which there is one, such as `1.5 GiB`."""
+    """Return bytes in the largest unit with a value of at least one, such as `1.5 GiB`."""
     for name, size in (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
         if count >= size:
             return f"{count / size:.3g} {name}" if count < 1000 * size else f"{count // size} {name}"
@@ -118,7 +118,7 @@ LIMITS = (
     CONFIGURATION, PYTHON_FILE, SMALL_FILE, DATA, UNPACKED, EXPANSION, MEMBERS, PICTURE, PIXELS, FILES,
     CHECKPOINT, TENSORS, STEPS, PARTS, SUBMISSION, SUBMITTED, SUBMITTED_FILES,
 )  # fmt: skip
-"""All of them, as docs/limits.md lists them."""
+"""All limits, in the order of docs/limits.md."""
 
 FLOOR = 64 * MIB
-"""Unpacked bytes that no ratio is asked of: a column of equal labels compresses a thousandfold."""
+"""Up to so many unpacked bytes any ratio is accepted: a column of equal labels compresses a thousandfold."""

@@ -1,4 +1,4 @@
-"""What cannot fit into the memory of this machine is refused before it is read."""
+"""A file that cannot fit into the memory of this machine is refused before it is read."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def memory() -> int | None:
 
 
 def check_memory(size: int, *, where: str, error: type[RobenchError] = InputError) -> None:
-    """Refuse what has more bytes than there is memory at all.
+    """Refuse data larger than the whole memory.
 
     Raises:
-        RobenchError: of the kind `error`; says how much there is.
+        RobenchError: of the kind `error`; says how much memory there is.
     """
     most = memory()
     if most is not None and size > most:

@@ -1,7 +1,7 @@
-"""Pickles looked at before they are read: how many steps they have, and how much work these would make.
+"""Pickles are checked before they are read: how many steps they have, and how much work these would cost.
 
 A pickle of a few hundred bytes can build tuples of tuples whose hash, as a key, takes years; one of a few
-megabytes can copy a list a million times. The steps are read here without doing any of them.
+megabytes can copy a list a million times. The steps are read here without executing any of them.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _TUPLES = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_TUPLE", "FROZENSET"}
 _CALLS = {"REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD", "OBJ", "INST", "BINPERSID"}
 _FILLS = {"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS"}
 _LOOKED_INTO = 3
-"""Levels of tuples whose parts are measured again when a call gets them: lists in them may have grown."""
+"""Levels of tuples that are counted again when a call gets them: lists in them may have grown."""
 _ENOUGH = 1 << 62
 _TEXT_PART = 64
 """Characters that count as one part."""
 
 
 class _Value:
-    """What a step makes: how many parts it has, and those of a tuple."""
+    """The result of a step: how many parts it has, and the parts of a tuple."""
 
     __slots__ = ("cost", "parts")
 
@@ -35,15 +35,15 @@ class _Value:
 def check_steps(
     stream: IO[bytes], *, where: str, error: type[RobenchError] = InputError
 ) -> Iterator[tuple[Any, Any]]:
-    """Yield the steps of one pickle as (opcode, argument) and refuse one that costs too much.
+    """Yield the steps of one pickle as (opcode, argument) and refuse a pickle that costs too much.
 
     Args:
-        stream: stands at its beginning.
+        stream: positioned at the beginning of the pickle.
         where: the file, for the message.
         error: what to raise.
 
     Raises:
-        RobenchError: of the kind `error`: too many steps, or too many parts to be looked at.
+        RobenchError: of the kind `error`: too many steps, or too many parts to process.
         Exception: the error of `pickletools` for data that is not a pickle.
     """
     most, most_parts, work = STEPS.value(), PARTS.value(), _Work()
@@ -57,7 +57,7 @@ def check_steps(
 
 
 class _Work:
-    """A stack as a reader of pickles has it, with costs in place of values."""
+    """The stack of a pickle reader, with costs instead of values."""
 
     def __init__(self) -> None:
         self.stack: list[_Value] = []
@@ -66,7 +66,7 @@ class _Work:
         self.done = 0
 
     def add(self, opcode: Any, argument: Any) -> None:
-        """Count what a step does: hashes keys, copies what a call is given."""
+        """Count the work of a step: hashing keys, copying the arguments of a call."""
         name = opcode.name
         if name == "MARK":
             self.marks.append(len(self.stack))
@@ -91,7 +91,7 @@ class _Work:
         if name == "DUP":
             self.stack += operands * 2
             return
-        if name == "BUILD" and operands:  # what is built stays what it is
+        if name == "BUILD" and operands:  # the object that is built keeps its cost
             weight = sum(_weight(value, _LOOKED_INTO, {}) for value in operands[1:])
             self.done += weight
             operands[0].cost = min(operands[0].cost + weight, _ENOUGH)
@@ -102,7 +102,7 @@ class _Work:
         self.stack += [_made(name, operands, argument) for _ in opcode.stack_after]
 
     def _take(self, opcode: Any) -> list[_Value]:
-        """Take what a step takes off the stack."""
+        """Take the operands of a step off the stack."""
         before = opcode.stack_before
         if pickletools.markobject in before:
             start = self.marks.pop() if self.marks else 0
@@ -122,13 +122,13 @@ def _made(name: str, operands: list[_Value], argument: Any) -> _Value:
         return _Value(1 + sum(part.cost for part in operands), tuple(operands))
     if name == "LIST":
         return _Value(1 + sum(part.cost for part in operands))
-    if name in _CALLS:  # a set or a mapping made of what it was given
+    if name in _CALLS:  # it may make a set or a mapping of its arguments
         return _Value(1 + sum(_weight(value, _LOOKED_INTO, {}) for value in operands))
     return _Value(1 + len(argument) // _TEXT_PART if isinstance(argument, str | bytes) else 1)
 
 
 def _weight(value: _Value, levels: int, weights: dict[tuple[int, int], int]) -> int:
-    """Return the parts of a value, those of lists in it as they are now."""
+    """Return the parts of a value, with the present parts of lists in it."""
     if not levels or not value.parts:
         return value.cost
     key = (id(value), levels)

@@ -1,4 +1,4 @@
-"""The only door for files: regular ones (and links to them), read up to a limit, never waited for."""
+"""The only way to read files: regular files (and links to them), up to a limit, without waiting."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ _KINDS = (
 def open_regular(
     path: Path, limit: Limit, *, error: type[RobenchError] = InputError, expected: str = "a readable file"
 ) -> Iterator[BinaryIO]:
-    """Open a regular file for reading; pipes, devices, sockets and folders are refused and not waited for.
+    """Open a regular file for reading; pipes, devices, sockets and folders are refused without waiting.
 
     Args:
         path: the file, or a link to one.
         limit: the most bytes it may have.
         error: what to raise.
-        expected: what should have been there, for messages.
+        expected: what the file should be, for messages.
 
     Raises:
-        RobenchError: of the kind `error`: absent, not to be read, no regular file, or larger than the limit.
+        RobenchError: of the kind `error`: absent, unreadable, not a regular file, or larger than the limit.
     """
     try:
-        # A look before it is opened: opening some devices does something.
+        # Checked before it is opened: opening some devices has an effect.
         _check_kind(os.stat(path).st_mode, path, error, expected)
-        # Without O_NONBLOCK, opening a pipe that took the file's place since would wait for a writer.
+        # Without O_NONBLOCK, opening a pipe that has replaced the file since would wait for a writer.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         handle = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
     except (OSError, ValueError) as problem:  # ValueError: a NUL in the name
@@ -56,10 +56,10 @@ def open_regular(
 def read_regular(
     path: Path, limit: Limit, *, error: type[RobenchError] = InputError, expected: str = "a readable file"
 ) -> bytes:
-    """Return what a regular file holds.
+    """Return the contents of a regular file.
 
     Raises:
-        RobenchError: of the kind `error`: as `open_regular`, or what it holds does not fit into memory.
+        RobenchError: of the kind `error`: as `open_regular`, or the contents do not fit into memory.
     """
     where = printable_path(path)
     with open_regular(path, limit, error=error, expected=expected) as file:
@@ -67,7 +67,7 @@ def read_regular(
         check_memory(size, where=where, error=error)
         try:
             data = file.read(size + 1)
-            if len(data) > size:  # it grew meanwhile, or is one of those that say 0, as below /proc
+            if len(data) > size:  # it has grown since, or reports a size of 0, as files below /proc do
                 data += file.read(limit.value() + 1 - len(data))
         except MemoryError as problem:
             got = f"{size_text(size)}, for which there is no memory"
@@ -87,6 +87,6 @@ def printable_path(path: Path) -> str:
 def _check_kind(mode: int, path: Path, error: type[RobenchError], expected: str) -> None:
     if stat.S_ISREG(mode):
         return
-    got = next((name for test, name in _KINDS if test(mode)), "something that is no file")
+    got = next((name for test, name in _KINDS if test(mode)), "something that is not a file")
     do = "Give a regular file, or a link to one"
     raise error(where=printable_path(path), expected=expected, got=got, do=do)

@@ -1,4 +1,4 @@
-"""Files of `torch.save` looked at before torch reads them: what their pickles ask for, and what it costs."""
+"""Files of `torch.save` are checked before torch reads them: the names in their pickles, and their cost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BROKEN = (
     struct.error,
     NotImplementedError,
 )
-"""What torch's restricted reader of pickles and the readers of zip raise on damaged bytes."""
+"""Errors that torch's restricted reader of pickles and the readers of zip raise on damaged bytes."""
 
 _OLD_PICKLES = 5
 """Pickles in a row at the beginning of torch's old format: number, protocol, machine, content, keys."""
@@ -39,7 +39,7 @@ _END, _END_64 = 22, 22 + 20 + 56
 
 
 def names_asked_for(data: bytes, *, where: str, error: type[RobenchError] = InputError) -> list[str]:
-    """Return the names (`module.name`) that a file's pickles ask for, having refused what costs too much.
+    """Return the names (`module.name`) that a file's pickles import; refuse what costs too much.
 
     Args:
         data: the whole file, an archive or one of the old format.
@@ -67,7 +67,7 @@ def names_asked_for(data: bytes, *, where: str, error: type[RobenchError] = Inpu
 
 
 def pickled_names(stream: IO[bytes], *, where: str, error: type[RobenchError] = InputError) -> list[str]:
-    """Return the names that pickles in a row ask for, as torch's old format has them; none of them is run.
+    """Return the names that consecutive pickles import, as in torch's old format; none of them is run.
 
     Raises:
         RobenchError: of the kind `error`: a pickle that costs too much.
@@ -81,7 +81,7 @@ def pickled_names(stream: IO[bytes], *, where: str, error: type[RobenchError] = 
 
 
 def _names(stream: IO[bytes], where: str, error: type[RobenchError]) -> tuple[list[str], bool]:
-    """Return the names that one pickle asks for, and whether it was whole."""
+    """Return the names that one pickle imports, and whether it is complete."""
     names: list[str] = []
     texts: list[str] = []
     try:
@@ -98,9 +98,9 @@ def _names(stream: IO[bytes], where: str, error: type[RobenchError]) -> tuple[li
 
 
 def _check_whole(stream: IO[bytes], size: int, where: str, error: type[RobenchError]) -> None:
-    """Refuse an archive that torch's own reader might see another one in.
+    """Refuse a file in which torch's own reader might see another archive.
 
-    Both see the same where the file ends with the table of contents, and places are counted from its start.
+    Both readers see the same if the file ends with the table of contents and offsets count from its start.
     """
     reader: Any = zipfile
     end = reader._EndRecData(stream)

@@ -17,7 +17,7 @@ from robench.intake.regular_file import read_regular
 
 
 def is_reference(name: str) -> bool:
-    """Tell whether a name means something in a file, `path/to/file.py:name`, and no plugin."""
+    """Tell whether a name is a reference to a file, `path/to/file.py:name`, and not a plugin."""
     return name.rpartition(":")[0].endswith(".py")
 
 
@@ -28,7 +28,7 @@ def parts_of(reference: str) -> tuple[Path, str]:
 
 
 def short_name(reference: str) -> str:
-    """Return a reference without its folders, such as `mine.py:MyAttack`: what records and tables say."""
+    """Return a reference without its folders, such as `mine.py:MyAttack`, for records and tables."""
     path, name = parts_of(reference)
     return f"{path.name}:{name}"
 
@@ -51,8 +51,8 @@ def check_consent(reference: str, *, trust_code: bool, where: str) -> None:
 def check_defined(reference: str, *, where: str) -> None:
     """Refuse a reference to a file that is not there, or to a name it does not define; nothing is run.
 
-    A name that a file takes from elsewhere by `import *`, or makes when it runs, cannot be seen here: a file
-    with such a line is given the benefit of the doubt.
+    A name that a file gets by `import *`, or defines only when it runs, cannot be seen here: a file with such
+    a line is accepted.
 
     Raises:
         ConfigError: no such file or name; the nearest names are given.
@@ -94,13 +94,13 @@ def _defined(body: list[ast.stmt]) -> set[str]:
 
 
 class blamed:  # noqa: N801 - used like a function
-    """Turns whatever code that is not ours raises into a ConfigError that says where in it.
+    """Turns any error of code that is not ours into a ConfigError that gives the place in this code.
 
     Args:
         where: for the message.
         path: the user's file, None for a library.
-        expected: what was to happen.
-        do: what to do, where that is known.
+        expected: what should have happened.
+        do: what to do, if that is known.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class blamed:  # noqa: N801 - used like a function
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # SystemExit too: a script without a `__main__` guard must not end the run as if it had succeeded.
+        # SystemExit too: a script without a `__main__` guard must not end the run as a success.
         if not isinstance(error, Exception | SystemExit) or isinstance(error, RobenchError):
             return
         place = place_of(error, self._path)
@@ -132,10 +132,10 @@ class blamed:  # noqa: N801 - used like a function
 
 
 def attribute(module: Any, name: str, path: Path, where: str) -> Any:
-    """Return what a user's module calls `name`.
+    """Return the function or class `name` of a user's module.
 
     Raises:
-        ConfigError: it has no such thing that can be called; the nearest names are given.
+        ConfigError: the module has no callable of that name; the nearest names are given.
     """
     value = getattr(module, name, None)
     if not callable(value):

@@ -1,4 +1,4 @@
-"""A user's Python file and what it imports from beside it: run from source, kept to itself. No torch here."""
+"""A user's Python file and its imports from the same folder: run from source, isolated. No torch here."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from robench.intake.regular_file import read_regular
 class UserModules:
     """The modules of one folder, as one of its files sees them.
 
-    They are compiled from their source, never from a cache that could be older than it, and are known to the
-    process under a name of their own: two folders may each have a `blocks.py`. Imports of what lies beside
-    the file go here, also such inside functions that run later; all others go the ordinary way, and so do
-    modules that the process has imported from the very same file.
+    They are compiled from their source, never from a cache that could be older, and have unique names in the
+    process: two folders may each have a `blocks.py`. Imports from the folder of the file are resolved here,
+    also imports inside functions that run later; all others are resolved as usual, and so are modules that
+    the process has already imported from the same file.
 
     Args:
         file: the user's file; the modules beside it are those in its folder.
@@ -40,7 +40,7 @@ class UserModules:
         """Run the file and return its module.
 
         Raises:
-            Exception: whatever its code raises.
+            Exception: any error of its code.
         """
         self._forget()
         return self._run(self.name, self.file, package=None)
@@ -111,12 +111,12 @@ class UserModules:
         spec = getattr(module, "__spec__", None) if module is not None else _spec(top)
         origin = getattr(module, "__file__", None) or getattr(spec, "origin", None)
         if origin is not None and file is not None and Path(origin).resolve() == file.resolve():
-            return False  # the process's own module: a second copy of it would be another one
-        # A folder without `__init__.py` is a package only where nothing else has its name.
+            return False  # a module of the process: a second copy would be a different module
+        # A folder without `__init__.py` is a package only if nothing else has its name.
         return file is not None or (folder is not None and origin is None)
 
     def _module(self, path: str) -> ModuleType:
-        """Return a module beside the file, by its name relative to the folder; run when first asked for."""
+        """Return a module beside the file, by its name relative to the folder; it is run at its first use."""
         if path in self._modules:
             return self._modules[path]
         parent, _, last = path.rpartition(".")
@@ -134,7 +134,7 @@ class UserModules:
         return module
 
     def _root(self) -> ModuleType:
-        """Return what `from . import blocks` in the file itself imports from."""
+        """Return the package from which `from . import blocks` in the file itself imports."""
         root = sys.modules[self.name]
         for entry in self.folder.iterdir():
             if entry.stem in self._modules:
@@ -162,7 +162,7 @@ class _Beside(ModuleType):
 
 
 def located(folder: Path, path: str) -> tuple[Path | None, Path | None] | None:
-    """Return the file of a module and, for a package, its folder; None where there is neither.
+    """Return the file of a module and, for a package, its folder; None if there is neither.
 
     Args:
         folder: where to look.
@@ -183,9 +183,9 @@ def _source(file: Path) -> bytes:
 
 
 def source_digest(file: Path) -> str:
-    """Return the SHA-256 over a file and all it imports from beside it, wherever the import stands.
+    """Return the SHA-256 over a file and all it imports from its folder, also inside functions.
 
-    Imports that are put together when the code runs, and files that it opens, are not followed.
+    Imports whose names are computed when the code runs, and files that it opens, are not followed.
 
     Raises:
         ConfigError: the file cannot be read.

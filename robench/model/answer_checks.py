@@ -18,8 +18,8 @@ from robench.types import Images, Outputs
 
 _OTHERS = (
     "If the data have more classes than their labels show, say how many: `classes=...` in Python, "
-    "`--set dataset.options.classes=...` on the command line. Else say with `class_map` which outputs stand "
-    "for the classes of the data: what the others win is no error then"
+    "`--set dataset.options.classes=...` on the command line. Else say with `class_map` which outputs belong "
+    "to the classes of the data: the other outputs are then ignored"
 )
 
 

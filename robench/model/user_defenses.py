@@ -162,7 +162,7 @@ def _function(user: UserObject, where: str) -> type[Any]:
         "__call__": call,
         "__module__": __name__,
         "user_code": staticmethod(user.value),
-        "usage": f"{title}(network, images): what comes after these is an option",
+        "usage": f"{title}(network, images): all further parameters are options",
     }
     return recipe_of(user, options, members, where=where)
 

@@ -1,4 +1,4 @@
-"""The boards of a site: those of a report's page, with what is known of every model and who measured it."""
+"""The boards of a site: those of a report's page, with the facts about every model and who measured it."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _cells(
 
 
 def judged_again(name: str, runs: Sequence[BoardEntry]) -> str:
-    """Return what came of asking a model again about the images that broke it, in the words of its runs."""
+    """Return the results of evaluating a model again on the images that broke it, as texts of its runs."""
     if not runs:
         return ""
     texts = dict.fromkeys(entry.judged_again.get(name, NOT_JUDGED_AGAIN) for entry in runs)
@@ -149,7 +149,7 @@ def _widened(table: Table, extra: Sequence[tuple[Entry, ...]]) -> Table:
 
 
 def _notes(board: Board, own: Samples, names: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return what must be said before rows of several runs are compared."""
+    """Return the warnings for a comparison of rows of several runs."""
     notes = []
     present = [row for row in board.rows if not row.absent]
     if own.asked is not None and len({frozenset(row.attacks) for row in present}) > 1:
@@ -174,5 +174,5 @@ def _notes(board: Board, own: Samples, names: Mapping[str, Sequence[str]]) -> li
 
 
 def same_but_for_images(setting: Setting) -> tuple[object, ...]:
-    """Return what two boards share that differ in their images alone."""
+    """Return the settings that two boards share if only their images differ."""
     return (setting.dataset, setting.split, setting.threat)

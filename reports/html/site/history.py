@@ -22,8 +22,8 @@ class Measured:
     Attributes:
         entry: the run.
         setting: images and threat.
-        name: what the run calls the model.
-        fingerprint: of the model.
+        name: name of the model in the run.
+        fingerprint: fingerprint of the model.
         board: the board of this run alone.
         row: the model's row on it.
         record: one of its records.
@@ -39,7 +39,7 @@ class Measured:
 
 
 def history(entries: Sequence[BoardEntry]) -> list[Measured]:
-    """Return what every run says by itself, the earliest first, those without a day last."""
+    """Return the result of every run alone, the earliest first, those without a date last."""
     lines = []
     for entry in sorted(entries, key=lambda one: (not one.day, one.day)):
         every = split_into_boards(entry.records)

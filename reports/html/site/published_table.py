@@ -26,7 +26,7 @@ class PublishedSection:
 def covers(number: PublishedNumber, board: Board) -> bool:
     """Tell whether a published number speaks of a board's data, norm and radius.
 
-    What stands in brackets behind a name, as in `CIFAR-10 (JPEG copy)`, says of which copy it is.
+    Text in brackets after a name, as in `CIFAR-10 (JPEG copy)`, names the copy.
     """
     names = (number.dataset, board.dataset.partition("(")[0])
     theirs, own = (_WORD.sub("", name.lower()) for name in names)

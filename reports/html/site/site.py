@@ -48,14 +48,14 @@ from robench.record.published_numbers import PublishedNumber
 
 INDEX, MODELS, PUBLISHED = "index.html", "models", "published.html"
 GENERATOR = '<meta name="generator" content="robench board">'
-"""What the first page says of itself: a folder with it may be written anew."""
+"""A mark in the first page: a folder with this mark may be overwritten."""
 _STYLES = ("style.css", "site.css")
 _PLAIN = re.compile(r"[^0-9A-Za-z]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPage:
-    """What is on the page of a model beside the section that a report has of it."""
+    """The content of a model's page beside the section of a report."""
 
     file: str
     section: ModelSection
@@ -225,7 +225,7 @@ def model_file(identity: str, name: str) -> str:
 def _filters(
     boards: Sequence[SiteBoard], backgrounds: dict[str, Background]
 ) -> list[tuple[str, str, list[str]]]:
-    """Return what can be chosen: the kind, its label and its values; none of which there is only one."""
+    """Return the filters: the kind, its label and its values, if there are at least two values."""
     facts = backgrounds.values()
     choices = [
         ("norm", "Norm", {board.norm for board in boards}),
@@ -249,7 +249,7 @@ def _facts(background: Background, section: ModelSection) -> tuple[Fact, ...]:
 
 
 def _ranks_of(section: ModelSection) -> Table:
-    """Return the rank of a model, what was measured and the remarks: one row for each board."""
+    """Return the rank, the results and the remarks of a model: one row for each board."""
     titles = ("Board", "Rank", "Worst case, %", "Clean, %", "Remarks", "n")
     words = {"Board", "Remarks"}
     return Table(

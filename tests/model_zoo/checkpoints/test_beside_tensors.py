@@ -100,7 +100,7 @@ def test_extra_state_that_is_missing_not_wanted_or_no_plain_data_is_refused(tmp_
         path = tmp_path / f"{number}.pt"
         torch.save({**plain.state_dict(), "_extra_state": value}, path)
         net = Shifted("own")
-        with pytest.raises(CheckpointError, match="extra state that is no plain data: _extra_state"):
+        with pytest.raises(CheckpointError, match="extra state that is not plain data: _extra_state"):
             checkpoints.load(net, path)
         assert net.state == "own"
 
@@ -188,7 +188,7 @@ def test_a_file_without_versions_is_loaded_as_torch_does_and_ours_comes_back_as_
     facts = []
     checkpoints.load(net, tmp_path / "m.safetensors", remarks=facts.append)
     assert torch.equal(net.weight, source.weight)
-    assert "tells no versions of modules" in facts[0]["checkpoint_notes"][0]
+    assert "has no versions of modules" in facts[0]["checkpoint_notes"][0]
     assert "Turned 2" in facts[0]["checkpoint_notes"][0]
 
 
