@@ -29,7 +29,10 @@ def rerun(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder to repeat.")],
     config: Annotated[
         Path | None,
-        typer.Option("--config", help="The configuration to take in place of the plan that the run keeps."),
+        typer.Option(
+            "--config",
+            help="The configuration's own file, of a run of another version that names files beside it.",
+        ),
     ] = None,
     *,
     options: Options,
