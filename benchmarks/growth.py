@@ -39,6 +39,10 @@ EPS = 1e-4
 """So small that every image stays robust, and nobody's work ends early."""
 
 
+_MARKS = [digit * 10.0**power for power in range(-4, 5) for digit in (1, 2, 5)]
+"""Seconds that the axes of the figure may name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
     """One size and what the work cost.
@@ -56,9 +60,10 @@ class Series:
     @property
     def slope(self) -> float:
         """Return by how many powers of the size the seconds grow."""
-        return statistics.linear_regression(
-            [math.log(size) for size in self.seconds], [math.log(value) for value in self.seconds.values()]
-        ).slope
+        sizes, seconds = (
+            [math.log(value) for value in part] for part in (self.seconds, self.seconds.values())
+        )
+        return round(statistics.linear_regression(sizes, seconds).slope, 2) + 0.0  # no -0.00
 
     def line(self) -> str:
         """Return a row of the table."""
@@ -204,6 +209,11 @@ def draw(series: Sequence[Series], path: Path) -> None:
             axes.set_title(f"{one.work.replace('`', '')}\nslope {one.slope:.2f}", fontsize=9)
             axes.set_xlabel(one.size)
             axes.set_ylabel("seconds")
+            axes.set_xticks(sizes, [f"{size // 1000}k" if size % 1000 == 0 else str(size) for size in sizes])
+            low, high = axes.get_ylim()
+            marks = [value for value in _MARKS if low <= value <= high]
+            axes.set_yticks(marks, [f"{value:g}" for value in marks])
+            axes.minorticks_off()
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 
