@@ -50,15 +50,20 @@ def names(kind: Kind) -> list[str]:
 def proper(kind: Kind, name: str) -> str | None:
     """Return the name by which the plugin is listed that a name means; None where it means none, or several.
 
-    A name as it stands comes first, then one that differs in capitals only.
+    A name as it stands comes first, then one that differs only in capitals, or in hyphens for underscores.
     """
     if name in points_of(kind):
         return name  # the tables of libraries are read only where they may be meant
     spellings = spellings_of(kind)
     if name in spellings:
         return spellings[name]
-    matches = {target for spelling, target in spellings.items() if spelling.lower() == name.lower()}
+    plain = _plain(name)
+    matches = {target for spelling, target in spellings.items() if _plain(spelling) == plain}
     return matches.pop() if len(matches) == 1 else None
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")
 
 
 def brief(kind: Kind, name: str) -> tuple[str, str]:

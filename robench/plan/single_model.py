@@ -73,7 +73,8 @@ class SingleModel:
         name = self.name or plain_name(self.model, self.checkpoint)
         radii = [part.strip() for part in self.eps.split(",")]
         if len(radii) > 1 and "0" in radii:  # 0,1 as 0.1 is written in some languages
-            do = f"A comma parts radii; write {'.'.join(radii)} for one number" if len(radii) == 2 else ""
+            is_number = len(radii) == 2 and radii[0] == "0" and radii[1].isdigit()
+            do = f"A comma parts radii; write {'.'.join(radii)} for one number" if is_number else ""
             raise ConfigError(where="--eps", expected="radii above 0", got=repr(self.eps), do=do)
         attacks, limit = self._attacks(smallest=radii == ["inf"])
         dataset = data_entry(self.data)

@@ -106,6 +106,7 @@ LIBRARIES = (
         ("foolbox/PGD", "foolbox/LinfProjectedGradientDescentAttack"),
         ("foolbox/linfpgd", "foolbox/LinfProjectedGradientDescentAttack"),
         ("DIFGSM", "difgsm"),
+        ("Sigma-Zero", "sigma_zero"),
         ("EADAttack", None),
         ("pgd", None),
     ],

@@ -362,3 +362,5 @@ def test_a_decimal_comma_is_no_list_of_radii(cli):
     result = cli("eval", "digits_cnn", "--data", "digits", "--eps", "0,1", "--attacks", "fgsm")
     assert result.exit_code == 2
     assert "write 0.1 for one number" in result.stderr
+    result = cli("eval", "digits_cnn", "--data", "digits", "--eps", "0,0.1", "--attacks", "fgsm")
+    assert (result.exit_code, "for one number" in result.stderr) == (2, False)
