@@ -95,6 +95,12 @@ LIBRARIES = (
 )
 
 
+@pytest.mark.parametrize("name", ["sigma-zero", "Sigma_Zero", "SIGMA-zero"])
+def test_hyphens_and_capitals_are_no_matter(name):
+    assert plugins.proper("attacks", name) == "sigma_zero"
+    assert plugins.proper("attacks", "sigmazero") is None
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
@@ -106,7 +112,6 @@ LIBRARIES = (
         ("foolbox/PGD", "foolbox/LinfProjectedGradientDescentAttack"),
         ("foolbox/linfpgd", "foolbox/LinfProjectedGradientDescentAttack"),
         ("DIFGSM", "difgsm"),
-        ("Sigma-Zero", "sigma_zero"),
         ("EADAttack", None),
         ("pgd", None),
     ],
