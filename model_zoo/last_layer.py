@@ -151,5 +151,5 @@ def _refusal(got: str) -> InputError:
         where="head on a foreign network",
         expected="a network whose last nn.Linear makes its logits",
         got=got,
-        do="Return the logits of an nn.Linear, or write the network as a backbone with `feature_dim`",
+        do="End the network with an nn.Linear from its features to the classes: an untrained one will do",
     )

@@ -24,8 +24,12 @@ from robench.model.interface import Model, OutputKind
 from robench.model.tested_network import TestedNetwork
 from robench.model.user_objects import UserObject
 from robench.plan.spec import PRECISIONS
+from robench.plurals import counted
 from robench.randomness import borrowed_global_randomness
-from robench.types import Images
+from robench.types import Images, Labels
+
+ENOUGH_TO_SHOW = 5
+"""With so many images per class, a class has no image by chance in less than 1 % of all cases."""
 
 Network = nn.Module | Callable[[torch.Tensor], Any]
 """A network, or a function of images (B, C, H, W) in [0, 1]."""
@@ -253,3 +257,29 @@ def device_of(net: nn.Module) -> torch.device:
 def _check_output(output: str, where: str) -> None:
     if output not in list(OutputKind):
         raise InputError(where=where, expected=f"output as one of {', '.join(OutputKind)}", got=repr(output))
+
+
+def check_outputs(labels: Labels, columns: int, *, where: str) -> None:
+    """Refuse a network with more outputs than many labels (N,) show classes: the others could only be wrong.
+
+    With few images, or images of only some classes, the labels do not show how many classes there are.
+
+    Args:
+        labels: (N,) from 0.
+        columns: how many outputs the network has.
+        where: for the message.
+
+    Raises:
+        InputError: says how to give the number of classes.
+    """
+    counts = labels.bincount()
+    if len(counts) >= columns or len(labels) < ENOUGH_TO_SHOW * columns or not counts.all():
+        return
+    raise InputError(
+        where=where,
+        expected=f"{counted(len(counts), 'output')}, one for each class that the {len(labels)} labels show",
+        got=str(columns),
+        do="If the data have more classes than their labels show, say how many: "
+        f"`robench.wrap(net, name=..., classes={columns})` is attacked as it is. Else its `class_map` says "
+        "which outputs belong to the classes of the data: the other outputs are then ignored",
+    )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from robench.api.attacked import Attacked
 from robench.api.benchmark_inputs import check_radius, missing_radius
-from robench.api.makers import Network, columns_of, make_attack, wrap
+from robench.api.makers import Network, check_outputs, columns_of, make_attack, wrap
 from robench.api.strongest_verdicts import SourceVerdicts, strongest
 from robench.attack.craft import Crafted, check_attack
 from robench.attack.norms import norm_named
@@ -26,7 +26,6 @@ from robench.model.function_network import as_network
 from robench.model.interface import Coupling, Model
 from robench.plan.norm_names import proper_norm
 from robench.plan.radius import radius
-from robench.plurals import counted
 from robench.record.curves import size_column
 from robench.record.fresh_outcomes import outcomes
 from robench.record.plain_boards import plain_tables
@@ -37,7 +36,6 @@ from robench.run.jobs import Board
 from robench.run.keeper import Memory, last_line
 from robench.run.settings import Settings
 from robench.run.work import Work
-from robench.types import Labels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,8 +44,6 @@ if TYPE_CHECKING:
 
 ROW_CODES = frozenset({"low-clean", "weak-attacks-only"})
 """Findings of a board's row that are valid for one attack too; others need more attacks or images."""
-ENOUGH_TO_SHOW = 5
-"""With so many images per class, a class has no image by chance in less than 1 % of all cases."""
 
 
 @dataclass(slots=True)
@@ -166,30 +162,9 @@ def _model_and_images(net: Model | Network, x: Any, y: Any, output: str) -> tupl
         expected = "a network with one output for each class"
         raise InputError(where="attack", expected=expected, got="one output in all", do=do)
     data = image_set(pixels, y, name="images", classes=columns)
-    _check_outputs(data.labels, columns)
+    check_outputs(data.labels, columns, where="attack")
     name = type(module).__name__ if isinstance(net, torch.nn.Module) else getattr(net, "__name__", "function")
     return wrap(module, name=name, classes=columns, output=output), data
-
-
-def _check_outputs(labels: Labels, columns: int) -> None:
-    """Refuse a network with more outputs than many labels (N,) show classes: the others could only be wrong.
-
-    With few images, or images of only some classes, the labels do not show how many classes there are.
-
-    Raises:
-        InputError: says how to give the number of classes.
-    """
-    counts = labels.bincount()
-    if len(counts) >= columns or len(labels) < ENOUGH_TO_SHOW * columns or not counts.all():
-        return
-    raise InputError(
-        where="attack",
-        expected=f"{counted(len(counts), 'output')}, one for each class that the {len(labels)} labels show",
-        got=str(columns),
-        do="If the data have more classes than their labels show, say how many: "
-        f"`robench.wrap(net, name=..., classes={columns})` is attacked as it is. Else its `class_map` says "
-        "which outputs belong to the classes of the data: the other outputs are then ignored",
-    )
 
 
 def _row_findings(records: Sequence[Record]) -> tuple[list[Finding], frozenset[str]]:

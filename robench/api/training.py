@@ -10,7 +10,7 @@ from torch import nn
 
 from robench.api import html
 from robench.api.learned import note_learned
-from robench.api.makers import columns_of, device_of, own_object, training_set
+from robench.api.makers import check_outputs, columns_of, device_of, own_object, training_set
 from robench.data.images import ImageSet, check_coverage
 from robench.errors import InputError
 from robench.model.defense import Defense, DefenseInfo, TrainingContext
@@ -115,6 +115,7 @@ def train(
     if columns < len(data.classes):
         expected = f"a network with {len(data.classes)} outputs, one for each class"
         raise InputError(where="train", expected=expected, got=str(columns))
+    check_outputs(data.labels[data.labels >= 0], columns, where="train")
     if not any(parameter.requires_grad for parameter in net.parameters()):
         do = "Call `net.requires_grad_(True)`" if any(True for _ in net.parameters()) else ""
         raise InputError(where="train", expected="a network with weights to train", got="none", do=do)

@@ -77,7 +77,9 @@ def changed_models(work: Work, records: Iterable[Record]) -> list[str]:
             for name in sorted({*before.details, *now})
             if str(before.details.get(name)) != str(_plain(now.get(name)))
         ]
-        texts.append(f"{entry.model.name} has other {' and '.join(names) or 'weights'}")
+        # Of a graph head the features of its template count too, and they round by the number of threads.
+        wording = "weights, or threads that round its template," if entry.model.template else "weights"
+        texts.append(f"{entry.model.name} has other {' and '.join(names) or wording}")
     return texts
 
 

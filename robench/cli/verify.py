@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from robench.plurals import counted
 
 if TYPE_CHECKING:
     from robench.audit.run_rejudgement import Check
+    from robench.record.store import Store
 
 FAILED = 1
 
@@ -38,7 +40,7 @@ def verify(
     from robench.cli.reporters import FailuresOnly
     from robench.record.store import Store
 
-    use_machine(options.threads)
+    use_machine(options.threads or _recorded_threads(Store(run)))
     failures, lack = 0, None
     for check in checks(
         Store(run),
@@ -57,6 +59,12 @@ def verify(
     typer.echo(one_line(f"{run}: {_judgement(failures, lack)}"))
     if failures or lack:
         raise typer.Exit(FAILED)
+
+
+def _recorded_threads(store: Store) -> int | None:
+    """Return the number of threads of a run, on which the bits of graph heads depend; None if unknown."""
+    threads = store.facts()[0].get("threads")
+    return threads if isinstance(threads, int) and 1 <= threads <= (os.cpu_count() or 1) else None
 
 
 def _judgement(failures: int, lack: Check | None) -> str:

@@ -93,8 +93,8 @@ def execute(
 def _replaced(out: Path, count: int) -> str:
     """Say that the tables showed different results of the same plan until now."""
     return (
-        f"{out} held {counted(count, 'finished unit')} of other weights, code, data or version by the same "
-        f"plan: kept in {out / 'units'}, and no longer in its tables"
+        f"{out} held {counted(count, 'finished unit')} of other weights, code, data, threads or version by "
+        f"the same plan: kept in {out / 'units'}, and no longer in its tables"
     )
 
 

@@ -212,3 +212,9 @@ def test_a_class_map_of_integers_of_any_type_is_taken():
     x = torch.rand(5, 1, 8, 8)
     assert torch.equal(model(x), network()(x)[:, [4, 0, 2]])
     assert model.details["class_map"] == [4, 0, 2]
+
+
+def test_a_network_of_more_outputs_than_many_labels_show_is_not_trained(images):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 20))
+    with pytest.raises(InputError, match="expected 10 outputs, one for each class that the 300 labels show"):
+        robench.train(net, images, "natural", epochs=1)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from robench import plugins
 from robench.audit.verify import check_files, read_plan
 from robench.cli.app import app
+from robench.cli.verify import _recorded_threads
 from robench.plan.spec import to_json
 from robench.record.seal import sealed_text
 from robench.record.store import Store
@@ -117,6 +118,15 @@ def test_a_number_changed_in_a_table_is_found(run):
     result = command("verify", run)
     assert result.exit_code == 1
     assert failed(result) == {"tables"}
+
+
+@pytest.mark.parametrize(
+    ("threads", "count"), [(1, 1), (10**6, None), (0, None), ("2", None), (None, None), (True, 1)]
+)
+def test_a_run_is_verified_with_as_many_threads_as_it_was_made_with(run, threads, count):
+    facts = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**facts, "threads": threads}))
+    assert _recorded_threads(Store(run)) == count
 
 
 def test_a_changed_configuration_is_found_and_a_run_that_notes_none_is_believed(run):

@@ -353,8 +353,9 @@ def test_other_weights_or_code_by_the_same_line_do_not_replace_the_first(cli):
     write(0, 2)
     there = cli(*line, "--out", first)  # it was named, so it is replaced, and that is said
     assert folder_of(there, 2) == first
-    assert "held 2 finished units of other weights, code, data or version by the same plan" in " ".join(
-        there.stderr.split()
+    assert (
+        "held 2 finished units of other weights, code, data, threads or version by the same plan"
+        in " ".join(there.stderr.split())
     )
 
 
