@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -41,12 +40,6 @@ BENT = 0.75
 WINDOW = 10
 """Number of last steps that count as late; a quarter of fewer than four times as many (docs/findings.md)."""
 
-BESIDE = 1.2
-"""Ascents of the scale probe are looked at where they have come so many times as far as before."""
-
-_FLAT_BETWEEN = re.compile(r"\(such differences: from (\S+) to (\S+)\)")
-"""Evidence of `flat-output` in `robench.judge.scale_probe`: from which Linf radius to which it was seen."""
-
 _SAID = re.compile(r"the loss of (\d+) of \d+ images? .* the last steps brought (\d+)%")
 """Evidence of `not-converged` in `robench.judge.findings`: survivors, and the mean late share of the rise."""
 
@@ -64,26 +57,9 @@ def lifted_codes(own: Sequence[Record]) -> set[str]:
     codes = {UNSETTLED} if is_in_doubt and proper and _hardly_moves(proper) else set()
     if _reached(attacks):
         codes.add(UNREACHABLE)
-    flat = [f.evidence for r in own for f in r.findings if f.code == FLAT]
-    if flat and (overcome_flat_scores(own) or _is_elsewhere(flat, attacks)):
+    if any(f.code == FLAT for r in own for f in r.findings) and overcome_flat_scores(own):
         codes.add(FLAT)
     return codes
-
-
-def _is_elsewhere(evidence: Sequence[str], attacks: Sequence[Record]) -> bool:
-    """Tell whether the usual loss is as good as others at the radius of a board, and not at other radii."""
-    radii = {(r.threat.norm, float(r.threat.eps)) for r in attacks}
-    if len(radii) != 1:
-        return False
-    ((norm, eps),) = radii
-    ranges = [_FLAT_BETWEEN.search(text) for text in evidence]
-    return (
-        norm == "Linf"
-        and math.isfinite(eps)
-        and all(
-            one is not None and not float(one[1]) / BESIDE <= eps <= float(one[2]) * BESIDE for one in ranges
-        )
-    )
 
 
 def _reached(attacks: Sequence[Record]) -> bool:

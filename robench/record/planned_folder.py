@@ -70,6 +70,9 @@ class PlannedFolder(RunFolder):
         self.write_json("plan.json", plan)
         self._make_way("config.yaml")
         self.write_text("config.yaml", config_text)
+        if facts.get("config") not in (None, config := self.config_digest()):
+            # Only its comments differ; this process may end before it writes `run.json` anew.
+            self.write_json("run.json", {**facts, "config": config})
 
     def note(self, key: str) -> None:
         """Add a finished unit to the journal.

@@ -10,7 +10,7 @@ from typing import Any
 from robench import recipe
 from robench.data.images import ImageSet, check_coverage
 from robench.data.own_files import content_of
-from robench.errors import CheckpointError
+from robench.errors import CheckpointError, InputError
 from robench.intake.user_code import is_reference, short_name
 from robench.model.builder import Builder
 from robench.model.defense import Defense
@@ -26,8 +26,11 @@ from robench.run.network_training import NetworkTraining
 from robench.run.progress import Reporter
 from robench.run.radius_checks import warn_of_wide_training
 from robench.run.settings import Environment
-from robench.run.training_folder import WEIGHTS, refuse_changed
+from robench.run.training_folder import WEIGHTS, kept_training, refuse_changed
 from robench.run.training_identity import TrainingIdentity
+
+FILES = "training_files"
+"""Name of the hash of a user's own training images in the identity of a training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Networks:
     _networks: dict[str, Network] = field(default_factory=dict)
     _starts: dict[str, dict[str, str]] = field(default_factory=dict)
     _contents: dict[str, dict[str, str]] = field(default_factory=dict)
+    _unreadable: bool = False
 
     def check(self) -> None:
         """Refuse a missing file, an invalid defense, a training changed half-way or a missing class early.
@@ -105,8 +109,11 @@ class Networks:
 
     def weights(self, spec: ModelSpec) -> Path:
         """Return where the trained weights of a model lie, or will lie."""
-        key = self._identity(spec).digest()
-        return self.folder / f"{spec.name}-{key[:12]}" / WEIGHTS
+        identity = self._identity(spec)
+        place = self.folder / f"{spec.name}-{identity.digest()[:12]}"
+        if self._unreadable and not place.is_dir():
+            place = kept_training(self.folder, spec.name, identity, apart=FILES) or place
+        return place / WEIGHTS
 
     def untrained(self) -> list[str]:
         """Return the names of the models whose trained weights are not in the folder."""
@@ -172,8 +179,11 @@ class Networks:
         """Return a hash of a user's training images, which may be replaced under the same path."""
         key = content_hash(train.data)
         if key not in self._contents:
-            content = content_of(train.data, root=self.environment.data_root)
-            self._contents[key] = {"training_files": content} if content else {}
+            try:
+                content = content_of(train.data, root=self.environment.data_root)
+            except InputError:  # weights that are kept do without the images; a new training tells of it
+                content, self._unreadable = "", True
+            self._contents[key] = {FILES: content} if content else {}
         return self._contents[key]
 
     def _defense(self, train: TrainSpec) -> Defense:

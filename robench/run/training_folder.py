@@ -6,6 +6,7 @@ No torch here.
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 from collections.abc import Mapping
@@ -37,6 +38,25 @@ def begin(folder: Path, identity: TrainingIdentity) -> None:
     """
     write_atomic(folder / IDENTITY, json.dumps(identity.to_json(), indent=1, sort_keys=True) + "\n")
     sweep(folder)
+
+
+def kept_training(models: Path, name: str, identity: TrainingIdentity, *, apart: str) -> Path | None:
+    """Return the folder of the one finished training of a model that differs in one fact at most, else None.
+
+    Args:
+        models: the folder of all trainings.
+        name: of the model.
+        identity: of the training that is looked for.
+        apart: name of the fact, which is not known here.
+    """
+    places = [
+        path.parent
+        for path in sorted(models.glob(f"{glob.escape(name)}-*/{IDENTITY}"))
+        if (path.parent / WEIGHTS).is_file()
+        and (facts := _read(path)) is not None
+        and {key: value for key, value in facts.items() if key != apart} == identity.to_json()
+    ]
+    return places[0] if len(places) == 1 else None
 
 
 def abandon(folder: Path, name: str) -> None:

@@ -184,42 +184,6 @@ def test_attacks_without_gradients_that_reach_as_much_lift_unreachable(records, 
     assert ("unreachable" in row.unlifted) == (not lifted)
 
 
-def hidden(low, high):
-    words = "an ascent of the usual loss breaks 9 of 32 images, and 15 where their margin is climbed, which"
-    radii = f"at Linf {low} (such differences: from {low} to {high})"
-    evidence = f"{words} changes no class, {radii}: the scores hide the way"
-    return Finding(code="flat-output", evidence=evidence, remedy="Add one")
-
-
-@pytest.mark.parametrize(
-    ("ranges", "threat", "is_lifted"),
-    [
-        ([(0.2, 0.4)], {"eps": 0.1}, True),
-        ([(0.2, 0.4)], {"eps": 0.18}, False),  # between two steps of the probe
-        ([(0.2, 0.4)], {"eps": 0.3}, False),
-        ([(0.2, 0.4)], {"eps": 0.45}, False),
-        ([(0.2, 0.4)], {"eps": 0.5}, True),
-        ([(0.2, 0.4), (0.05, 0.06)], {"eps": 0.1}, True),
-        ([(0.2, 0.4), (0.08, 0.1)], {"eps": 0.1}, False),  # another shard
-        ([(0.2, 0.4)], {"eps": 0.1, "norm": "L2"}, False),  # a radius that cannot be compared
-        ([(0.2, 0.4)], {"eps": "inf"}, False),
-        ([()], {"eps": 0.1}, False),  # of an earlier version
-    ],
-)
-def test_scores_that_hide_the_way_at_other_radii_alone_are_no_doubt(ranges, threat, is_lifted):
-    old = Finding(code="flat-output", evidence="the largest leads by 0.1", remedy="Add one")
-    clean = [
-        dataclasses.replace(
-            record("a", "", "clean", [R] * N, gradient=""),
-            key=f"clean{number}",
-            findings=(hidden(*ends) if ends else old,),
-        )
-        for number, ends in enumerate(ranges)
-    ]
-    attack = changed(ran("pgd", 60, steps=40), threat=threat)
-    assert ("flat-output" in lifted_codes([*clean, attack])) == is_lifted
-
-
 def row_of(attacks, eps=0.25):
     model = Model(name="logits", net=gallery.sound(), classes=4)
     result = benchmark([model], gallery.data(), attacks=attacks, norm="Linf", eps=eps)

@@ -128,3 +128,26 @@ def test_attacks_that_are_called_scale_free_are(name):
         (record,) = (r for r in result.records if r.attack.label == "a")
         counts.append(sum(status == "robust" for status in record.columns.status))
     assert abs(counts[0] - counts[1]) <= 1  # rounding
+
+
+def test_the_finding_is_not_lifted_beside_the_radii_at_which_it_was_seen():
+    """Below them too PGD is weak, by ten points and more: only an attack without a scale lifts it."""
+    model = scaled(1.0, lambda z: z**3 / 100)
+    low = float(re.search(r"from (\S+) to", scale_dependence(model, *right_of(model)).evidence)[1])
+    attacks = {"pgd": make_attack("pgd", steps=20), "apgd": make_attack("apgd", steps=20, loss="dlr")}
+    boards_of = {
+        names: boards(
+            benchmark(
+                [model],
+                images().subset(slice(0, 100)),
+                attacks={name: attacks[name] for name in names},
+                norm="Linf",
+                eps=low / 1.25,
+            ).records
+        )[0].rows[0]
+        for names in (("pgd",), ("pgd", "apgd"))
+    }
+    alone, beside = boards_of["pgd",], boards_of["pgd", "apgd"]
+    assert beside.attacks["apgd"].count < alone.attacks["pgd"].count - 10
+    assert "flat-output" in alone.unlifted
+    assert "flat-output" not in beside.unlifted

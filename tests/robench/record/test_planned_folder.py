@@ -1,5 +1,6 @@
 """A run folder and its plan: what begins anew, what is kept, and what is told of files that say nonsense."""
 
+import hashlib
 import json
 import os
 
@@ -523,3 +524,15 @@ def test_a_good_record_stays_unless_it_is_to_be_replaced_and_a_damaged_one_makes
     store.write(record("k1", name="fourth"))
     assert store.read("k1").target.name == "fourth"
     assert len(told) == 1
+
+
+def test_another_wording_of_the_same_plan_is_noted_at_once(tmp_path):
+    """A process that ends before it writes `run.json` leaves no configuration that looks changed."""
+    store = Store(tmp_path)
+    store.prepare()
+    store.begin(ONE, "one")
+    store.write_json("run.json", {**store.facts()[0], "config": store.config_digest()})
+    store.begin(ONE, "one # a remark")
+    assert (
+        store.facts()[0]["config"] == store.config_digest() == hashlib.sha256(b"one # a remark").hexdigest()
+    )

@@ -195,3 +195,19 @@ def test_other_training_images_under_the_same_path_are_trained_on_anew(run, tmp_
         run(plan, "warm")
         counts.append(len(list((tmp_path / "warm" / "models").iterdir())))
     assert counts == [1, 1, 2]
+
+
+def test_weights_that_are_kept_do_without_their_training_images(run, tmp_path):
+    data = "{name: npz, options: {path: mine.npz}, split: train}"
+    plan = WARM_PLAN.replace("net.py:make", "mine.py:make").replace("{limit: 40}", data)
+    pixels = np.random.default_rng(1).integers(0, 256, (20, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "mine.npz", x_train=pixels, y_train=np.arange(20) % 10)
+    run(plan, "warm")
+    (tmp_path / "mine.npz").unlink()
+    output, _ = run(plan, "warm")
+    assert "0 units finished, 2 cached" in output
+    for unit in (tmp_path / "warm" / "units").iterdir():
+        unit.unlink()
+    output, _ = run(plan, "warm")  # judged again
+    assert "whether it learned from judged images is not known" in output
+    assert len(list((tmp_path / "warm" / "models").iterdir())) == 1
