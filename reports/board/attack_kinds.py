@@ -22,6 +22,9 @@ SCALE_FREE_ATTACKS = frozenset(
 
 SCALE_FREE_LOSSES = frozenset({"margin", "dlr"})
 
+SCALE_TRIED = "scale-tried"
+"""Finding on an attack: an ascent of the margin broke hardly any image that it left standing."""
+
 
 def is_control(record: Record) -> bool:
     """Tell whether the record is of a control, such as random noise, and not of an attack."""
@@ -65,6 +68,8 @@ def is_proper(record: Record) -> bool:
 def overcome_flat_scores(own: Sequence[Record]) -> bool:
     """Tell whether an attack that no scale of the scores weakens was tried on every image of a row.
 
+    It is one by its loss, or because an ascent of their margin broke hardly any image that it left standing.
+
     Args:
         own: the clean and white-box records of one model on one board.
     """
@@ -75,4 +80,6 @@ def overcome_flat_scores(own: Sequence[Record]) -> bool:
 
 def _is_scale_free(record: Record) -> bool:
     attack = record.attack
-    return attack.name in SCALE_FREE_ATTACKS or attack.options.get("loss") in SCALE_FREE_LOSSES
+    if attack.name in SCALE_FREE_ATTACKS or attack.options.get("loss") in SCALE_FREE_LOSSES:
+        return True
+    return any(finding.code == SCALE_TRIED for finding in record.findings)

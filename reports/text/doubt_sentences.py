@@ -35,6 +35,7 @@ _HEADLINES = {
     "one-step-stronger": "a single step breaks more images than many",
     "random-output": "the same image gets another answer each time",
     "saturated-output": "its loss is exactly zero where it is sure, so gradients vanish",
+    "scale-tried": "another loss breaks hardly more, so that its scores hide nothing from this attack",
     "seen-images": "it learned from the images it is judged on, with their labels",
     "shard-size": "its graphs are not all of the size that was asked for",
     "silent-success": "a library broke images and returned others; they were judged by what broke them",
@@ -62,7 +63,12 @@ _NUMBERS = {
             r"an ascent of the usual loss breaks (\d+) of (\d+) images?, and (\d+) where .* at Linf (\S+) ",
             "another one breaks {2} of {1} images at Linf {3}, it breaks {0}",
         ),
+        (
+            r"(\d+) steps on the margin, .* broke (\d+) of (\d+) ",
+            "their margin breaks {1} of {2} that it left",
+        ),
     ),
+    "scale-tried": ((r"(\d+) steps on the margin, .* broke (\d+) of (\d+) ", "{1} of {2} that it left"),),
     "larger-radius-weaker": (
         (r"(.+) breaks? (\d+) fewer (?:images )?at (\S+) than at (\S+)", "{0}: {1} fewer at {2} than at {3}"),
     ),

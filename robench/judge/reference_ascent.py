@@ -4,14 +4,19 @@ The survivors of an unknown attack prove little: an attack that discards its ste
 short steps breaks nothing, and neither does a correct attack with bad options. Most of our attacks are
 watched during their ascent (`not-converged`). After any other attack, ten steps of PGD (Madry et al. 2018,
 arXiv:1706.06083) start from some of the surviving images; if they break, the attack's accuracy is too high.
+
+Where a model's scores hide the way from the usual loss at some radius (`flat-output`), the survivors of every
+attack with gradients are asked at the radius of its own threat, by an ascent of their margin.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from robench.attack.ledger import Ledger
-from robench.attack.losses import cross_entropy
+from robench.attack.losses import Loss, cross_entropy, score_margin
 from robench.attack.oracle import Oracle
 from robench.attack.protocol import Attack
 from robench.attack.threat import ThreatModel
@@ -23,8 +28,8 @@ from robench.record.schema import Finding
 from robench.types import Images, Labels, Mask
 
 STEPS = 10
-STEP = 2.5 / STEPS
-"""Length of a step in radii, as in Madry et al. 2018, section 5, and in our `pgd`."""
+STEP = 2.5
+"""Length of all steps together in radii, as in Madry et al. 2018, section 5, and in our `pgd`."""
 
 MOST_ASKED = 32
 """Most surviving images to try, spread evenly over all; in a joint batch all images are tried."""
@@ -33,82 +38,116 @@ FEWEST_BROKEN = 3
 NOTABLE = 0.02
 """A finding is raised if, by the tried images, the accuracy is too high by at least this share."""
 
+MARGIN_STEPS = 20
+MOST_ON_MARGIN = 128
+"""Steps on the margin, and most images they start from: more than above, for they are to lift a doubt."""
+FLAT_OUTPUT = "flat-output"
+TRIED = "scale-tried"
+NEGLIGIBLE = 0.01
+"""The doubt, and what lifts it if, by the tried images, the accuracy is too high by no more than this share."""
+
 AGAIN = 2
 """How often a point that breaks an image is classified again: a random model may be wrong by chance."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survivors:
+    """Images that an attack left standing, and how they may be attacked.
+
+    Attributes:
+        model: the model that was attacked and judged.
+        x: clean images (B, C, H, W).
+        labels: their labels (B,), or the target classes under a targeted goal.
+        stands: which images the attack left standing (B,).
+        threat: the radius, the box and the goal.
+        source: the gradient source.
+        rng: draws the images' random starts.
+        batch_size: most images in a pass.
+    """
+
+    model: Model
+    x: Images
+    labels: Labels
+    stands: Mask
+    threat: ThreatModel
+    source: GradientSource
+    rng: Randomness
+    batch_size: int
+
+    def fallen(self, loss: Loss, steps: int, *, most: int) -> tuple[int, int]:
+        """Climb a loss from at most so many survivors; return how many broke, and how many were tried."""
+        standing = self.stands.nonzero().flatten()
+        if not len(standing):
+            return 0, 0
+        is_joint = self.model.coupling is Coupling.JOINT
+        rows = torch.arange(len(self.x)) if is_joint else _spread(standing, most)
+        rows = rows.to(self.x.device)
+        starts = Randomness(self.rng.seed, self.rng.images[rows], (*self.rng.stream, "reference ascent"))
+        falls = self._broken(loss, steps, rows, starts)
+        is_survivor = self.stands.to(self.x.device)[rows]
+        return int((falls & is_survivor).sum()), int(is_survivor.sum())
+
+    def _broken(self, loss: Loss, steps: int, rows: torch.Tensor, starts: Randomness) -> Mask:
+        model, threat = self.model, self.threat
+        oracle = Oracle(
+            model,
+            self.x[rows].clone(),
+            self.labels[rows].clone(),
+            threat,
+            source=self.source,
+            drop=model.coupling is not Coupling.JOINT,
+            batch_size=self.batch_size,
+        )
+        with evaluation_mode(model.net):
+            point = threat.sample(oracle.x, starts)
+            for _ in range(steps):
+                if oracle.finished:
+                    break
+                gradient = oracle.gradient(loss, point)
+                point = point + STEP / steps * threat.eps * threat.norm.ascent(gradient)
+                point = threat.project(oracle.x, point)
+            point = oracle.proposal(point)
+            again = Oracle(model, oracle.x, oracle.y, threat, batch_size=self.batch_size)
+            falls = torch.ones(len(rows), dtype=torch.bool, device=self.x.device)
+            for _ in range(AGAIN):
+                falls &= again.successful(point)
+        return falls
+
+
 def is_asked(attack: Attack, threat: ThreatModel, ledger: Ledger, survivors: Mask) -> bool:
-    """Tell whether the ascent is tried on an attack's survivors (B,).
+    """Tell whether PGD is tried on an attack's survivors (B,).
 
     Not if nothing survives, if the ascent of our own attack was watched, if the attack used a single gradient
     (`weak-attacks-only` covers that), or if the threat does not allow gradients or so many passes. Foreign
     code may use a ball of its own, in which its loss converges at once, so watching its ascent is not enough.
     """
     info = attack.info
-    if info.control:
-        return False
-    if not bool(survivors.any()) or not threat.bounded or "weights" not in threat.knowledge:
-        return False
-    if threat.budget is not None and threat.budget < 2 * STEPS:
+    if info.control or not bool(survivors.any()) or not _allows(threat, STEPS):
         return False
     is_ours = type(attack).__module__.startswith("attacks.") and info.library == "robench" and not info.code
     is_watched = is_ours and bool((ledger.rise[survivors] > 0).any())
     return not is_watched and int(ledger.gradients.max()) != 1
 
 
-def weaker_than_pgd(
-    model: Model,
-    x: Images,
-    labels: Labels,
-    survivors: Mask,
-    *,
-    threat: ThreatModel,
-    source: GradientSource,
-    rng: Randomness,
-    batch_size: int,
-) -> Finding | None:
-    """Run the ascent on some of the surviving images; return a finding if too many of them break.
+def is_asked_on_margin(attack: Attack, threat: ThreatModel, ledger: Ledger) -> bool:
+    """Tell whether the margin of an attack's survivors is climbed, on a model with `flat-output`.
 
-    Args:
-        model: the model that was attacked and judged.
-        x: clean images (B, C, H, W).
-        labels: their labels (B,), or the target classes under a targeted goal.
-        survivors: which images the attack left standing (B,).
-        threat: the radius, the box and the goal.
-        source: the gradient source.
-        rng: draws the images' random starts.
-        batch_size: most images in a pass.
+    Only after an attack of several gradients, and if the threat allows gradients and so many passes.
     """
-    standing = survivors.nonzero().flatten()
-    is_joint = model.coupling is Coupling.JOINT
-    rows = torch.arange(len(x)) if is_joint else _spread(standing, MOST_ASKED)
-    rows = rows.to(x.device)
-    oracle = Oracle(
-        model,
-        x[rows].clone(),
-        labels[rows].clone(),
-        threat,
-        source=source,
-        drop=not is_joint,
-        batch_size=batch_size,
-    )
-    starts = Randomness(rng.seed, rng.images[rows], (*rng.stream, "reference ascent"))
-    with evaluation_mode(model.net):
-        point = threat.sample(oracle.x, starts)
-        for _ in range(STEPS):
-            if oracle.finished:
-                break
-            gradient = oracle.gradient(cross_entropy, point)
-            point = threat.project(oracle.x, point + STEP * threat.eps * threat.norm.ascent(gradient))
-        point = oracle.proposal(point)
-        again = Oracle(model, oracle.x, oracle.y, threat, batch_size=batch_size)
-        falls = torch.ones(len(rows), dtype=torch.bool, device=x.device)
-        for _ in range(AGAIN):
-            falls &= again.successful(point)
-    is_survivor = survivors.to(x.device)[rows]
-    count, loss = int(is_survivor.sum()), int((falls & is_survivor).sum())
-    excess = loss / max(count, 1) * len(standing)
-    if loss < min(FEWEST_BROKEN, count) or excess < max(NOTABLE * len(x), 1):
+    return not attack.info.control and _allows(threat, MARGIN_STEPS) and int(ledger.gradients.max()) > 1
+
+
+def _allows(threat: ThreatModel, steps: int) -> bool:
+    if not threat.bounded or "weights" not in threat.knowledge:
+        return False
+    return threat.budget is None or threat.budget >= 2 * steps
+
+
+def weaker_than_pgd(survivors: Survivors) -> Finding | None:
+    """Run plain PGD on some of the surviving images; return a finding if too many of them break."""
+    loss, count = survivors.fallen(cross_entropy, STEPS, most=MOST_ASKED)
+    excess = loss / max(count, 1) * int(survivors.stands.sum())
+    if loss < min(FEWEST_BROKEN, count) or excess < max(NOTABLE * len(survivors.x), 1):
         return None
     return Finding(
         code="weaker-than-pgd",
@@ -116,6 +155,27 @@ def weaker_than_pgd(
         "standing",
         remedy="Run `pgd`, `apgd` or a preset beside it; of an attack of your own look at the sign of its "
         "steps, at their length, and at what it returns",
+    )
+
+
+def scale_at_this_radius(survivors: Survivors) -> Finding:
+    """Climb the margin of surviving images: does the scale of the scores matter under this very threat?
+
+    Returns:
+        `scale-tried` if hardly any image breaks, which lifts `flat-output`; else `flat-output`, in numbers.
+    """
+    loss, count = survivors.fallen(score_margin, MARGIN_STEPS, most=MOST_ON_MARGIN)
+    excess = loss / max(count, 1) * int(survivors.stands.sum())
+    broken = f"broke {loss} of {counted(count, 'image')} that it left standing"
+    evidence = f"{MARGIN_STEPS} steps on the margin, which no scale changes, {broken}"
+    if not count:
+        evidence = "it left no image standing"
+    if excess <= NEGLIGIBLE * len(survivors.x):
+        return Finding(code=TRIED, evidence=evidence, remedy="Nothing: it lifts the doubt about the scale")
+    return Finding(
+        code=FLAT_OUTPUT,
+        evidence=evidence,
+        remedy="Add an attack whose loss the size of the scores does not change (margin, DLR)",
     )
 
 

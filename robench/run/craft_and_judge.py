@@ -14,7 +14,14 @@ from robench.attack.visibility import hides_noise
 from robench.judge.findings import ledger_findings, told_of_users_code
 from robench.judge.overlap import overlap_with
 from robench.judge.probes import probe
-from robench.judge.reference_ascent import is_asked, weaker_than_pgd
+from robench.judge.reference_ascent import (
+    FLAT_OUTPUT,
+    Survivors,
+    is_asked,
+    is_asked_on_margin,
+    scale_at_this_radius,
+    weaker_than_pgd,
+)
 from robench.judge.verdict import Verdict, fresh_outcomes, judge, with_count_as_proposed
 from robench.model.batch_identity import batch_of
 from robench.model.prepared import PreparedModels
@@ -147,24 +154,30 @@ def judge_unit(
             return ()
         if crafting.attacked is not crafting.source or hides_noise(model, threat):
             return ()  # this attacker does not see the judged model
-        survivors = torch.tensor([status is Status.ROBUST for status in verdict.status])
-        if not model.sources or not is_asked(crafting.attack, threat, crafted.ledger, survivors):
+        stands = torch.tensor([status is Status.ROBUST for status in verdict.status])
+        attack, ledger = crafting.attack, crafted.ledger
+        pgd = is_asked(attack, threat, ledger, stands)
+        margin = FLAT_OUTPUT in known and is_asked_on_margin(attack, threat, ledger)
+        if not model.sources or not (pgd or margin):
             return ()
         source = model.sources.get(crafting.gradient_source) or next(iter(model.sources.values()))
         if model.template and "template" not in threat.knowledge and not source.template_free:
             return ()
         with same_chance() as seed:
-            finding = weaker_than_pgd(
-                model,
-                x,
-                y if target_classes is None else target_classes,
-                survivors,
+            survivors = Survivors(
+                model=model,
+                x=x,
+                labels=y if target_classes is None else target_classes,
+                stands=stands,
                 threat=threat,
                 source=source,
                 rng=Randomness(seed, unit.shard.data.indices.to(model.device)),
                 batch_size=size,
             )
-        return (finding,) if finding else ()
+            findings = [weaker_than_pgd(survivors)] if pgd else []
+            if margin:
+                findings.append(scale_at_this_radius(survivors))
+        return tuple(finding for finding in findings if finding)
 
     verdict = batches.do(judge_proposals, most=settings.batch_size)
     findings = verdict.findings

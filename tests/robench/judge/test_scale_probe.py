@@ -151,3 +151,44 @@ def test_the_finding_is_not_lifted_beside_the_radii_at_which_it_was_seen():
     assert beside.attacks["apgd"].count < alone.attacks["pgd"].count - 10
     assert "flat-output" in alone.unlifted
     assert "flat-output" not in beside.unlifted
+
+
+def codes_of(model, eps, name="pgd", **options):
+    """Return the codes that one attack's record has at a radius, and those that the row still stands with."""
+    attack = {"a": make_attack(name, **options)}
+    result = benchmark([model], images().subset(slice(0, 200)), attacks=attack, norm="Linf", eps=eps)
+    (record,) = (r for r in result.records if r.attack.label == "a")
+    return {f.code: f.evidence for f in record.findings}, boards(result.records)[0].rows[0].unlifted
+
+
+def test_where_the_margin_breaks_hardly_more_at_the_boards_own_radius_the_doubt_is_lifted():
+    model = scaled(0.4)
+    evidence, unlifted = codes_of(model, 0.02, steps=20)
+    assert re.search(r"broke 0 of 128 images", evidence["scale-tried"])
+    assert "flat-output" not in evidence
+    assert unlifted == ()
+
+
+def test_where_it_breaks_more_the_attack_itself_has_the_doubt_with_its_figure():
+    evidence, unlifted = codes_of(scaled(0.1), EPS, steps=20)
+    assert int(re.search(r"broke (\d+) of", evidence["flat-output"])[1]) > 10
+    assert "scale-tried" not in evidence
+    assert unlifted == ("flat-output",)
+
+
+@pytest.mark.parametrize(("name", "options"), [("fgsm", {}), ("noise", {}), ("square", {"queries": 50})])
+def test_attacks_without_several_gradients_are_not_asked(name, options):
+    evidence, _ = codes_of(scaled(0.1), EPS, name, **options)
+    assert not {"scale-tried", "flat-output"} & set(evidence)
+
+
+def test_a_sound_model_is_not_asked():
+    evidence, unlifted = codes_of(scaled(1.0), 0.05, steps=20)
+    assert "scale-tried" not in evidence
+    assert unlifted == ()
+
+
+def test_an_attack_that_left_nothing_is_not_asked_and_needs_no_doubt():
+    evidence, unlifted = codes_of(scaled(0.4), 0.5, steps=20)
+    assert evidence["scale-tried"] == "it left no image standing"
+    assert unlifted == ()
