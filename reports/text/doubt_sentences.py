@@ -33,6 +33,7 @@ _HEADLINES = {
     "not-converged": "the attack was still getting stronger when it stopped",
     "not-reproduced": "asked again, the network does not say what the run says",
     "one-step-stronger": "a single step breaks more images than many",
+    "other-input": "it was trained on images in another form, such as normalised ones",
     "random-output": "the same image gets another answer each time",
     "saturated-output": "its loss is exactly zero where it is sure, so gradients vanish",
     "scale-tried": "another loss breaks hardly more, so that its scores hide nothing from this attack",

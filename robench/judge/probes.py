@@ -20,6 +20,7 @@ from robench.judge.answer_probes import (
 )
 from robench.judge.edge_probe import blind_at_the_ends
 from robench.judge.gradient_probes import gradient_defect, without_gradient
+from robench.judge.input_convention import other_input
 from robench.judge.output_probes import not_a_distribution, output_defect
 from robench.judge.scale_probe import scale_dependence
 from robench.model.evaluation import evaluation_mode
@@ -28,7 +29,7 @@ from robench.model.micro_batches import in_micro_batches
 from robench.record.schema import Finding
 from robench.types import Images, Labels
 
-VERSION = 9
+VERSION = 10
 """Goes into the key of the units that hold the answers."""
 
 
@@ -43,7 +44,8 @@ def probe(model: Model, x: Images, y: Labels, *, most: int = IMAGES) -> tuple[Fi
             are not found, but no pass is that large.
 
     Returns:
-        `changes-input` if the model writes into its images, and at most one more: `random-output`,
+        `changes-input` if the model writes into its images, `other-input` if it names many more images right
+        in another form, and at most one more: `random-output`,
         `batch-dependence`, `not-a-distribution`, `label-only`, `undeclared-simplex`, `exploding-output`,
         `flat-output`, `saturated-output`, `no-gradient`, `wrong-gradient`, `unstable-predictions` or
         `unreachable`.
@@ -68,6 +70,8 @@ def probe(model: Model, x: Images, y: Labels, *, most: int = IMAGES) -> tuple[Fi
             # A graph head saturates by nature; its gradient sources are designed for that.
             blindness = blind_at_the_ends(model, x[right], y[right]) if bool(right.any()) else None
             return (*findings, blindness) if blindness else findings
+        another = other_input(model, x, y)
+        findings = (*findings, another) if another else findings
         defect = not_a_distribution(model.output, outputs)
         if defect is None and bool(right.any()):
             # The outputs that an attacker differentiates count: a smoothed model may return votes that show

@@ -44,7 +44,7 @@ MOST_ON_MARGIN = 128
 FLAT_OUTPUT = "flat-output"
 TRIED = "scale-tried"
 NEGLIGIBLE = 0.01
-"""The doubt, and what lifts it if, by the tried images, the accuracy is too high by no more than this share."""
+"""The doubt, and what lifts it: by the tried images, the accuracy is too high by at most this share."""
 
 AGAIN = 2
 """How often a point that breaks an image is classified again: a random model may be wrong by chance."""
@@ -166,8 +166,8 @@ def scale_at_this_radius(survivors: Survivors) -> Finding:
     """
     loss, count = survivors.fallen(score_margin, MARGIN_STEPS, most=MOST_ON_MARGIN)
     excess = loss / max(count, 1) * int(survivors.stands.sum())
-    broken = f"broke {loss} of {counted(count, 'image')} that it left standing"
-    evidence = f"{MARGIN_STEPS} steps on the margin, which no scale changes, {broken}"
+    result = f"broke {loss} of {counted(count, 'image')} that it left standing"
+    evidence = f"{MARGIN_STEPS} steps on the margin, which no scale changes, {result}"
     if not count:
         evidence = "it left no image standing"
     if excess <= NEGLIGIBLE * len(survivors.x):

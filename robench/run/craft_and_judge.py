@@ -6,31 +6,21 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import torch
-
 from robench.attack.craft import Crafted, CraftSettings, craft
 from robench.attack.threat import ThreatModel, targets_under
-from robench.attack.visibility import hides_noise
 from robench.judge.findings import ledger_findings, told_of_users_code
 from robench.judge.overlap import overlap_with
 from robench.judge.probes import probe
-from robench.judge.reference_ascent import (
-    FLAT_OUTPUT,
-    Survivors,
-    is_asked,
-    is_asked_on_margin,
-    scale_at_this_radius,
-    weaker_than_pgd,
-)
 from robench.judge.verdict import Verdict, fresh_outcomes, judge, with_count_as_proposed
 from robench.model.batch_identity import batch_of
 from robench.model.prepared import PreparedModels
-from robench.randomness import Randomness, borrowed_global_randomness, seed_from
-from robench.record.schema import Finding, Record, Status
+from robench.randomness import borrowed_global_randomness, seed_from
+from robench.record.schema import Finding, Record
 from robench.run.jobs import Crafting, Unit
 from robench.run.records import asked_again, record_of
 from robench.run.settings import Settings
 from robench.run.shards import Shard
+from robench.run.survivor_checks import survivor_findings
 from robench.types import Labels
 
 NO_ATTACK = ThreatModel(eps=0.0)
@@ -148,36 +138,9 @@ def judge_unit(
                 batch_size=size,
             )
 
-    def climb_survivors(size: int) -> tuple[Finding, ...]:
-        crafting = unit.crafting
-        if crafted is None or crafting is None or not unit.white_box:
-            return ()
-        if crafting.attacked is not crafting.source or hides_noise(model, threat):
-            return ()  # this attacker does not see the judged model
-        stands = torch.tensor([status is Status.ROBUST for status in verdict.status])
-        attack, ledger = crafting.attack, crafted.ledger
-        pgd = is_asked(attack, threat, ledger, stands)
-        margin = FLAT_OUTPUT in known and is_asked_on_margin(attack, threat, ledger)
-        if not model.sources or not (pgd or margin):
-            return ()
-        source = model.sources.get(crafting.gradient_source) or next(iter(model.sources.values()))
-        if model.template and "template" not in threat.knowledge and not source.template_free:
-            return ()
+    def climb_from_survivors(size: int) -> tuple[Finding, ...]:
         with same_chance() as seed:
-            survivors = Survivors(
-                model=model,
-                x=x,
-                labels=y if target_classes is None else target_classes,
-                stands=stands,
-                threat=threat,
-                source=source,
-                rng=Randomness(seed, unit.shard.data.indices.to(model.device)),
-                batch_size=size,
-            )
-            findings = [weaker_than_pgd(survivors)] if pgd else []
-            if margin:
-                findings.append(scale_at_this_radius(survivors))
-        return tuple(finding for finding in findings if finding)
+            return survivor_findings(unit, crafted, verdict.status, known, seed=seed, batch_size=size)
 
     verdict = batches.do(judge_proposals, most=settings.batch_size)
     findings = verdict.findings
@@ -194,7 +157,7 @@ def judge_unit(
         if unit.crafting and is_users:
             findings = told_of_users_code(findings, crafted.ledger, label=unit.crafting.label)
         findings = (*findings, *ledger_findings(crafted.ledger, verdict.status, codes, owner=owner))
-        findings = (*findings, *batches.do(climb_survivors, most=settings.batch_size))
+        findings = (*findings, *batches.do(climb_from_survivors, most=settings.batch_size))
     return record_of(
         unit,
         crafted,

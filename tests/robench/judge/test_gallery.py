@@ -15,7 +15,8 @@ def codes(model):
     attacks = {"fgsm": make_attack("fgsm"), "pgd": make_attack("pgd", steps=40)}
     result = benchmark([model], gallery.data(), attacks=attacks, norm="Linf", eps=0.05)
     assert result.failures == ()
-    return {finding.code for record in result.records for finding in record.findings}
+    # An ascent of the margin that finds little lifts a doubt, and is none.
+    return {finding.code for record in result.records for finding in record.findings} - {"scale-tried"}
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -163,17 +163,17 @@ def codes_of(model, eps, name="pgd", **options):
 
 def test_where_the_margin_breaks_hardly_more_at_the_boards_own_radius_the_doubt_is_lifted():
     model = scaled(0.4)
-    evidence, unlifted = codes_of(model, 0.02, steps=20)
+    evidence, doubts = codes_of(model, 0.02, steps=20)
     assert re.search(r"broke 0 of 128 images", evidence["scale-tried"])
     assert "flat-output" not in evidence
-    assert unlifted == ()
+    assert doubts == ()
 
 
 def test_where_it_breaks_more_the_attack_itself_has_the_doubt_with_its_figure():
-    evidence, unlifted = codes_of(scaled(0.1), EPS, steps=20)
+    evidence, doubts = codes_of(scaled(0.1), EPS, steps=20)
     assert int(re.search(r"broke (\d+) of", evidence["flat-output"])[1]) > 10
     assert "scale-tried" not in evidence
-    assert unlifted == ("flat-output",)
+    assert doubts == ("flat-output",)
 
 
 @pytest.mark.parametrize(("name", "options"), [("fgsm", {}), ("noise", {}), ("square", {"queries": 50})])
@@ -183,12 +183,12 @@ def test_attacks_without_several_gradients_are_not_asked(name, options):
 
 
 def test_a_sound_model_is_not_asked():
-    evidence, unlifted = codes_of(scaled(1.0), 0.05, steps=20)
+    evidence, doubts = codes_of(scaled(1.0), 0.05, steps=20)
     assert "scale-tried" not in evidence
-    assert unlifted == ()
+    assert doubts == ()
 
 
 def test_an_attack_that_left_nothing_is_not_asked_and_needs_no_doubt():
-    evidence, unlifted = codes_of(scaled(0.4), 0.5, steps=20)
+    evidence, doubts = codes_of(scaled(0.4), 0.5, steps=20)
     assert evidence["scale-tried"] == "it left no image standing"
-    assert unlifted == ()
+    assert doubts == ()

@@ -1,0 +1,75 @@
+"""Short ascents from the images that an attack left standing, where its attacker may make them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+
+from robench.attack.craft import Crafted
+from robench.attack.threat import targets_under
+from robench.attack.visibility import hides_noise
+from robench.judge.reference_ascent import (
+    FLAT_OUTPUT,
+    Survivors,
+    is_asked,
+    is_asked_on_margin,
+    scale_at_this_radius,
+    weaker_than_pgd,
+)
+from robench.randomness import Randomness
+from robench.record.schema import Finding, Status
+from robench.run.jobs import Unit
+
+
+def survivor_findings(
+    unit: Unit,
+    crafted: Crafted | None,
+    status: Sequence[Status],
+    known: Collection[str],
+    *,
+    seed: int,
+    batch_size: int,
+) -> tuple[Finding, ...]:
+    """Return what ascents from the survivors of a white-box attack show; nothing for any other unit.
+
+    Nothing is asked that the threat hides: no template, no noise, no weights.
+
+    Args:
+        unit: what was judged.
+        crafted: what the attack returned; None for a clean unit.
+        status: the verdict on each image (B,).
+        known: codes of findings about the model itself.
+        seed: of the random starts.
+        batch_size: most images in a pass.
+    """
+    crafting, model = unit.crafting, unit.target.model
+    if crafted is None or crafting is None or not unit.white_box:
+        return ()
+    threat, attack, ledger = crafting.threat, crafting.attack, crafted.ledger
+    if crafting.attacked is not crafting.source or hides_noise(model, threat):
+        return ()  # this attacker does not see the judged model
+    stands = torch.tensor([one is Status.ROBUST for one in status])
+    pgd = is_asked(attack, threat, ledger, stands)
+    margin = FLAT_OUTPUT in known and is_asked_on_margin(attack, threat, ledger)
+    if not model.sources or not (pgd or margin):
+        return ()
+    source = model.sources.get(crafting.gradient_source) or next(iter(model.sources.values()))
+    if model.template and "template" not in threat.knowledge and not source.template_free:
+        return ()
+    x, y = (part.to(model.device) for part in unit.shard.data.batch(slice(None)))
+    target_classes = targets_under(threat.goal, y, model.classes)
+    survivors = Survivors(
+        model=model,
+        x=x,
+        labels=y if target_classes is None else target_classes,
+        stands=stands,
+        threat=threat,
+        source=source,
+        rng=Randomness(seed, unit.shard.data.indices.to(model.device)),
+        batch_size=batch_size,
+    )
+    findings = [weaker_than_pgd(survivors)] if pgd else []
+    if margin:
+        findings.append(scale_at_this_radius(survivors))
+    return tuple(finding for finding in findings if finding)
