@@ -15,11 +15,13 @@ class AttackFacts:
         norms: that it aims at.
         knowledge: what it needs to see of a model: `gradient`, `score` or `decision`.
         smallest: whether it looks for the smallest perturbation rather than for any inside the ball.
+        lacks: the module of its library that is not installed; empty if none is missing.
     """
 
     norms: tuple[str, ...]
     knowledge: str
     smallest: bool = False
+    lacks: str = ""
 
 
 class Catalogue(Protocol):

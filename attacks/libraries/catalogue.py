@@ -7,7 +7,9 @@ are not options, because the threat and the settings decide them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Any
 
 from attacks.libraries.adapter import attack_class
@@ -78,7 +80,12 @@ class LibraryCatalogue:
     def facts(self, name: str) -> AttackFacts:
         """Return the facts about an attack for `robench list`."""
         entry = self.table.attacks[name]
-        return AttackFacts(norms=entry.norms, knowledge=entry.sees, smallest=entry.kind == "smallest")
+        return AttackFacts(
+            norms=entry.norms,
+            knowledge=entry.sees,
+            smallest=entry.kind == "smallest",
+            lacks=next((module for module in self.library.imports if _is_missing(module)), ""),
+        )
 
     def explained(self, name: str) -> Mapping[str, str]:
         """Return the meanings of an attack's options from the library's docstrings; empty if it is absent."""
@@ -166,3 +173,8 @@ class LibraryCatalogue:
         if entry.layers:
             parts += ["It looks at a layer of the network, which it is told by name, such as `layer2.0`."]
         return "\n".join(parts)
+
+
+@cache
+def _is_missing(module: str) -> bool:
+    return find_spec(module) is None

@@ -16,6 +16,7 @@ from robench.intake.limits import PIXELS, UNPACKED
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
 
     Pixels = NDArray[np.uint8]
 
@@ -38,8 +39,8 @@ def decode(data: bytes, *, where: str, resize: int | None = None, gray: bool = F
         (C, H, W) uint8 in 0..255.
 
     Raises:
-        InputError: not a picture, truncated, gray of more than 8 bits, or so large that it is likely a
-            decompression bomb.
+        InputError: not a picture, truncated, gray of more than 8 bits, transparent somewhere, or so large
+            that it is likely a decompression bomb.
     """
     import numpy as np
     from PIL import Image, ImageOps, UnidentifiedImageError
@@ -53,6 +54,9 @@ def decode(data: bytes, *, where: str, resize: int | None = None, gray: bool = F
                     got = f"one of more than 8 bits a pixel (mode {picture.mode!r})"
                     do = "Save it with 8 bits"
                     raise InputError(where=where, expected="a picture of 8 bits a pixel", got=got, do=do)
+                if _shows_a_background(picture):  # Pillow would show the arbitrary colours below
+                    got, do = "one with transparent pixels", "Put it on a background first, such as white"
+                    raise InputError(where=where, expected="an opaque picture", got=got, do=do)
                 image: Image.Image = picture.convert("L" if gray else "RGB")
     except (
         OSError,
@@ -81,6 +85,14 @@ def decode(data: bytes, *, where: str, resize: int | None = None, gray: bool = F
         image = ImageOps.fit(image, (resize, resize), Image.Resampling.BILINEAR)
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if gray else pixels.transpose(2, 0, 1)
+
+
+def _shows_a_background(picture: Image.Image) -> bool:
+    """Tell whether a pixel is transparent, if only in part."""
+    if not picture.has_transparency_data:
+        return False
+    opaque = (255, 255)
+    return picture.convert("RGBA").getchannel("A").getextrema() != opaque
 
 
 def stacked(pictures: list[Pixels], names: list[str], *, where: str) -> Pixels:

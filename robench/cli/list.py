@@ -67,6 +67,8 @@ def _lines(entry: dict[str, str], width: int, norms: int, columns: int) -> list[
     if "norms" in entry:
         first += f"  {entry['norms']:<{norms}}  {entry['needs']:<{NEEDS_WIDTH}}"
         text = f"{text} {entry['paper']}".strip()
+        if entry.get("lacks"):
+            text += f" ({entry['lacks']} is not installed: `robench show {entry['name']}`)"
     if not columns or len(first) + 2 + len(text) <= columns:
         return [f"{first}  {text}"]
     return [first.rstrip(), *textwrap.wrap(text, columns, initial_indent=" " * 6, subsequent_indent=" " * 6)]
@@ -109,6 +111,7 @@ def _plugin(kind: Listed, name: str) -> dict[str, str]:
             facts = plugins.facts(name)
             smallest = ", smallest" if facts.smallest else ""
             entry |= {"norms": ", ".join(facts.norms) + smallest, "needs": NEEDS[facts.knowledge]}
+            entry["lacks"] = facts.lacks
     except RobenchError as error:
         entry["summary"] = f"cannot be loaded: {error}"
     except Exception as error:  # noqa: BLE001 - one broken plugin, whatever it raises, must not hide the others

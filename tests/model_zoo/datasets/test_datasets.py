@@ -19,6 +19,7 @@ from PIL import Image
 
 from model_zoo.datasets import CIFAR10JPEG, MNIST, Digits, ImageFolder, Npz
 from model_zoo.datasets.files import check_member, data_root
+from model_zoo.datasets.pictures import decode
 from robench.errors import ConfigError, InputError
 from robench.recipe import build
 
@@ -508,3 +509,20 @@ def test_a_folder_of_a_known_data_set_is_answered_with_its_name(tmp_path, folder
     with pytest.raises(InputError) as error:
         ImageFolder(path=str(tmp_path / folder))("test")
     assert f"For {name} itself: --data {name} --data-root {tmp_path}" in error.value.do
+
+
+@pytest.mark.parametrize(("mode", "color"), [("RGBA", (10, 20, 30)), ("LA", (10,)), ("P", None)])
+def test_transparent_pictures_are_refused_and_opaque_ones_with_alpha_are_not(mode, color):
+    def encoded(alpha):
+        stream = io.BytesIO()
+        if mode == "P":
+            picture = Image.new("P", (5, 4))
+            picture.putpalette([10, 20, 30] * 256)
+            picture.save(stream, "PNG", **({"transparency": 0} if alpha < 255 else {}))
+        else:
+            Image.new(mode, (5, 4), (*color, alpha)).save(stream, "PNG")
+        return stream.getvalue()
+
+    assert decode(encoded(255), where="x")[:, 0, 0].tolist() == ([10] * 3 if mode == "LA" else [10, 20, 30])
+    with pytest.raises(InputError, match=r"transparent pixels.*background"):
+        decode(encoded(254), where="x")

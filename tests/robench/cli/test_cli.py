@@ -454,6 +454,22 @@ def test_list_tells_of_each_attack_norms_what_it_sees_and_its_paper(cli):
     assert all(entry["norms"] and entry["needs"] and entry["paper"] for entry in entries)
 
 
+def test_list_says_of_each_attack_of_a_library_whether_that_is_installed(cli, monkeypatch):
+    import attacks.libraries.catalogue as catalogue
+
+    def lacking(module):
+        return module == "torchattacks"
+
+    monkeypatch.setattr(catalogue, "_is_missing", lacking)
+    lines = cli("list", "attacks").stdout.splitlines()[1:]
+    (line,) = (line for line in lines if "torchattacks/DIFGSM" in line.split("  ")[1])
+    assert "(torchattacks is not installed: `robench show torchattacks/DIFGSM`)" in line
+    assert not [line for line in lines if "not installed" in line and " torchattacks/" not in line]
+    entries = json.loads(cli("list", "attacks", "--format", "json").stdout)
+    lacks = {entry["name"]: entry["lacks"] for entry in entries}
+    assert (lacks["torchattacks/DIFGSM"], lacks["pgd"]) == ("torchattacks", "")
+
+
 def test_list_folds_an_entry_where_the_terminal_is_narrow():
     from robench.cli.list import _lines
 
