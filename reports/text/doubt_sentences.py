@@ -17,6 +17,7 @@ _HEADLINES = {
     "exploding-output": "its scores are too large for small changes to show in them",
     "failed-jobs": "some of its jobs failed",
     "inadmissible": "an attack left what is allowed, and was judged where it was put back",
+    "class-order": "its outputs stand for the classes in another order",
     "class-map": "only the outputs that stand for classes of the data count",
     "flat-output": "its scores hide the way from the usual loss",
     "label-only": "it tells a class and nothing else, so gradients lead nowhere",

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from robench.attack.craft import Crafted, CraftSettings, craft
 from robench.attack.threat import ThreatModel, targets_under
+from robench.judge.class_order import class_order
 from robench.judge.findings import ledger_findings, told_of_users_code
 from robench.judge.overlap import overlap_with
 from robench.judge.probes import probe
@@ -147,6 +148,8 @@ def judge_unit(
     if crafted is None:
         findings = (*findings, *batches.do(probe_model, most=settings.batch_size))
         findings = (*findings, *overlap_with(unit.shard.data, unit.target.seen))
+        order = class_order(verdict.clean, y, model.classes)
+        findings = (*findings, order) if order else findings
     codes = known if crafted else {finding.code for finding in findings}
     draw_outcomes: list[str] = []
     if asked_again(model, codes) and len(y):
