@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from robench.model.interface import Coupling, Model, predictions
+from robench.model.out_of_memory import is_out_of_memory
 from robench.plurals import counted
 from robench.record.schema import Finding
 from robench.record.statistics import mcnemar
@@ -135,8 +136,10 @@ def _right(model: Model, x: Images, y: Labels) -> Mask | None:
     with torch.no_grad():
         try:
             outputs: Tensor = model.net(x)
-        except (RuntimeError, ValueError, AssertionError, TypeError, LookupError, ArithmeticError):
-            return None  # a network may demand images in its box; then this form is not the one it expects
+        except Exception as error:  # noqa: BLE001 - a network may demand images in its box, in any words
+            if is_out_of_memory(error):
+                raise
+            return None
     return predictions(outputs, model.output) == y
 
 

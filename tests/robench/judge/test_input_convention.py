@@ -104,13 +104,28 @@ def test_no_form_is_tried_where_nine_of_ten_are_right():
     assert calls == [64, 64]  # the labels, and the images as they are
 
 
-def test_a_network_that_refuses_what_is_outside_the_box_is_asked_inside_it():
+class Refusal(Exception):
+    """An error of a user's own."""
+
+
+@pytest.mark.parametrize("kind", [ValueError, Refusal])
+def test_a_network_that_refuses_what_is_outside_the_box_is_asked_inside_it(kind):
     def demand(x):
         if float(x.min()) < 0 or float(x.max()) > 1:
-            raise ValueError("pixels outside [0, 1]")
+            raise kind("pixels outside [0, 1]")
         return x
 
     assert "black and white" in finding(Changed(network(), demand).eval(), lambda x: 1 - x).evidence
+
+
+def test_a_lack_of_memory_is_no_refusal():
+    def demand(x):
+        if float(x.min()) < 0 or float(x.max()) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return x
+
+    with pytest.raises(torch.OutOfMemoryError):
+        finding(Changed(network(), demand).eval(), lambda x: 1 - x)
 
 
 def test_images_in_another_box_are_tried_in_the_unit_box():
