@@ -104,11 +104,11 @@ def test_no_form_is_tried_where_nine_of_ten_are_right():
     assert calls == [64, 64]  # the labels, and the images as they are
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """An error of a user's own."""
 
 
-@pytest.mark.parametrize("kind", [ValueError, Refusal])
+@pytest.mark.parametrize("kind", [ValueError, RefusalError])
 def test_a_network_that_refuses_what_is_outside_the_box_is_asked_inside_it(kind):
     def demand(x):
         if float(x.min()) < 0 or float(x.max()) > 1:
