@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from robench.attack.ledger import Rows
 from robench.attack.losses import Loss, margin, scores, without_rejection
 from robench.attack.norms import per_image
 from robench.attack.threat import Goal
 from robench.model.interface import NOT_FINITE, GradientSource, Model, predictions
 from robench.types import Images, Labels, LabelsOrPairs, Mask, Outputs, PerSample
-
-ALL = slice(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,23 +120,6 @@ def reached(model: Model, answers: Tensor, y: Labels, target: Labels | None) -> 
     if target is not None:
         return answers == target
     return (answers != y) & (answers != NOT_FINITE) & (answers < model.classes)
-
-
-def chunks(asked: Mask, size: int) -> Iterator[Rows]:
-    """Yield the rows of the images (B,) to evaluate, at most `size` at a time."""
-    if bool(asked.all()) and len(asked) <= size:
-        if len(asked):
-            yield ALL
-    elif bool(asked.any()):
-        yield from torch.split(asked.nonzero().squeeze(1), size)
-
-
-def placed(part: torch.Tensor, rows: Rows, batch: torch.Tensor) -> torch.Tensor:
-    """Return the batch with `part` at its rows, in the batch's type; `part` itself if it has all rows."""
-    if isinstance(rows, slice):
-        return part
-    batch[rows] = part.to(batch.dtype)
-    return batch
 
 
 def _answer(own: Outputs, classes: Labels | None, value: Tensor, gradient: Tensor) -> GradientAnswer:
