@@ -65,10 +65,10 @@ class Oracle(AttackState):
             passes = {"forwards": source.forwards, "backwards": source.backwards}
             self.note_answers(rows, points, answer.own, gradient=answer, **passes)
             if self.track:
-                fooled = None
+                deceptions = None
                 if answer.predicted is not None:
-                    fooled = self._questions.reached(answer.predicted, self.y[rows])
-                self._sources.compare(source.name, rows, points, fooled)
+                    deceptions = self._questions.reached(answer.predicted, self.y[rows])
+                self._sources.compare(source.name, rows, points, deceptions)
             if isinstance(rows, slice):
                 gradient, value = answer.gradient, answer.value
             else:

@@ -42,15 +42,15 @@ def crafting_key(crafting: Crafting, shard: Shard, settings: Settings) -> str:
         shard: the images.
         settings: the seed, and the engine if it changes more than rounding.
     """
-    attacked, attack, threat = crafting.attacked, crafting.attack, crafting.threat
-    spec, copies = attack_spec("", attack), version_of_copies(attacked.model.net)
+    model, attack, threat = crafting.attacked.model, crafting.attack, crafting.threat
+    spec, copies = attack_spec("", attack), version_of_copies(model.net)
     library = str(spec["library"])
     return content_hash(
         {
             "schema": SCHEMA,
             "kind": "craft",
             "engine": ENGINE,
-            "source": attacked.fingerprint,
+            "source": crafting.attacked.fingerprint,
             "gradient_source": crafting.gradient_source,
             "attack": spec,
             "library_version": OWN_ATTACKS if library == "robench" else versions().get(library, "robench"),
@@ -58,7 +58,7 @@ def crafting_key(crafting: Crafting, shard: Shard, settings: Settings) -> str:
             "shard": shard.digest,
             "seed": settings.seed,
             "drop": crafting.drop,
-            **({"noise": "unseen"} if hides_noise(attacked.model, threat) else {}),
+            **({"noise": "unseen"} if hides_noise(model, threat) else {}),
             **({"copies": copies} if copies > 1 else {}),
             **({"gradients": "bfloat16"} if settings.engine == "bfloat16" else {}),
         }
