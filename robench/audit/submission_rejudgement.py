@@ -24,7 +24,6 @@ from robench.record.store import Store
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.preparation import Workshop
 from robench.run.settings import Environment
-from robench.run.shards import images_hash
 
 BATCH = 250
 
@@ -93,7 +92,7 @@ def judge_again(
         data = Workshop(plan, folders[0], environment).load(plan.data)
     except RobenchError as error:
         return [Answer(model=name, reason=_short(error)) for name in names]
-    set_digest = images_hash(data)
+    set_digest = data.content_hash()
     own_broken: dict[str, list[BrokenImages]] = {}
     for one in broken:
         own_broken.setdefault(one.record.target.name, []).append(one)

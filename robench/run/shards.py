@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from robench.data.images import ImageSet
-from robench.plan.spec import content_hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +35,15 @@ class Shard:
             even: let sizes differ by at most one image, because a joint graph of fewer images is another
                 classifier; otherwise all pieces but the last are full.
         """
-        parts = slices(len(data), size, even=even)
-        set_digest = images_hash(data)
-        for part in map(data.subset, parts):
-            yield cls(data=part, digest=images_hash(part), set_digest=set_digest, total=len(data))
+        parts = [data.subset(rows) for rows in slices(len(data), size, even=even)]
+        set_digest = data.content_hash()
+        for part in parts:
+            yield cls(data=part, digest=part.content_hash(), set_digest=set_digest, total=len(data))
 
     def part(self, images: slice) -> Shard:
         """Return some of its images as a separate shard, for results that depend on each image alone."""
         data = self.data.subset(images)
-        return Shard(data=data, digest=images_hash(data), set_digest=self.set_digest, total=self.total)
+        return Shard(data=data, digest=data.content_hash(), set_digest=self.set_digest, total=self.total)
 
 
 def slices(count: int, size: int, *, even: bool = False) -> list[slice]:
@@ -59,8 +58,3 @@ def slices(count: int, size: int, *, even: bool = False) -> list[slice]:
     number = -(-count // size)
     ends = [count // number * i + min(i, count % number) for i in range(number + 1)] if number else [0]
     return [slice(start, stop) for start, stop in pairwise(ends)]
-
-
-def images_hash(data: ImageSet) -> str:
-    """Return the content hash of images with their labels and numbers."""
-    return content_hash([data.digest(), data.indices.tolist()])
