@@ -10,7 +10,6 @@ import torch
 
 from robench.attack.craft import Crafted, CraftSettings, craft
 from robench.attack.threat import ThreatModel, targets_under
-from robench.attack.visibility import hides_noise
 from robench.judge.findings import ledger_findings, told_of_users_code
 from robench.judge.overlap import overlap_with
 from robench.judge.probes import probe
@@ -146,7 +145,7 @@ def judge_unit(
         crafting = unit.crafting
         if crafted is None or crafting is None or not unit.white_box:
             return ()
-        if crafting.attacked is not crafting.source or hides_noise(model, threat):
+        if crafting.attacked is not crafting.source or crafting.hides_noise:
             return ()  # this attacker does not see the judged model
         survivors = torch.tensor([status is Status.ROBUST for status in verdict.status])
         if not model.sources or not is_asked(crafting.attack, threat, crafted.ledger, survivors):

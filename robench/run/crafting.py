@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from robench.attack.protocol import Attack
 from robench.attack.threat import ThreatModel
+from robench.attack.visibility import hides_noise
 from robench.run.bounding import BoundColumn
 from robench.run.evaluated_model import EvaluatedModel, attacked_model
 
@@ -36,6 +37,7 @@ class Crafting:
         threat: the threat model of the board.
         drop: whether broken images may leave the batch. They may if no other model is judged on them and the
             model itself is attacked: an image that breaks a stand-in need not break the model.
+        hides_noise: whether gradients are those of other noise than the model classifies with.
         title: one readable line.
     """
 
@@ -48,6 +50,7 @@ class Crafting:
     board: Board
     threat: ThreatModel = field(init=False)
     drop: bool = field(init=False)
+    hides_noise: bool = field(init=False)
     title: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,6 +62,7 @@ class Crafting:
         title = f"{self.label} on {self.source.model.name} through {self.gradient_source} ({power})"
         object.__setattr__(self, "threat", threat)
         object.__setattr__(self, "drop", len(self.targets) == 1 and self.attacked is self.source)
+        object.__setattr__(self, "hides_noise", hides_noise(self.attacked.model, threat))
         object.__setattr__(self, "title", title)
 
     @classmethod

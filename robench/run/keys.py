@@ -9,13 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from robench.attack.protocol import Attack
-from robench.attack.visibility import hides_noise
 from robench.judge.findings import TRANSFER_VERSION as TRANSFER_FINDINGS
 from robench.judge.findings import VERSION as FINDINGS
 from robench.judge.probes import VERSION as PROBES
 from robench.judge.verdict import VERSION as JUDGE
 from robench.machine import versions
-from robench.model.copy_methods import version_of_copies
 from robench.model.prepared import VERSION as ENGINE
 from robench.plan.spec import SCHEMA, content_hash
 from robench.recipe import identity_of
@@ -42,24 +40,23 @@ def crafting_key(crafting: Crafting, shard: Shard, settings: Settings) -> str:
         shard: the images.
         settings: the seed, and the engine if it changes more than rounding.
     """
-    model, attack, threat = crafting.attacked.model, crafting.attack, crafting.threat
-    spec, copies = attack_spec("", attack), version_of_copies(model.net)
+    model, spec = crafting.attacked, attack_spec("", crafting.attack)
     library = str(spec["library"])
     return content_hash(
         {
             "schema": SCHEMA,
             "kind": "craft",
             "engine": ENGINE,
-            "source": crafting.attacked.fingerprint,
+            "source": model.fingerprint,
             "gradient_source": crafting.gradient_source,
             "attack": spec,
             "library_version": OWN_ATTACKS if library == "robench" else versions().get(library, "robench"),
-            "threat": threat.spec(),
+            "threat": crafting.threat.spec(),
             "shard": shard.digest,
             "seed": settings.seed,
             "drop": crafting.drop,
-            **({"noise": "unseen"} if hides_noise(model, threat) else {}),
-            **({"copies": copies} if copies > 1 else {}),
+            **({"noise": "unseen"} if crafting.hides_noise else {}),
+            **({"copies": model.copies} if model.copies > 1 else {}),
             **({"gradients": "bfloat16"} if settings.engine == "bfloat16" else {}),
         }
     )
