@@ -174,7 +174,7 @@ class AttackState:
         backwards: int = 0,
         gradient: GradientAnswer | None = None,
     ) -> None:
-        """Record one evaluation: keep the best points, and count the passes.
+        """Record one evaluation: keep the best points, compare source and model, and count the passes.
 
         Args:
             rows: the images.
@@ -191,6 +191,11 @@ class AttackState:
         if self.track:
             confident = self._confident(rows, own) if self.minimise else None
             first = self.best_points.meet(rows, points, successes, confident)
+            if gradient is not None and gradient.source:
+                classes, deceptions = gradient.predicted, None
+                if classes is not None:
+                    deceptions = self._questions.reached(classes, self.y[rows])
+                self._sources.compare(gradient.source, rows, points, deceptions)
         if forwards or backwards:
             self.ledger.book(rows, forwards=forwards, backwards=backwards)
         if gradient is not None:

@@ -64,11 +64,6 @@ class Oracle(AttackState):
             answer = self._questions.gradient(source, loss, points, labels[rows])
             passes = {"forwards": source.forwards, "backwards": source.backwards}
             self.note_answers(rows, points, answer.own, gradient=answer, **passes)
-            if self.track:
-                deceptions = None
-                if answer.predicted is not None:
-                    deceptions = self._questions.reached(answer.predicted, self.y[rows])
-                self._sources.compare(source.name, rows, points, deceptions)
             if isinstance(rows, slice):
                 gradient, value = answer.gradient, answer.value
             else:

@@ -19,6 +19,7 @@ class GradientAnswer:
     """The answers for b images whose gradient was computed.
 
     Attributes:
+        source: name of the gradient source whose loss was differentiated; empty for its scores.
         own: the model's own outputs (b, columns).
         predicted: the class (b,) that the gradient source predicts; None if the source is the model itself.
         value: what was differentiated, (b,), or (b, K) scores.
@@ -27,6 +28,7 @@ class GradientAnswer:
         zero: (b,) whether the computed gradient is zero everywhere; not where it was replaced by zero.
     """
 
+    source: str
     own: Outputs
     predicted: Labels | None
     value: Tensor
@@ -72,7 +74,7 @@ class Questions:
         classes = None
         if surrogate is not own:
             classes = predictions(surrogate.detach()[:, : self.model.classes], source.output)
-        return _answer(own, classes, losses, gradient)
+        return _answer(source.name, own, classes, losses, gradient)
 
     def score_gradients(self, source: GradientSource, points: Images) -> GradientAnswer:
         """Compute the scores of the source's outputs, and the gradient of each."""
@@ -81,7 +83,7 @@ class Questions:
             surrogate, own = source.surrogate(leaf)
             columns = scores(surrogate, source.output).unbind(dim=1)
             gradient = torch.stack([_gradient(column, leaf, keep=True) for column in columns], dim=1)
-        return _answer(own, None, torch.stack(columns, dim=1), gradient)
+        return _answer("", own, None, torch.stack(columns, dim=1), gradient)
 
     def reached(self, predicted: Labels, y: Labels) -> Mask:
         """Tell whether predictions (b,) are what the attacker wants; see `reached`."""
@@ -122,12 +124,14 @@ def reached(model: Model, answers: Tensor, y: Labels, target: Labels | None) -> 
     return (answers != y) & (answers != NOT_FINITE) & (answers < model.classes)
 
 
-def _answer(own: Outputs, classes: Labels | None, value: Tensor, gradient: Tensor) -> GradientAnswer:
+def _answer(
+    source: str, own: Outputs, classes: Labels | None, value: Tensor, gradient: Tensor
+) -> GradientAnswer:
     largest = gradient.flatten(1).abs().amax(dim=1)  # NaN if any entry is NaN
     finite, zero = torch.isfinite(largest), largest == 0
     if not finite.all():
         gradient = gradient.where(per_image(finite, gradient), torch.zeros_like(gradient))
-    return GradientAnswer(own.detach(), classes, value.detach(), gradient, finite, zero)
+    return GradientAnswer(source, own.detach(), classes, value.detach(), gradient, finite, zero)
 
 
 def _gradient(losses: PerSample, point: Images, *, keep: bool = False) -> Images:
