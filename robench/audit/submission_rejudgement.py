@@ -13,7 +13,7 @@ from robench.attack.norms import norm_named
 from robench.attack.threat import Goal, ThreatModel, targets_under
 from robench.audit.run_rejudgement import TOLERANCE
 from robench.audit.verify import read_plan
-from robench.data.images import ImageSet
+from robench.data.images import ImageSet, images_hash
 from robench.errors import RobenchError
 from robench.judge.verdict import classify, judge
 from robench.plan.spec import ModelSpec, Plan
@@ -92,7 +92,7 @@ def judge_again(
         data = Workshop(plan, folders[0], environment).load(plan.data)
     except RobenchError as error:
         return [Answer(model=name, reason=_short(error)) for name in names]
-    set_digest = data.content_hash()
+    set_digest = images_hash(data)
     own_broken: dict[str, list[BrokenImages]] = {}
     for one in broken:
         own_broken.setdefault(one.record.target.name, []).append(one)

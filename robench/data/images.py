@@ -118,9 +118,10 @@ class ImageSet:
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def content_hash(self) -> str:
-        """Return the hash of images, labels and the images' numbers in the full split."""
-        return content_hash([self.digest(), self.indices.tolist()])
+
+def images_hash(data: ImageSet) -> str:
+    """Return the content hash of images with their labels, and their numbers in the full split."""
+    return content_hash([data.digest(), data.indices.tolist()])
 
 
 def image_set(

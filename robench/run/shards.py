@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from robench.data.images import ImageSet
+from robench.data.images import ImageSet, images_hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +36,14 @@ class Shard:
                 classifier; otherwise all pieces but the last are full.
         """
         parts = [data.subset(rows) for rows in slices(len(data), size, even=even)]
-        set_digest = data.content_hash()
+        set_digest = images_hash(data)
         for part in parts:
-            yield cls(data=part, digest=part.content_hash(), set_digest=set_digest, total=len(data))
+            yield cls(data=part, digest=images_hash(part), set_digest=set_digest, total=len(data))
 
     def part(self, images: slice) -> Shard:
         """Return some of its images as a separate shard, for results that depend on each image alone."""
         data = self.data.subset(images)
-        return Shard(data=data, digest=data.content_hash(), set_digest=self.set_digest, total=self.total)
+        return Shard(data=data, digest=images_hash(data), set_digest=self.set_digest, total=self.total)
 
 
 def slices(count: int, size: int, *, even: bool = False) -> list[slice]:
