@@ -25,9 +25,9 @@ from robench.attack.threat import ThreatModel
 from robench.data.images import image_set
 from robench.model.interface import Model
 from robench.record.store import Store
+from robench.run.crafting import Board
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel
-from robench.run.jobs import Board
 from robench.run.keeper import FolderKeeper
 from robench.run.leases import Leases
 from robench.run.settings import Settings

@@ -27,7 +27,7 @@ PART_OF_A_NAME = {
         "board_sections", "CurveSections", "feature_sections", "model_sections", "published_sections",
         "training_sections",
     },  # of a page, as HTML calls them, each beside what it shows
-    "unfinished": {"unfinished_answer", "UnfinishedAnswer"},  # which the layer behind goes on with
+    "unfinished": {"UnfinishedAnswer"},  # which the layer behind goes on with
     "views": {"copied_views", "CopiedViews"},  # of tensors, torch's `.view(...)`
     "words": {"listed_in_words", "others_in_words", "threat_in_words"},  # as people say: in words
 }  # fmt: skip

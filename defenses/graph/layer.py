@@ -139,16 +139,22 @@ class GraphLayer:
 
     def _with_head(self, data: ImageSet, size: int, *, protocol: str, seed: int) -> Model:
         head = self.options.recipe(protocol=protocol, template=size)
-        model: Model = head(
-            self.network,
-            name="in training",
-            classes=len(data.classes),
-            training_data=lambda: data,
-            seed=seed,
-            device=self.context.device,
-            details={},
-        )
-        return model
+        return with_head(head, self.network, data, seed=seed, device=self.context.device)
+
+
+def with_head(
+    head: Callable[..., Model], network: nn.Module, data: ImageSet, *, seed: int, device: str
+) -> Model:
+    """Return a network in training under a graph head, whose template is drawn from the data by the seed."""
+    return head(
+        network,
+        name="in training",
+        classes=len(data.classes),
+        training_data=lambda: data,
+        seed=seed,
+        device=device,
+        details={},
+    )
 
 
 @dataclass(frozen=True, slots=True)

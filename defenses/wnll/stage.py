@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from defenses.graph.layer import with_head
 from defenses.training.objective import BatchContext, CleanObjective
 from defenses.wnll.backbone import Backbone, BackboneCache, BackboneOutputs, Tail, through_backbone
 from defenses.wnll.options import WNLLOptions
@@ -104,16 +105,7 @@ class WNLLStage:
         size = min(options.template, len(template.labelled()))
         head_options |= {"m": options.m, "n": options.n, "template": size}
         head = plugins.find("heads", "wnll")(**head_options)
-        model: Model = head(
-            network,
-            name="in training",
-            classes=len(template.classes),
-            training_data=lambda: template,
-            seed=seed,
-            device=self.context.device,
-            details={},
-        )
-        return model
+        return with_head(head, network, template, seed=seed, device=self.context.device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,6 @@ from robench.errors import ConfigError
 from robench.recipe import Info, identity_of
 
 if TYPE_CHECKING:
-    from model_zoo.graph.settings import Graph
-
-if TYPE_CHECKING:
     from torch import nn
 
     from model_zoo.graph.settings import Graph

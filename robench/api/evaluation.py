@@ -33,9 +33,9 @@ from robench.plan.norm_names import proper_norm
 from robench.plan.radius import radius
 from robench.plan.spec import KNOWN, Choice, DataSpec
 from robench.record.completeness import noting_failed
+from robench.run.crafting import Board
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel, with_stand_in
-from robench.run.jobs import Board
 from robench.run.keeper import Memory
 from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Settings

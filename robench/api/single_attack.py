@@ -30,9 +30,9 @@ from robench.record.curves import size_column
 from robench.record.fresh_outcomes import outcomes
 from robench.record.plain_boards import plain_tables
 from robench.record.schema import Finding, Record, Status
+from robench.run.crafting import Board
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel
-from robench.run.jobs import Board
 from robench.run.keeper import Memory, last_line
 from robench.run.settings import Settings
 from robench.run.work import Work

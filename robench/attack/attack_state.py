@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from robench.attack.best_points import BestPoints
-from robench.attack.ledger import Ledger, Rows
-from robench.attack.loss_progress import FooledSources, LossProgress
-from robench.attack.questions import ALL, GradientAnswer, Questions
+from robench.attack.best_points import BestPoints, FooledSources
+from robench.attack.ledger import ALL, Ledger, Rows
+from robench.attack.loss_progress import note_ascent
+from robench.attack.questions import GradientAnswer, Questions
 from robench.attack.threat import ThreatModel
 from robench.model.interface import NOT_FINITE, Coupling, GradientSource, Model, predictions
 from robench.types import Images, Labels, Mask, Outputs, PerSample
@@ -21,7 +21,7 @@ from robench.types import Images, Labels, Mask, Outputs, PerSample
 class AttackState:
     """The cost and the findings of an attack on one batch so far, and which images still get passes.
 
-    It counts (`Ledger`, `LossProgress`, `FooledSources`) and remembers (`BestPoints`).
+    It counts (`Ledger`) and remembers (`BestPoints`, `FooledSources`).
 
     Args:
         model: the model under attack.
@@ -51,7 +51,6 @@ class AttackState:
         reached: (B,) whether the model's last output for each image reached the attacker's goal, at an
             admissible point or not.
         ledger: costs and findings.
-        progress: the rise of the loss.
         best_points: the best points found.
     """
 
@@ -72,17 +71,20 @@ class AttackState:
     has_unassigned_points: bool = field(init=False, default=False)
     reached: Mask = field(init=False)
     ledger: Ledger = field(init=False)
-    progress: LossProgress = field(init=False)
     best_points: BestPoints = field(init=False)
-    _fooled: FooledSources = field(init=False)
+    _sources: FooledSources = field(init=False)
     _questions: Questions = field(init=False)
+    _source: GradientSource = field(init=False)
+    _joint: bool = field(init=False)
+    _losses: list[PerSample] | None = field(init=False, default=None)  # of the steps of the present ascent
     _starts: int = field(init=False, default=0)
     _only: Mask | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """Start without costs and findings."""
         count, device = len(self.x), self.x.device
-        self.source = self.source or next(iter(self.model.sources.values()))
+        self.source = self._source = self.source or next(iter(self.model.sources.values()))
+        self._joint = self.model.coupling is Coupling.JOINT
         if self._joint:
             self.drop = False
             self.batch_size = max(count, 1)
@@ -90,10 +92,10 @@ class AttackState:
             self.drop = False  # the first adversarial point is not the smallest
         self.reached = torch.zeros(count, dtype=torch.bool, device=device)
         self.ledger = Ledger.empty(count, device)
-        self.progress, self._fooled = LossProgress(count, device), FooledSources(count, device)
         self.best_points = BestPoints(
             self.x, self.threat, minimise=self.minimise, joint=self._joint, track=self.track
         )
+        self._sources = FooledSources(self.best_points)
         self._questions = Questions(self.model, self.threat.goal)
 
     @property
@@ -146,15 +148,21 @@ class AttackState:
     def ascent(self) -> Iterator[None]:
         """Announce that the gradients inside the block are the steps of one ascent of one loss.
 
-        This makes it possible to check its convergence (see `LossProgress`). An attack without an ascent, or
-        with several losses at a time, does not use it and is not checked.
+        Losses can only be compared while the attack raises the same loss; restarts, stages and members of a
+        cascade are separate ascents. This makes it possible to check its convergence. An attack without an
+        ascent, or with several losses at a time, does not use it and is not checked.
         """
-        self.progress.begin()
+        self._losses = []
         try:
             yield
         finally:
-            self.progress.end()
-            self.ledger.rise, self.ledger.late_rise = self.progress.rise, self.progress.late_rise
+            losses, self._losses = self._losses, None
+            note_ascent(self.ledger, losses or ())
+
+    def follow_ascent(self, losses: PerSample) -> None:
+        """Record the losses (B,) of a step of an ascent, -inf where an image was not evaluated."""
+        if self._losses is not None:
+            self._losses.append(losses)
 
     def note_answers(
         self,
@@ -166,7 +174,7 @@ class AttackState:
         backwards: int = 0,
         gradient: GradientAnswer | None = None,
     ) -> None:
-        """Record one evaluation: keep the best points, and count the passes.
+        """Record one evaluation: keep the best points, compare source and model, and count the passes.
 
         Args:
             rows: the images.
@@ -183,6 +191,11 @@ class AttackState:
         if self.track:
             confident = self._confident(rows, own) if self.minimise else None
             first = self.best_points.meet(rows, points, successes, confident)
+            if gradient is not None and gradient.source:
+                classes, deceptions = gradient.predicted, None
+                if classes is not None:
+                    deceptions = self._questions.reached(classes, self.y[rows])
+                self._sources.compare(gradient.source, rows, points, deceptions)
         if forwards or backwards:
             self.ledger.book(rows, forwards=forwards, backwards=backwards)
         if gradient is not None:
@@ -202,15 +215,6 @@ class AttackState:
         if self.on_passes is not None:
             images = len(self.x) if isinstance(rows, slice) else len(rows)
             self.on_passes(images * (forwards + backwards))
-
-    @property
-    def _source(self) -> GradientSource:
-        assert self.source is not None  # set in __post_init__
-        return self.source
-
-    @property
-    def _joint(self) -> bool:
-        return self.model.coupling is Coupling.JOINT
 
     def affords(self, cost: int) -> Mask:
         """Tell which images (B,) have budget left for so many passes; all of them without a budget."""

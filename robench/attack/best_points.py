@@ -1,4 +1,4 @@
-"""Memory of an attack: the best admissible adversarial point of each image, and which images have one."""
+"""Memory of an attack: the best admissible adversarial points, and where only a source was fooled."""
 
 from __future__ import annotations
 
@@ -133,3 +133,43 @@ class BestPoints:
         if count > self.most or (self._minimise and count == self.most and size < self._batch_size):
             self.points, self.most, self._batch_size = points.detach().clone(), count, size
             self.kept_success = success.clone()
+
+
+class FooledSources:
+    """Which gradient sources were fooled while the model behind them was not.
+
+    Args:
+        best_points: knows where the model was fooled, and which points are admissible.
+    """
+
+    def __init__(self, best_points: BestPoints) -> None:
+        self._best_points = best_points
+        self._nowhere = torch.zeros_like(best_points.broken)
+        # By gradient source: where it was evaluated, and where it was fooled and the model was not.
+        self._asked: dict[str, Mask] = {}
+        self._fooled: dict[str, Mask] = {}
+
+    def compare(self, source: str, rows: Rows, points: Images, fooled: Mask | None) -> None:
+        """Record an evaluation of a source, after the model's answers there were met.
+
+        Args:
+            source: its name.
+            rows: the images.
+            points: (b, C, H, W).
+            fooled: (b,) where the source was fooled; None if it is the model itself.
+        """
+        if source not in self._asked:
+            self._asked[source], self._fooled[source] = self._nowhere.clone(), self._nowhere.clone()
+        self._asked[source][rows] = True
+        if fooled is not None:
+            alone = fooled & ~self._best_points.last_success[rows]
+            self._fooled[source][rows] |= self._best_points.admissible(rows, points, alone)
+
+    @property
+    def deceived(self) -> Mask:
+        """Unbroken images (B,) on which every evaluated source was fooled at admissible points."""
+        some, honest = self._nowhere.clone(), self._nowhere.clone()
+        for source, mask in self._asked.items():
+            some |= self._fooled[source]
+            honest |= mask & ~self._fooled[source]
+        return some & ~honest & ~self._best_points.broken

@@ -10,7 +10,9 @@ import torch
 from robench.types import Mask
 
 Rows = torch.Tensor | slice
-"""Images of a batch: their numbers (b,), or `slice(None)` for all, which avoids copies."""
+"""Images of a batch: their numbers (b,), or `ALL`, which avoids copies."""
+
+ALL = slice(None)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,7 +32,7 @@ class Ledger:
         nonfinite: whether an output or a gradient was NaN or infinite.
         zero_gradient: number of gradients that were exactly zero everywhere.
         gradients: number of gradients.
-        rise: by how much the loss rose in the ascent that settled best, float64; see `LossProgress`.
+        rise: by how much the loss rose in the ascent that settled best, float64; see `loss_progress`.
         late_rise: the part of it in the last steps, float64.
         deceived: whether all gradient sources were fooled, but the model itself was not.
         silent: whether an admissible adversarial point was found that a library did not return.

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from robench.attack.ledger import ALL
 from robench.attack.library_queries import LibraryQueries
 from robench.attack.oracle import Oracle
-from robench.attack.questions import ALL
 from robench.attack.surrogate_module import Form, SurrogateModule
 from robench.errors import ConfigError, JobError, RobenchError
 from robench.model.global_state import kept_global_state

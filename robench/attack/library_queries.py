@@ -62,7 +62,7 @@ class LibraryQueries:
         losses = cross_entropy(scores.detach()[:, : oracle.model.classes], oracle.y[rows], OutputKind.LOGITS)
         value = torch.full_like(oracle.best_size, -torch.inf)
         value[rows] = -losses if oracle.threat.goal is Goal.TARGETED else losses
-        oracle.progress.follow(value)
+        oracle.follow_ascent(value)
 
     def gradient(self, points: Images, gradient: Images) -> None:
         """Record a gradient (b, C, H, W) that was sent back to the library at some points."""

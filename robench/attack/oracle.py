@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from robench.attack.attack_state import AttackState
-from robench.attack.ledger import Rows
+from robench.attack.ledger import ALL, Rows
 from robench.attack.losses import Loss
-from robench.attack.questions import chunks, placed
 from robench.model.interface import GradientSource, predictions
 from robench.types import Images, LabelsOrPairs, Mask, Outputs, PerSample
 
@@ -65,13 +64,6 @@ class Oracle(AttackState):
             answer = self._questions.gradient(source, loss, points, labels[rows])
             passes = {"forwards": source.forwards, "backwards": source.backwards}
             self.note_answers(rows, points, answer.own, gradient=answer, **passes)
-            if self.track:
-                deceptions = None  # rows on which the gradient source was fooled and the model was not
-                if answer.predicted is not None:
-                    successes = self._questions.reached(answer.predicted, self.y[rows])
-                    successes &= ~self.best_points.last_success[rows]
-                    deceptions = self.best_points.admissible(rows, points, successes)
-                self._fooled.compare(source.name, rows, deceptions)
             if isinstance(rows, slice):
                 gradient, value = answer.gradient, answer.value
             else:
@@ -81,7 +73,7 @@ class Oracle(AttackState):
                 placed(answer.value, rows, value)
         gradient = gradient if gradient is not None else self._no_gradient()
         value = value if value is not None else self._no_value()
-        self.progress.follow(value)
+        self.follow_ascent(value)
         return value, gradient
 
     def score_gradients(self, x_adv: Images) -> tuple[Outputs, Tensor]:
@@ -146,7 +138,7 @@ class Oracle(AttackState):
         for this check is made only on images where it can change the answer. For a joint batch the whole
         batch of the step that broke the most images is returned.
         """
-        self.ledger.deceived = self._fooled.deceived & ~self.broken
+        self.ledger.deceived = self._sources.deceived
         if not self.track or self.points_belong_together:
             return last
         if self._joint:
@@ -178,4 +170,22 @@ class Oracle(AttackState):
         return own
 
     def _chunks(self, cost: int) -> Iterator[Rows]:
+        """Yield the rows of the images that still get passes, and have budget left for so many."""
         return chunks(self._active(cost), self.batch_size)
+
+
+def chunks(asked: Mask, size: int) -> Iterator[Rows]:
+    """Yield the rows of the images (B,) to evaluate, at most `size` at a time."""
+    if bool(asked.all()) and len(asked) <= size:
+        if len(asked):
+            yield ALL
+    elif bool(asked.any()):
+        yield from torch.split(asked.nonzero().squeeze(1), size)
+
+
+def placed(part: torch.Tensor, rows: Rows, batch: torch.Tensor) -> torch.Tensor:
+    """Return the batch with `part` at its rows, in the batch's type; `part` itself if it has all rows."""
+    if isinstance(rows, slice):
+        return part
+    batch[rows] = part.to(batch.dtype)
+    return batch

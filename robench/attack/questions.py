@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from robench.attack.ledger import Rows
 from robench.attack.losses import Loss, margin, scores, without_rejection
 from robench.attack.norms import per_image
 from robench.attack.threat import Goal
 from robench.model.interface import NOT_FINITE, GradientSource, Model, predictions
 from robench.types import Images, Labels, LabelsOrPairs, Mask, Outputs, PerSample
-
-ALL = slice(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +19,7 @@ class GradientAnswer:
     """The answers for b images whose gradient was computed.
 
     Attributes:
+        source: name of the gradient source whose loss was differentiated; empty for its scores.
         own: the model's own outputs (b, columns).
         predicted: the class (b,) that the gradient source predicts; None if the source is the model itself.
         value: what was differentiated, (b,), or (b, K) scores.
@@ -31,6 +28,7 @@ class GradientAnswer:
         zero: (b,) whether the computed gradient is zero everywhere; not where it was replaced by zero.
     """
 
+    source: str
     own: Outputs
     predicted: Labels | None
     value: Tensor
@@ -76,7 +74,7 @@ class Questions:
         classes = None
         if surrogate is not own:
             classes = predictions(surrogate.detach()[:, : self.model.classes], source.output)
-        return _answer(own, classes, losses, gradient)
+        return _answer(source.name, own, classes, losses, gradient)
 
     def score_gradients(self, source: GradientSource, points: Images) -> GradientAnswer:
         """Compute the scores of the source's outputs, and the gradient of each."""
@@ -85,7 +83,7 @@ class Questions:
             surrogate, own = source.surrogate(leaf)
             columns = scores(surrogate, source.output).unbind(dim=1)
             gradient = torch.stack([_gradient(column, leaf, keep=True) for column in columns], dim=1)
-        return _answer(own, None, torch.stack(columns, dim=1), gradient)
+        return _answer("", own, None, torch.stack(columns, dim=1), gradient)
 
     def reached(self, predicted: Labels, y: Labels) -> Mask:
         """Tell whether predictions (b,) are what the attacker wants; see `reached`."""
@@ -126,29 +124,14 @@ def reached(model: Model, answers: Tensor, y: Labels, target: Labels | None) -> 
     return (answers != y) & (answers != NOT_FINITE) & (answers < model.classes)
 
 
-def chunks(asked: Mask, size: int) -> Iterator[Rows]:
-    """Yield the rows of the images (B,) to evaluate, at most `size` at a time."""
-    if bool(asked.all()) and len(asked) <= size:
-        if len(asked):
-            yield ALL
-    elif bool(asked.any()):
-        yield from torch.split(asked.nonzero().squeeze(1), size)
-
-
-def placed(part: torch.Tensor, rows: Rows, batch: torch.Tensor) -> torch.Tensor:
-    """Return the batch with `part` at its rows, in the batch's type; `part` itself if it has all rows."""
-    if isinstance(rows, slice):
-        return part
-    batch[rows] = part.to(batch.dtype)
-    return batch
-
-
-def _answer(own: Outputs, classes: Labels | None, value: Tensor, gradient: Tensor) -> GradientAnswer:
+def _answer(
+    source: str, own: Outputs, classes: Labels | None, value: Tensor, gradient: Tensor
+) -> GradientAnswer:
     largest = gradient.flatten(1).abs().amax(dim=1)  # NaN if any entry is NaN
     finite, zero = torch.isfinite(largest), largest == 0
     if not finite.all():
         gradient = gradient.where(per_image(finite, gradient), torch.zeros_like(gradient))
-    return GradientAnswer(own.detach(), classes, value.detach(), gradient, finite, zero)
+    return GradientAnswer(source, own.detach(), classes, value.detach(), gradient, finite, zero)
 
 
 def _gradient(losses: PerSample, point: Images, *, keep: bool = False) -> Images:

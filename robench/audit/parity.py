@@ -18,9 +18,9 @@ from robench.recipe import build, describe
 from robench.record.curves import size_column
 from robench.record.schema import Record, Status
 from robench.record.statistics import SIGNIFICANCE, discordant, mcnemar
+from robench.run.crafting import Board
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel
-from robench.run.jobs import Board
 from robench.run.keeper import Memory
 from robench.run.settings import Settings
 from robench.run.work import Work

@@ -13,7 +13,7 @@ from robench.attack.norms import norm_named
 from robench.attack.threat import Goal, ThreatModel, targets_under
 from robench.audit.run_rejudgement import TOLERANCE
 from robench.audit.verify import read_plan
-from robench.data.images import ImageSet
+from robench.data.images import ImageSet, images_hash
 from robench.errors import RobenchError
 from robench.judge.verdict import classify, judge
 from robench.plan.spec import ModelSpec, Plan
@@ -24,7 +24,6 @@ from robench.record.store import Store
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.preparation import Workshop
 from robench.run.settings import Environment
-from robench.run.shards import images_hash
 
 BATCH = 250
 

@@ -17,6 +17,7 @@ from robench.data.arrays import own_array
 from robench.data.labels import check_labels, read_labels
 from robench.data.pixels import check_images, note_copies, read_images
 from robench.errors import InputError
+from robench.plan.spec import content_hash
 from robench.plurals import counted
 from robench.randomness import Randomness
 from robench.recipe import Info
@@ -116,6 +117,11 @@ class ImageSet:
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+def images_hash(data: ImageSet) -> str:
+    """Return the content hash of images with their labels, and their numbers in the full split."""
+    return content_hash([data.digest(), data.indices.tolist()])
 
 
 def image_set(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from types import CodeType, FunctionType
-from weakref import WeakKeyDictionary
 
 from torch import nn
 
@@ -82,15 +81,9 @@ all other networks is unchanged.
 """
 
 
-_NEW_BITS_OF: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
-"""Cache of answers by network: a key is made for every unit, but a network's layers never change."""
-
-
 def version_of_copies(net: nn.Module) -> int:
     """Return `NEW_BITS` where a newer copy of a network may be attacked, else 1."""
-    if net not in _NEW_BITS_OF:
-        _NEW_BITS_OF[net] = round_otherwise([door.module for door in networks_under_test(net)])
-    return NEW_BITS if _NEW_BITS_OF[net] else 1
+    return NEW_BITS if round_otherwise([door.module for door in networks_under_test(net)]) else 1
 
 
 def methods_for(

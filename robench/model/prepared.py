@@ -74,9 +74,12 @@ class PreparedModel:
 
         It is proven on the first images of x (B, C, H, W), once for each source and these images.
         """
+        methods, doubt = self._methods(), ""
         originals = self._copies.originals(x)
-        for method in self._methods():
-            if method.name in self.reasons:
+        for method in methods:
+            is_of_use = not method.views or REFUSAL in doubt  # the method before failed at a `view`
+            doubt = self.reasons.get(method.name, "")
+            if doubt or not is_of_use:
                 continue
             doubt = self._copies.first_doubt(method, sources, originals)
             if not doubt:
@@ -104,7 +107,7 @@ class PreparedModel:
         method = next((one for one in every_method if one.name == name), None)
         if method is None:
             return True
-        copies = self._copies.get(name)
+        copies = self._copies.ready.get(name)
         if copies and copies.stray:  # the attack caught the error, and may have stopped because of it
             self.rule_out(name, f"in a pass of the attack, {copies.stray}")
             return False
@@ -123,7 +126,7 @@ class PreparedModel:
     def rule_out(self, name: str, reason: str) -> None:
         """Discard a copy for the present crafting, and store the reason."""
         self.reasons[name] = reason
-        self._copies.discard(name)
+        self._copies.ready.pop(name, None)
 
     @contextmanager
     def using(self, name: str) -> Iterator[None]:
@@ -132,7 +135,7 @@ class PreparedModel:
         Raises:
             JobError: the code inside changed weights or buffers of the network; they are restored.
         """
-        copies = self._copies.get(name)
+        copies = self._copies.ready.get(name)
         replacement = copies.in_use() if copies else nullcontext()
         with evaluation_mode(self.model.net) as original, replacement:
             yield
@@ -153,19 +156,14 @@ class PreparedModel:
         parts = self.model.net.named_modules()
         return {f"{name}.module".removeprefix(".") for name, part in parts if isinstance(part, TestedNetwork)}
 
-    def _methods(self) -> Iterator[CopyMethod]:
-        """Yield the methods to try; one that copies views only if the previous one failed at a `view`."""
+    def _methods(self) -> list[CopyMethod]:
+        """Return the methods that may be tried, fastest first."""
         networks = [door.module for door in networks_under_test(self.model.net)]
         if not networks or self.engine == "eager":
-            return
-        if self.engine == "compiled":
-            yield from COMPILED_METHODS
-        for methods in (ROUGH_METHODS, COPY_METHODS) if self.engine == "bfloat16" else (COPY_METHODS,):
-            before = ""
-            for method in methods_for(networks, methods):
-                if not method.views or REFUSAL in self.reasons.get(before, ""):
-                    yield method
-                before = method.name
+            return []
+        compiled_methods = COMPILED_METHODS if self.engine == "compiled" else ()
+        rough_methods = ROUGH_METHODS if self.engine == "bfloat16" else ()
+        return [*compiled_methods, *methods_for(networks, (*rough_methods, *COPY_METHODS))]
 
 
 @dataclass(slots=True)

@@ -64,20 +64,13 @@ class ProvenCopies:
 
     Attributes:
         self_changing: names of weights and buffers that a network changes itself; None before its first pass.
+        ready: the copies that were made, and not found wrong since, by name of the copy method.
     """
 
     model: Model
     self_changing: set[str] | None = field(init=False, default=None)
-    _copies: dict[str, NetworkCopies] = field(init=False, default_factory=dict)
+    ready: dict[str, NetworkCopies] = field(init=False, default_factory=dict)
     _doubts: dict[tuple[str, str, bytes], str] = field(init=False, default_factory=dict)
-
-    def get(self, name: str) -> NetworkCopies | None:
-        """Return the copies of one method, None if there are none."""
-        return self._copies.get(name)
-
-    def discard(self, name: str) -> None:
-        """Free the copies of one method."""
-        self._copies.pop(name, None)
 
     def originals(self, x: Images) -> list[Original]:
         """Return the comparisons: some images together, and one alone, which some layers compute differently.
@@ -117,15 +110,15 @@ class ProvenCopies:
         """Compare a copy with the network; if they differ, discard it and return the first difference."""
         for original in originals:
             if doubt := self._compare(method, source, original):
-                self.discard(method.name)
+                self.ready.pop(method.name, None)
                 return doubt
         return ""
 
     def _make(self, method: CopyMethod) -> str:
         """Make a copy if there is none; return why it cannot be made, empty if it can."""
-        if method.name not in self._copies:
+        if method.name not in self.ready:
             try:
-                self._copies[method.name] = NetworkCopies(self.model, method)
+                self.ready[method.name] = NetworkCopies(self.model, method)
             except Exception as error:  # noqa: BLE001 - a user's code may fail in deepcopy or tracing
                 return f"it could not be made: {_first_line(error)}"
         return ""
@@ -138,7 +131,7 @@ class ProvenCopies:
         if answer is None:
             return "the network itself could not be asked for a gradient"
         try:
-            with evaluation_mode(self.model.net), self._copies[method.name].in_use():
+            with evaluation_mode(self.model.net), self.ready[method.name].in_use():
                 other = original.question(source)
         except Exception as error:  # noqa: BLE001 - the boundary: a copy that raises is not used, with a note
             return f"it raised {_first_line(error)}"

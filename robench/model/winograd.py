@@ -163,8 +163,14 @@ class LoneWinograd(WinogradConvolution):
 
 
 def suits(conv: nn.Module) -> bool:
-    """Tell whether a layer is a 3x3 convolution of stride 1 with many input and output channels."""
+    """Tell whether a layer is a 3x3 convolution of stride 1 with many input and output channels.
+
+    Not if its weight is no parameter: pruning and older forms of weight and spectral norm compute it from
+    others in every pass.
+    """
     if type(conv) is not nn.Conv2d or min(conv.in_channels, conv.out_channels) < LEAST_CHANNELS:
+        return False
+    if conv._parameters.get("weight") is None:
         return False
     plain = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
     ours = conv.weight.dtype is torch.float32

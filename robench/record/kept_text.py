@@ -22,7 +22,6 @@ from robench.record.index import FEWEST, SETTLED_NS
 from robench.record.journal import JOURNAL
 
 KEPT = "board.json"
-_FOLDERS = ("units", "errors")
 _FILES = ("plan.json", "run.json", JOURNAL)
 _CODE = ("robench", "reports")
 

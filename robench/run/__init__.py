@@ -14,13 +14,13 @@ from robench.faces import face
 if TYPE_CHECKING:
     from robench.run.craft_and_judge import craft_unit as craft_unit
     from robench.run.craft_and_judge import judge_unit as judge_unit
+    from robench.run.crafting import Board as Board
+    from robench.run.crafting import Crafting as Crafting
     from robench.run.evaluated_model import EvaluatedModel as EvaluatedModel
     from robench.run.evaluated_model import with_stand_in as with_stand_in
     from robench.run.execute import train_only as train_only
     from robench.run.inference_defenses import defended as defended
     from robench.run.inference_defenses import undefended as undefended
-    from robench.run.jobs import Board as Board
-    from robench.run.jobs import Crafting as Crafting
     from robench.run.jobs import Job as Job
     from robench.run.jobs import Unit as Unit
     from robench.run.keeper import FolderKeeper as FolderKeeper

@@ -17,7 +17,8 @@ from robench.model.batch_identity import batch_of
 from robench.model.prepared import PreparedModels
 from robench.randomness import borrowed_global_randomness, seed_from
 from robench.record.schema import Finding, Record
-from robench.run.jobs import Crafting, Unit
+from robench.run.crafting import Crafting
+from robench.run.jobs import Unit
 from robench.run.records import asked_again, record_of
 from robench.run.settings import Settings
 from robench.run.shards import Shard

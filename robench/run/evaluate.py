@@ -13,7 +13,8 @@ from robench.attack.craft import Crafted
 from robench.model.prepared import PreparedModels
 from robench.record.schema import Record
 from robench.run.craft_and_judge import craft_unit, judge_unit
-from robench.run.jobs import Crafting, Job, Unit
+from robench.run.crafting import Crafting
+from robench.run.jobs import Job, Unit
 from robench.run.keeper import Keeper, failure_text, last_line
 from robench.run.keys import record_key
 from robench.run.progress import QUIET, AccuracySoFar, Finished, Heartbeat, Reporter
@@ -72,7 +73,7 @@ class CleanAnswers:
         if unit.crafting is None:
             return CleanAnswer()
         if name not in self._by_model:
-            record = self.keeper.record(record_key(unit.target, self.shard, draws=self.settings.draws))
+            record = self.keeper.record(record_key(unit.target, self.shard, self.settings))
             self._by_model[name] = CleanAnswer.of(record) if record else CleanAnswer()
         return self._by_model[name]
 

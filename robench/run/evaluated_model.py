@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from robench.attack.protocol import Attack
 from robench.attack.threat import ThreatModel
 from robench.attack.visibility import needs_stand_in
 from robench.data.seen_images import SeenImages
 from robench.errors import ConfigError
+from robench.model.copy_methods import version_of_copies
 from robench.model.interface import Model
 
 HALF = 0.5
@@ -18,7 +19,7 @@ HALF = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedModel:
-    """A model with its fingerprint, computed once, and the gradient sources that attacks use.
+    """A model with its identity, computed once, and the gradient sources that attacks use.
 
     Attributes:
         model: the model.
@@ -26,6 +27,7 @@ class EvaluatedModel:
         sources: names of gradient sources; all it offers if empty.
         stand_in: the same with a template drawn by another seed, for attackers who do not know this one's.
         seen: gives the images it learned from, where they are known; asked where clean images are judged.
+        copies: version of the copies of its network that attacks may ask; see `robench.model.copy_methods`.
 
     Raises:
         ConfigError: a gradient source is unknown.
@@ -36,12 +38,14 @@ class EvaluatedModel:
     sources: tuple[str, ...] = ()
     stand_in: EvaluatedModel | None = None
     seen: Callable[[], SeenImages] | None = None
+    copies: int = field(init=False)
 
     def __post_init__(self) -> None:
-        """Refuse unknown gradient sources, and fill in all if none is named."""
+        """Refuse unknown gradient sources, fill in all if none is named, and look at the network's layers."""
         for name in self.sources:
             self.model.source(name)
         object.__setattr__(self, "sources", self.sources or tuple(self.model.sources))
+        object.__setattr__(self, "copies", version_of_copies(self.model.net))
 
 
 def attacked_model(

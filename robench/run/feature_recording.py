@@ -14,8 +14,9 @@ from robench.plan.spec import SCHEMA, content_hash
 from robench.randomness import borrowed_global_randomness, seed_from
 from robench.record.feature_snapshot import VERSION, FeatureSnapshot
 from robench.record.schema import Record, Status
+from robench.run.crafting import Board, Crafting
 from robench.run.feature_space import Part, cloud_of, nearest_of
-from robench.run.jobs import Board, Crafting, Job, crafting_job
+from robench.run.jobs import Job, crafting_job
 from robench.run.keeper import FolderKeeper, failure_text, last_line
 from robench.run.progress import QUIET, Reporter
 from robench.run.work import Work

@@ -9,17 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from robench.attack.protocol import Attack
-from robench.attack.threat import ThreatModel
-from robench.attack.visibility import hides_noise
 from robench.judge.findings import TRANSFER_VERSION as TRANSFER_FINDINGS
 from robench.judge.findings import VERSION as FINDINGS
 from robench.judge.probes import VERSION as PROBES
 from robench.judge.verdict import VERSION as JUDGE
 from robench.machine import versions
-from robench.model.copy_methods import version_of_copies
 from robench.model.prepared import VERSION as ENGINE
 from robench.plan.spec import SCHEMA, content_hash
 from robench.recipe import identity_of
+from robench.run.crafting import Crafting
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.settings import Settings
 from robench.run.shards import Shard
@@ -34,44 +32,31 @@ CLEAN = "clean"
 """Label of the evaluation without attack."""
 
 
-def crafting_key(
-    attacked: EvaluatedModel,
-    attack: Attack,
-    threat: ThreatModel,
-    shard: Shard,
-    *,
-    gradient_source: str,
-    drop: bool,
-    settings: Settings,
-) -> str:
+def crafting_key(crafting: Crafting, shard: Shard, settings: Settings) -> str:
     """Return the hash of everything that can change crafted images; names of rows are not part of it.
 
     Args:
-        attacked: the model that the attack really runs on.
-        attack: the recipe.
-        threat: the threat.
+        crafting: attack, threat, and the model that the attack really runs on.
         shard: the images.
-        gradient_source: name of the gradient source, or of the attack's own choice.
-        drop: whether broken images leave the batch.
         settings: the seed, and the engine if it changes more than rounding.
     """
-    spec, copies = attack_spec("", attack), version_of_copies(attacked.model.net)
+    model, spec = crafting.attacked, attack_spec("", crafting.attack)
     library = str(spec["library"])
     return content_hash(
         {
             "schema": SCHEMA,
             "kind": "craft",
             "engine": ENGINE,
-            "source": attacked.fingerprint,
-            "gradient_source": gradient_source,
+            "source": model.fingerprint,
+            "gradient_source": crafting.gradient_source,
             "attack": spec,
             "library_version": OWN_ATTACKS if library == "robench" else versions().get(library, "robench"),
-            "threat": threat.spec(),
+            "threat": crafting.threat.spec(),
             "shard": shard.digest,
             "seed": settings.seed,
-            "drop": drop,
-            **({"noise": "unseen"} if hides_noise(attacked.model, threat) else {}),
-            **({"copies": copies} if copies > 1 else {}),
+            "drop": crafting.drop,
+            **({"noise": "unseen"} if crafting.hides_noise else {}),
+            **({"copies": model.copies} if model.copies > 1 else {}),
             **({"gradients": "bfloat16"} if settings.engine == "bfloat16" else {}),
         }
     )
@@ -80,24 +65,21 @@ def crafting_key(
 def record_key(
     target: EvaluatedModel,
     shard: Shard,
+    settings: Settings,
     *,
-    draws: int,
+    crafting: Crafting | None = None,
     crafted: str = "",
-    source: str = "",
-    label: str = CLEAN,
-    eps_text: str = "",
 ) -> str:
     """Return the hash of one judged unit: the crafted images, the judging model, and the names in the table.
 
     Args:
         target: the model that judges.
         shard: the images.
-        draws: how often a random model classifies each image.
+        settings: how often a random model classifies each image.
+        crafting: how they are crafted; None for clean images.
         crafted: key of the crafted images; empty for clean images.
-        source: name of the model that they were crafted for.
-        label: the attack's column.
-        eps_text: the radius as the user wrote it.
     """
+    source = crafting.source.model.name if crafting else ""
     findings = FINDINGS if source == target.model.name else TRANSFER_FINDINGS
     return content_hash(
         {
@@ -106,15 +88,15 @@ def record_key(
             "engine": ENGINE,
             "target": [target.model.name, target.fingerprint],
             "source": source,
-            "label": label,
-            "eps_text": eps_text,
+            "label": crafting.label if crafting else CLEAN,
+            "eps_text": crafting.board.eps_text if crafting else "",
             "craft": crafted,
             "shard": shard.digest,
             "data": [shard.data.name, shard.data.split],
             # The clean unit also contains the results of the probes of the model.
-            **({"findings": findings} if crafted else {"probes": PROBES}),
+            **({"findings": findings} if crafting else {"probes": PROBES}),
             **({"judge": JUDGE} if JUDGE > 1 else {}),
-            **({"draws": draws} if target.model.random else {}),
+            **({"draws": settings.draws} if target.model.random else {}),
         }
     )
 

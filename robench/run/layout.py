@@ -18,7 +18,7 @@ from robench.plan.named_code import check_allowed
 from robench.plan.spec import Plan, ThreatSpec
 from robench.record.store import Store
 from robench.run.bounding import BoundColumn
-from robench.run.jobs import Board
+from robench.run.crafting import Board
 from robench.run.keeper import FolderKeeper
 from robench.run.model_accounts import keep_tracebacks
 from robench.run.preparation import Workshop

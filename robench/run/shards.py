@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from robench.data.images import ImageSet
-from robench.plan.spec import content_hash
+from robench.data.images import ImageSet, images_hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +35,9 @@ class Shard:
             even: let sizes differ by at most one image, because a joint graph of fewer images is another
                 classifier; otherwise all pieces but the last are full.
         """
-        parts = slices(len(data), size, even=even)
+        parts = [data.subset(rows) for rows in slices(len(data), size, even=even)]
         set_digest = images_hash(data)
-        for part in map(data.subset, parts):
+        for part in parts:
             yield cls(data=part, digest=images_hash(part), set_digest=set_digest, total=len(data))
 
     def part(self, images: slice) -> Shard:
@@ -59,8 +58,3 @@ def slices(count: int, size: int, *, even: bool = False) -> list[slice]:
     number = -(-count // size)
     ends = [count // number * i + min(i, count % number) for i in range(number + 1)] if number else [0]
     return [slice(start, stop) for start, stop in pairwise(ends)]
-
-
-def images_hash(data: ImageSet) -> str:
-    """Return the content hash of images with their labels and numbers."""
-    return content_hash([data.digest(), data.indices.tolist()])

@@ -8,7 +8,6 @@ import torch
 
 from robench.attack.craft import Crafted
 from robench.attack.threat import targets_under
-from robench.attack.visibility import hides_noise
 from robench.judge.reference_ascent import (
     FLAT_OUTPUT,
     Survivors,
@@ -47,7 +46,7 @@ def survivor_findings(
     if crafted is None or crafting is None or not unit.white_box:
         return ()
     threat, attack, ledger = crafting.threat, crafting.attack, crafted.ledger
-    if crafting.attacked is not crafting.source or hides_noise(model, threat):
+    if crafting.attacked is not crafting.source or crafting.hides_noise:
         return ()  # this attacker does not see the judged model
     stands = torch.tensor([one is Status.ROBUST for one in status])
     pgd = is_asked(attack, threat, ledger, stands)

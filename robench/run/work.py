@@ -13,8 +13,9 @@ from robench.errors import InputError
 from robench.model.answer_checks import check_networks
 from robench.model.interface import Coupling
 from robench.run.bounding import Bounding, bounding_slices
+from robench.run.crafting import Board, Crafting
 from robench.run.evaluated_model import EvaluatedModel
-from robench.run.jobs import Board, Crafting, Job, bounding_jobs, jobs_on
+from robench.run.jobs import Job, bounding_jobs, clean_job, crafting_job
 from robench.run.settings import Settings
 from robench.run.shards import Shard, slices
 
@@ -99,11 +100,13 @@ class Work:
         """Return the data in shards: all but the last full, or even ones where a model is joint."""
         return Shard.split(self.data, self.settings.shard, even=self._joint)
 
-    def jobs(self, shard: Shard) -> Iterator[Job]:
-        """Yield the jobs of a shard: every model on clean images, every crafting, every bound."""
-        yield from jobs_on(shard, self.models, self.craftings, self.settings)
-        for bounding in self.boundings:
-            yield from bounding_jobs(bounding, shard, self.settings)
+    def jobs(self, shard: Shard) -> list[Job]:
+        """Return the jobs of a shard: every model on clean images, every crafting, every bound."""
+        settings = self.settings
+        clean_jobs = [clean_job(target, shard, settings) for target in self.models]
+        crafting_jobs = [crafting_job(crafting, shard, settings) for crafting in self.craftings]
+        bound_jobs = [job for bounding in self.boundings for job in bounding_jobs(bounding, shard, settings)]
+        return [*clean_jobs, *crafting_jobs, *bound_jobs]
 
     def units(self) -> int:
         """Return how many records the whole work makes."""

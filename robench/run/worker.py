@@ -152,7 +152,7 @@ class PlanInWorker:
     def jobs(self, shard: int) -> list[Job]:
         """Return the jobs of a shard."""
         if shard not in self._jobs:
-            self._jobs[shard] = list(self.layout.work.jobs(self.shards[shard]))
+            self._jobs[shard] = self.layout.work.jobs(self.shards[shard])
         return self._jobs[shard]
 
     def tell(self, shard: int) -> None:

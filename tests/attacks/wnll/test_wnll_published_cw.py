@@ -15,8 +15,9 @@ from robench.model.interface import Memory
 from robench.randomness import Randomness
 from robench.recipe import build
 from robench.run.craft_and_judge import craft_unit, judge_unit
+from robench.run.crafting import Board, Crafting
 from robench.run.evaluated_model import EvaluatedModel
-from robench.run.jobs import Board, Crafting, crafting_job
+from robench.run.jobs import crafting_job
 from robench.run.settings import Settings
 from robench.run.shards import Shard
 from tests.attacks.wnll.graph_toys import TEST, X, Y, network, published, wnll

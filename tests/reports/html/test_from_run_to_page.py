@@ -16,9 +16,9 @@ from robench.attack.threat import ThreatModel
 from robench.cli.app import app
 from robench.model.interface import Model, OutputKind
 from robench.record.store import Store
+from robench.run.crafting import Board
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel
-from robench.run.jobs import Board
 from robench.run.keeper import FolderKeeper
 from robench.run.settings import Settings
 from robench.run.work import Work

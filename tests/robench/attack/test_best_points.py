@@ -2,13 +2,12 @@
 
 import torch
 
-from robench.attack.best_points import BestPoints
-from robench.attack.ledger import Ledger
+from robench.attack.best_points import BestPoints, FooledSources
+from robench.attack.ledger import ALL, Ledger
 from robench.attack.norms import LINF
 from robench.attack.threat import ThreatModel
 
 X = torch.full((3, 1, 1, 2), 0.5)
-ALL = slice(None)
 
 
 def memory(**options):
@@ -86,3 +85,19 @@ def test_the_last_point_is_proposed_where_it_is_known_to_succeed_or_nothing_else
 def test_without_watching_no_copy_is_made():
     assert memory(track=False).points is X
     assert memory().points is not X
+
+
+def test_one_source_that_is_not_fooled_makes_the_image_properly_attacked():
+    sources = FooledSources(memory())
+    assert not sources.deceived.any()
+    sources.compare("linear", ALL, at(0.1, 0.1, 0.1), reached(True, True, False))
+    sources.compare("exact", torch.tensor([0]), X[:1], None)
+    assert sources.deceived.tolist() == [False, True, False]
+
+
+def test_a_source_fooled_beside_the_model_or_beyond_the_ball_deceives_nobody():
+    best = memory()
+    sources = FooledSources(best)
+    best.meet(ALL, at(0.1, 0.1, 0.4), reached(False, True, False), None)
+    sources.compare("linear", ALL, at(0.1, 0.1, 0.4), reached(True, True, True))
+    assert sources.deceived.tolist() == [True, False, False]

@@ -9,7 +9,10 @@ from attacks.ensemble.autoattack import AutoAttack
 from attacks.gradient.apgd import APGD
 from attacks.gradient.fgsm import FGSM
 from attacks.gradient.pgd import PGD
-from robench.attack.loss_progress import FooledSources, LossProgress, rises
+from robench.attack.ledger import Ledger
+from robench.attack.loss_progress import note_ascent, rises
+from robench.attack.oracle import Oracle
+from robench.attack.threat import ThreatModel
 from robench.model.interface import GradientSource, Model, OutputKind
 from tests.robench.judge import gallery
 from tests.truths import attacked
@@ -48,31 +51,19 @@ def test_an_image_ends_where_it_is_left_out_and_begins_where_it_is_taken_up():
 
 
 def test_of_several_ascents_the_one_that_settled_best_counts():
-    progress = LossProgress(2, torch.device("cpu"))
+    ledger = Ledger.empty(2)
     for losses in (columns([0.0, 1.0], [0.0, 4.0]), columns([0.0, 2.0, 2.0], [1.0, 1.0, 1.0])):
-        progress.begin()
-        for step in losses:
-            progress.follow(step)
-        progress.end()
-    assert (progress.rise.tolist(), progress.late_rise.tolist()) == ([2.0, 4.0], [0.0, 4.0])
+        note_ascent(ledger, losses)
+    assert (ledger.rise.tolist(), ledger.late_rise.tolist()) == ([2.0, 4.0], [0.0, 4.0])
 
 
 def test_what_is_asked_outside_of_an_ascent_is_not_followed():
-    progress = LossProgress(1, torch.device("cpu"))
-    progress.follow(torch.tensor([1.0]))
-    progress.begin()
-    progress.follow(torch.tensor([2.0]))
-    progress.end()
-    progress.follow(torch.tensor([3.0]))
-    assert progress.rise.item() == 0
-
-
-def test_one_source_that_is_not_fooled_makes_the_image_properly_attacked():
-    sources = FooledSources(3, torch.device("cpu"))
-    assert not sources.deceived.any()
-    sources.compare("linear", slice(None), torch.tensor([True, True, False]))
-    sources.compare("exact", torch.tensor([0]), None)
-    assert sources.deceived.tolist() == [False, True, False]
+    oracle = Oracle(MODEL, X[:1], Y[:1], ThreatModel(eps=0.1))
+    oracle.follow_ascent(torch.tensor([1.0]))
+    with oracle.ascent():
+        oracle.follow_ascent(torch.tensor([2.0]))
+    oracle.follow_ascent(torch.tensor([3.0]))
+    assert oracle.ledger.rise.item() == 0
 
 
 def share(attack, **options):

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from robench.attack.ledger import ALL
 from robench.attack.losses import cross_entropy, margin
 from robench.attack.norms import L2
-from robench.attack.oracle import Oracle
+from robench.attack.oracle import Oracle, chunks, placed
 from robench.attack.threat import Goal, ThreatModel
 from robench.model.interface import Model
 from tests.truths import Lambda, classify, images, joint, linear, random_linear, small_net, two_sources
@@ -272,3 +273,18 @@ def test_images_afford_passes_as_long_as_their_budget_lasts():
     assert oracle.affords(1).all()
     assert oracle.affords(2).tolist() == [False] + [True] * (len(x) - 1)
     assert not oracle.affords(4).any()
+
+
+def test_chunks_cover_the_images_asked_about_once():
+    mask = torch.tensor([True, False, True, True, True])
+    assert [rows.tolist() for rows in chunks(mask, 3)] == [[0, 2, 3], [4]]
+    assert list(chunks(torch.ones(5, dtype=torch.bool), 5)) == [ALL]
+    assert [len(rows) for rows in chunks(torch.ones(5, dtype=torch.bool), 2)] == [2, 2, 1]
+    assert list(chunks(torch.zeros(5, dtype=torch.bool), 2)) == list(chunks(mask[:0], 2)) == []
+
+
+def test_a_part_is_placed_in_the_batchs_type_and_a_whole_batch_keeps_its_own():
+    batch, part = torch.zeros(3), torch.ones(2, dtype=torch.float64)
+    assert placed(part, torch.tensor([2, 0]), batch).tolist() == [1.0, 0.0, 1.0]
+    assert placed(part, torch.tensor([0, 1]), batch).dtype == torch.float32
+    assert placed(part, ALL, batch) is part

@@ -1,10 +1,10 @@
-"""Single passes against automatic differentiation, and chunks by hand."""
+"""Single passes against automatic differentiation."""
 
 import pytest
 import torch
 
 from robench.attack.losses import cross_entropy, margin
-from robench.attack.questions import ALL, Questions, chunks, placed
+from robench.attack.questions import Questions
 from robench.attack.threat import Goal
 from robench.model.interface import NOT_FINITE, GradientSource, Model, OutputKind, predictions
 from tests.truths import images, small_net
@@ -55,18 +55,3 @@ def test_the_lead_is_relative_to_the_largest_output_and_ends_where_the_goal_is_n
     lead = Questions(model, Goal.TARGETED).relative_lead(scores, y)
     assert lead.tolist() == [-torch.inf, pytest.approx(2 / 3)]
     assert torch.equal(predictions(scores), torch.tensor([1, 0]))
-
-
-def test_chunks_cover_the_images_asked_about_once():
-    mask = torch.tensor([True, False, True, True, True])
-    assert [rows.tolist() for rows in chunks(mask, 3)] == [[0, 2, 3], [4]]
-    assert list(chunks(torch.ones(5, dtype=torch.bool), 5)) == [ALL]
-    assert [len(rows) for rows in chunks(torch.ones(5, dtype=torch.bool), 2)] == [2, 2, 1]
-    assert list(chunks(torch.zeros(5, dtype=torch.bool), 2)) == list(chunks(mask[:0], 2)) == []
-
-
-def test_a_part_is_placed_in_the_batchs_type_and_a_whole_batch_keeps_its_own():
-    batch, part = torch.zeros(3), torch.ones(2, dtype=torch.float64)
-    assert placed(part, torch.tensor([2, 0]), batch).tolist() == [1.0, 0.0, 1.0]
-    assert placed(part, torch.tensor([0, 1]), batch).dtype == torch.float32
-    assert placed(part, ALL, batch) is part

@@ -16,11 +16,12 @@ from robench.model.interface import GradientSource, OutputKind
 from robench.model.noise import draw
 from robench.plan import config
 from robench.record.store import Store
+from robench.run.crafting import Board, Crafting
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel, with_stand_in
 from robench.run.execute import execute
-from robench.run.jobs import Board, Crafting
 from robench.run.keeper import Memory
+from robench.run.keys import crafting_key
 from robench.run.settings import Environment, Settings
 from robench.run.work import Work
 from tests.model_zoo.heads.test_expectation import Noisy, built, images
@@ -123,7 +124,7 @@ def test_the_key_of_a_job_names_who_is_really_attacked():
 
     def key(whom, source, knowledge):
         board = Board(threat=threat(knowledge=knowledge), eps_text="0.1", attacks={"step": OneStep()})
-        return Crafting.of(board, "step", whom, source).key(shard, Settings())
+        return crafting_key(Crafting.of(board, "step", whom, source), shard, Settings())
 
     assert key(own, "exact", ("weights",)) != key(other, "exact", ("weights",))
     assert key(own, "linear", ("weights",)) == key(other, "linear", ("weights",))

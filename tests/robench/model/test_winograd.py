@@ -1,12 +1,14 @@
 """Convolutions by fewer multiplications are those of torch, and only where they are worth it."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
-from robench.model.copy_methods import CopyMethod, methods_for, round_otherwise
+from robench.model.copy_methods import CopyMethod, methods_for, round_otherwise, version_of_copies
 from robench.model.fast_copy import prepared_copy
 from robench.model.interface import Model
 from robench.model.prepared import PreparedModel
@@ -102,12 +104,24 @@ def test_autocast_few_tiles_and_other_types_are_left_to_torch():
         nn.Conv2d(256, 256, 3, padding="same"),
         nn.Conv2d(256, 256, 3, padding=1, dtype=torch.float64),
         nn.utils.parametrizations.weight_norm(nn.Conv2d(256, 256, 3, padding=1)),
+        prune.l1_unstructured(nn.Conv2d(256, 256, 3, padding=1), "weight", amount=0.5),
     ],
     ids=str,
 )
 def test_other_convolutions_are_not_touched(other):
     assert suits(nn.Conv2d(256, 256, 3, padding=1))
     assert not suits(other)
+
+
+@pytest.mark.parametrize("change", [partial(prune.l1_unstructured, amount=0.5), torch.nn.utils.spectral_norm])
+def test_a_network_whose_weight_is_made_in_every_pass_is_attacked(change):
+    net = wide()
+    for place in (2, 5):
+        change(net[place], "weight")
+    copies = PreparedModel(model := Model(name="m", net=net, classes=4))
+    assert version_of_copies(model.net) == 1
+    with copies.using(copies.choose(X, [model.source("exact")])):
+        assert model.net(X).shape == (8, 4)
 
 
 def test_only_networks_with_new_copies_are_said_to_round_otherwise():

@@ -15,9 +15,10 @@ from robench.model.interface import Model
 from robench.plan.bounds import CROWN, IBP, BranchAndBound
 from robench.record.schema import Status
 from robench.run.bounding import IMAGES, BoundColumn
+from robench.run.crafting import Board
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel
-from robench.run.jobs import Board, bounding_jobs
+from robench.run.jobs import bounding_jobs
 from robench.run.keeper import Memory
 from robench.run.settings import Settings
 from robench.run.time_limit import ANY_JOB, seconds_for
@@ -133,7 +134,7 @@ def test_keys_change_with_everything_that_matters():
         work = work_of(small_net(other), board, eps=eps)
         shard = next(iter(work.shards()))
         settings = dataclasses.replace(work.settings, seed=seed)
-        job = next(bounding_jobs(work.boundings[0], shard, settings))
+        job = bounding_jobs(work.boundings[0], shard, settings)[0]
         return job.key
 
     search = BranchAndBound(domains=5, seconds=None)

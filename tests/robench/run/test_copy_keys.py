@@ -9,6 +9,7 @@ from robench.data.images import image_set
 from robench.model.interface import Model
 from robench.plan.spec import content_hash
 from robench.run import keys
+from robench.run.crafting import Board, Crafting
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.settings import Settings
 from robench.run.shards import Shard
@@ -43,15 +44,8 @@ def contents(net, monkeypatch, **settings):
     model = EvaluatedModel(model=Model(name="m", net=net, classes=3), fingerprint="f")
     images = image_set(torch.full((4, 1, 6, 6), 0.5), torch.zeros(4, dtype=torch.int64), classes=3)
     shard = next(Shard.split(images, 4))
-    keys.crafting_key(
-        model,
-        FGSM(),
-        ThreatModel(eps=0.1),
-        shard,
-        gradient_source="exact",
-        drop=True,
-        settings=Settings(**settings),
-    )
+    board = Board(threat=ThreatModel(eps=0.1), eps_text="0.1", attacks={"fgsm": FGSM()})
+    keys.crafting_key(Crafting.of(board, "fgsm", model, "exact"), shard, Settings(**settings))
     return values[-1]
 
 

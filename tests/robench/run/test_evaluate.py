@@ -15,10 +15,10 @@ from robench.data.images import image_set
 from robench.errors import ConfigError, InputError
 from robench.model.interface import Model
 from robench.record.schema import Status
-from robench.run import jobs
+from robench.run import work as work_module
+from robench.run.crafting import Board
 from robench.run.evaluate import CleanAnswers, Context, do_job, evaluate
 from robench.run.evaluated_model import EvaluatedModel
-from robench.run.jobs import Board
 from robench.run.keeper import Memory
 from robench.run.progress import Quiet
 from robench.run.settings import Settings
@@ -213,7 +213,7 @@ def test_a_job_done_alone_in_any_order_leaves_what_it_leaves_in_its_turn(fails, 
     noisy = EvaluatedModel(model=Model(name="n", net=Noisy(1.0, 0.5), classes=2), fingerprint="n")
     attacks = {"one": OneStep(), "two": OneStep()}
     plan = work(attacks, models=[noisy, evaluated("a", 1.0, 0.0)], shard=6)
-    original = jobs.clean_job
+    original = work_module.clean_job
 
     def clean_of(model, shard, settings):
         """The clean unit of the noisy model fails where it is meant to."""
@@ -224,7 +224,7 @@ def test_a_job_done_alone_in_any_order_leaves_what_it_leaves_in_its_turn(fails, 
         return job
 
     failing = Model(name="n", net=Failing(), classes=2)
-    monkeypatch.setattr(jobs, "clean_job", clean_of)
+    monkeypatch.setattr(work_module, "clean_job", clean_of)
     plain, _ = collect(plan)
     keeper = Memory()
     context = Context.of(plan, keeper, Quiet())

@@ -13,10 +13,11 @@ from robench.attack.threat import ThreatModel
 from robench.data.images import image_set
 from robench.model.batch_identity import current_batch
 from robench.model.interface import Model
+from robench.run.crafting import Board, Crafting
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel
-from robench.run.jobs import Board, Crafting
 from robench.run.keeper import Memory
+from robench.run.keys import crafting_key
 from robench.run.settings import Settings
 from robench.run.shards import Shard
 from robench.run.work import Work
@@ -59,7 +60,7 @@ def work(attacks, sources=()):
 def key(plan, source, attack):
     shard = next(Shard.split(plan.data, 3))
     board = Board(threat=THREAT, eps_text="0.1", attacks={"attack": attack})
-    return Crafting.of(board, "attack", plan.models[0], source).key(shard, Settings())
+    return crafting_key(Crafting.of(board, "attack", plan.models[0], source), shard, Settings())
 
 
 @pytest.mark.thorough

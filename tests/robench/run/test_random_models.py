@@ -24,9 +24,9 @@ from robench.model import noise as chance
 from robench.model.interface import Model
 from robench.model.noise import current_draw, noise_of
 from robench.record.schema import Record
+from robench.run.crafting import Board
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel
-from robench.run.jobs import Board
 from robench.run.keeper import Memory
 from robench.run.settings import Settings
 from robench.run.work import Work
