@@ -239,3 +239,17 @@ def test_a_job_done_alone_in_any_order_leaves_what_it_leaves_in_its_turn(fails, 
     assert {r.key: (r.columns, r.findings) for r in plain} == {
         key: (r.columns, r.findings) for key, r in keeper.records.items()
     }
+
+
+def test_while_a_model_is_probed_the_line_says_so():
+    class Lines(Quiet):
+        def __init__(self):
+            self.lines = []
+
+        def begin(self, text):
+            self.lines.append(text)
+
+    reporter = Lines()
+    list(evaluate(work({"step": OneStep()}, [evaluated("a", 1.0, 0.0)]), Memory(), reporter))
+    assert reporter.lines[0] == "clean on a, and probes of its gradients"
+    assert [line for line in reporter.lines if "probes" in line] == reporter.lines[:1]
