@@ -8,7 +8,9 @@ from reports.board.attack_kinds import SCALE_TRIED, is_proper
 from reports.board.identities import attack_of
 from robench.record.schema import Record
 
-WEAK = frozenset({"zero-gradient", "nonfinite", "not-converged", "transfer-failure", "weaker-than-pgd"})
+WEAK = frozenset(
+    {"dead-pixels", "zero-gradient", "nonfinite", "not-converged", "transfer-failure", "weaker-than-pgd"}
+)
 """Ways in which an attack fails: different attacks may miss the same images in different ways."""
 
 MENDED = frozenset({"silent-success", "tied-output", "changes-input", SCALE_TRIED})

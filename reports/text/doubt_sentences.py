@@ -14,6 +14,7 @@ _HEADLINES = {
     "black-box-stronger": "its gradients or the loss mislead",
     "broken-certificate": "an image that was certified is broken",
     "changes-input": "the network writes into the images it is given",
+    "dead-pixels": "dark or bright pixels have no gradient, and asked further inside they break more",
     "exploding-output": "its scores are too large for small changes to show in them",
     "failed-jobs": "some of its jobs failed",
     "inadmissible": "an attack left what is allowed, and was judged where it was put back",
@@ -71,6 +72,7 @@ _NUMBERS = {
         ),
     ),
     "scale-tried": ((r"(\d+) steps on the margin, .* broke (\d+) of (\d+) ", "{1} of {2} that it left"),),
+    "dead-pixels": ((r"(\d+%) of the pixels .* broke (\d+) of (\d+) ", "{1} of {2} that it left"),),
     "larger-radius-weaker": (
         (r"(.+) breaks? (\d+) fewer (?:images )?at (\S+) than at (\S+)", "{0}: {1} fewer at {2} than at {3}"),
     ),

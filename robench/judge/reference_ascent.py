@@ -11,25 +11,16 @@ attack with gradients are asked at the radius of its own threat, by an ascent of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import torch
-
 from robench.attack.ledger import Ledger
-from robench.attack.losses import Loss, cross_entropy, score_margin
-from robench.attack.oracle import Oracle
+from robench.attack.losses import cross_entropy, score_margin
 from robench.attack.protocol import Attack
 from robench.attack.threat import ThreatModel
-from robench.model.evaluation import evaluation_mode
-from robench.model.interface import Coupling, GradientSource, Model
+from robench.judge.survivors import Survivors
 from robench.plurals import counted
-from robench.randomness import Randomness
 from robench.record.schema import Finding
-from robench.types import Images, Labels, Mask
+from robench.types import Mask
 
 STEPS = 10
-STEP = 2.5
-"""Length of all steps together in radii, as in Madry et al. 2018, section 5, and in our `pgd`."""
 
 MOST_ASKED = 32
 """Most surviving images to try, spread evenly over all; in a joint batch all images are tried."""
@@ -41,77 +32,11 @@ NOTABLE = 0.02
 MARGIN_STEPS = 20
 MOST_ON_MARGIN = 128
 """Steps on the margin, and most images they start from: more than above, for they are to lift a doubt."""
+
 FLAT_OUTPUT = "flat-output"
 TRIED = "scale-tried"
 NEGLIGIBLE = 0.01
 """The doubt, and what lifts it: by the tried images, the accuracy is too high by at most this share."""
-
-AGAIN = 2
-"""How often a point that breaks an image is classified again: a random model may be wrong by chance."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survivors:
-    """Images that an attack left standing, and how they may be attacked.
-
-    Attributes:
-        model: the model that was attacked and judged.
-        x: clean images (B, C, H, W).
-        labels: their labels (B,), or the target classes under a targeted goal.
-        stands: which images the attack left standing (B,).
-        threat: the radius, the box and the goal.
-        source: the gradient source.
-        rng: draws the images' random starts.
-        batch_size: most images in a pass.
-    """
-
-    model: Model
-    x: Images
-    labels: Labels
-    stands: Mask
-    threat: ThreatModel
-    source: GradientSource
-    rng: Randomness
-    batch_size: int
-
-    def fallen(self, loss: Loss, steps: int, *, most: int) -> tuple[int, int]:
-        """Climb a loss from at most so many survivors; return how many broke, and how many were tried."""
-        standing = self.stands.nonzero().flatten()
-        if not len(standing):
-            return 0, 0
-        is_joint = self.model.coupling is Coupling.JOINT
-        rows = torch.arange(len(self.x)) if is_joint else _spread(standing, most)
-        rows = rows.to(self.x.device)
-        starts = Randomness(self.rng.seed, self.rng.images[rows], (*self.rng.stream, "reference ascent"))
-        falls = self._broken(loss, steps, rows, starts)
-        is_survivor = self.stands.to(self.x.device)[rows]
-        return int((falls & is_survivor).sum()), int(is_survivor.sum())
-
-    def _broken(self, loss: Loss, steps: int, rows: torch.Tensor, starts: Randomness) -> Mask:
-        model, threat = self.model, self.threat
-        oracle = Oracle(
-            model,
-            self.x[rows].clone(),
-            self.labels[rows].clone(),
-            threat,
-            source=self.source,
-            drop=model.coupling is not Coupling.JOINT,
-            batch_size=self.batch_size,
-        )
-        with evaluation_mode(model.net):
-            point = threat.sample(oracle.x, starts)
-            for _ in range(steps):
-                if oracle.finished:
-                    break
-                gradient = oracle.gradient(loss, point)
-                point = point + STEP / steps * threat.eps * threat.norm.ascent(gradient)
-                point = threat.project(oracle.x, point)
-            point = oracle.proposal(point)
-            again = Oracle(model, oracle.x, oracle.y, threat, batch_size=self.batch_size)
-            falls = torch.ones(len(rows), dtype=torch.bool, device=self.x.device)
-            for _ in range(AGAIN):
-                falls &= again.successful(point)
-        return falls
 
 
 def is_asked(attack: Attack, threat: ThreatModel, ledger: Ledger, survivors: Mask) -> bool:
@@ -122,7 +47,7 @@ def is_asked(attack: Attack, threat: ThreatModel, ledger: Ledger, survivors: Mas
     code may use a ball of its own, in which its loss converges at once, so watching its ascent is not enough.
     """
     info = attack.info
-    if info.control or not bool(survivors.any()) or not _allows(threat, STEPS):
+    if info.control or not bool(survivors.any()) or not allows(threat, STEPS):
         return False
     is_ours = type(attack).__module__.startswith("attacks.") and info.library == "robench" and not info.code
     is_watched = is_ours and bool((ledger.rise[survivors] > 0).any())
@@ -134,10 +59,11 @@ def is_asked_on_margin(attack: Attack, threat: ThreatModel, ledger: Ledger) -> b
 
     Only after an attack of several gradients, and if the threat allows gradients and so many passes.
     """
-    return not attack.info.control and _allows(threat, MARGIN_STEPS) and int(ledger.gradients.max()) > 1
+    return not attack.info.control and allows(threat, MARGIN_STEPS) and int(ledger.gradients.max()) > 1
 
 
-def _allows(threat: ThreatModel, steps: int) -> bool:
+def allows(threat: ThreatModel, steps: int) -> bool:
+    """Tell whether an ascent of so many gradients is allowed under a threat."""
     if not threat.bounded or "weights" not in threat.knowledge:
         return False
     return threat.budget is None or threat.budget >= 2 * steps
@@ -146,8 +72,7 @@ def _allows(threat: ThreatModel, steps: int) -> bool:
 def weaker_than_pgd(survivors: Survivors) -> Finding | None:
     """Run plain PGD on some of the surviving images; return a finding if too many of them break."""
     loss, count = survivors.fallen(cross_entropy, STEPS, most=MOST_ASKED)
-    excess = loss / max(count, 1) * int(survivors.stands.sum())
-    if loss < min(FEWEST_BROKEN, count) or excess < max(NOTABLE * len(survivors.x), 1):
+    if not is_notable(survivors, loss, count):
         return None
     return Finding(
         code="weaker-than-pgd",
@@ -156,6 +81,12 @@ def weaker_than_pgd(survivors: Survivors) -> Finding | None:
         remedy="Run `pgd`, `apgd` or a preset beside it; of an attack of your own look at the sign of its "
         "steps, at their length, and at what it returns",
     )
+
+
+def is_notable(survivors: Survivors, loss: int, count: int) -> bool:
+    """Tell whether by so many broken ones of the tried survivors the accuracy is too high by 2 % or more."""
+    excess = loss / max(count, 1) * int(survivors.stands.sum())
+    return loss >= min(FEWEST_BROKEN, count) and excess >= max(NOTABLE * len(survivors.x), 1)
 
 
 def scale_at_this_radius(survivors: Survivors) -> Finding:
@@ -177,11 +108,3 @@ def scale_at_this_radius(survivors: Survivors) -> Finding:
         evidence=evidence,
         remedy="Add an attack whose loss the size of the scores does not change (margin, DLR)",
     )
-
-
-def _spread(rows: torch.Tensor, most: int) -> torch.Tensor:
-    """Return at most `most` of the rows, evenly spread."""
-    if len(rows) <= most:
-        return rows
-    places = torch.linspace(0, len(rows) - 1, most).round().to(torch.int64)
-    return rows[places.to(rows.device)]

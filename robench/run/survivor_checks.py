@@ -8,14 +8,15 @@ import torch
 
 from robench.attack.craft import Crafted
 from robench.attack.threat import targets_under
+from robench.judge.dead_pixels import is_asked_about_dead_pixels, through_dead_pixels
 from robench.judge.reference_ascent import (
     FLAT_OUTPUT,
-    Survivors,
     is_asked,
     is_asked_on_margin,
     scale_at_this_radius,
     weaker_than_pgd,
 )
+from robench.judge.survivors import Survivors
 from robench.randomness import Randomness
 from robench.record.schema import Finding, Status
 from robench.run.jobs import Unit
@@ -51,7 +52,8 @@ def survivor_findings(
     stands = torch.tensor([one is Status.ROBUST for one in status])
     pgd = is_asked(attack, threat, ledger, stands)
     margin = FLAT_OUTPUT in known and is_asked_on_margin(attack, threat, ledger)
-    if not model.sources or not (pgd or margin):
+    dead = is_asked_about_dead_pixels(attack, threat, ledger, stands)
+    if not model.sources or not (pgd or margin or dead):
         return ()
     source = model.sources.get(crafting.gradient_source) or next(iter(model.sources.values()))
     if model.template and "template" not in threat.knowledge and not source.template_free:
@@ -71,4 +73,6 @@ def survivor_findings(
     findings = [weaker_than_pgd(survivors)] if pgd else []
     if margin:
         findings.append(scale_at_this_radius(survivors))
+    if dead:
+        findings.append(through_dead_pixels(survivors))
     return tuple(finding for finding in findings if finding)
