@@ -21,11 +21,13 @@ from robench.model.copied_views import REFUSAL
 from robench.model.copy_methods import (
     COMPILED_METHODS,
     COPY_METHODS,
+    GRAPH_METHODS,
     ROUGH_METHODS,
     CopyMethod,
     methods_for,
 )
 from robench.model.evaluation import evaluation_mode
+from robench.model.graphed_copy import REFUSAL as NO_GRAPH
 from robench.model.interface import GradientSource, Model
 from robench.model.proven_copies import ProvenCopies, own_name
 from robench.model.tested_network import TestedNetwork, networks_under_test
@@ -100,7 +102,7 @@ class PreparedModel:
             sources: the gradient sources.
             claimed: which points (B,) should be adversarial: a few are checked, these first. None: all.
         """
-        every_method = (*COMPILED_METHODS, *ROUGH_METHODS, *COPY_METHODS)
+        every_method = (*COMPILED_METHODS, *ROUGH_METHODS, *GRAPH_METHODS, *COPY_METHODS)
         method = next((one for one in every_method if one.name == name), None)
         if method is None:
             return True
@@ -160,9 +162,12 @@ class PreparedModel:
             return
         if self.engine == "compiled":
             yield from COMPILED_METHODS
-        for methods in (ROUGH_METHODS, COPY_METHODS) if self.engine == "bfloat16" else (COPY_METHODS,):
+        families: dict[Engine, Sequence[CopyMethod]] = {"bfloat16": ROUGH_METHODS, "graphs": GRAPH_METHODS}
+        for methods in (families.get(self.engine, ()), COPY_METHODS):
             before = ""
             for method in methods_for(networks, methods):
+                if method.graphs and NO_GRAPH in self.reasons.get(before, ""):
+                    break  # no other copy of this network has one either
                 if not method.views or REFUSAL in self.reasons.get(before, ""):
                     yield method
                 before = method.name
