@@ -1,9 +1,8 @@
 """A copy of a network that replays its passes with a gradient as CUDA graphs, on request (`--engine graphs`).
 
 Each graph is for one number of images (`robench.model.captured_pass`), and images leave the batch when they
-are broken. So there are few sizes, the powers of two and the largest batch, and a batch is padded to the
-next. A capture takes several passes, and is compared with the copy's own pass on its first images. It stays
-with the copy, for all attacks and shards.
+are broken. So there are few sizes, and a batch is padded to the next. A capture takes several passes, and is
+compared with the copy's own pass on its first images. It stays with the copy, for all attacks and shards.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ DEVICES = ("cuda",)
 REFUSAL = "no CUDA graph"
 """How every reason begins for which a copy has none."""
 
-LEAST_ROWS, MOST_CAPTURES = 8, 16
+LEAST_ROWS, MOST_CAPTURES = 8, 32
 """Images of the smallest graph, and most graphs of a copy; passes of further sizes are not replayed."""
 
 
@@ -49,7 +48,6 @@ class GraphedCopy(Watcher):
         _check_device(network)
         self._network, self._parts = network, inner_parts(network)
         self._captures: dict[tuple[Any, ...], tuple[CapturedPass, tuple[Any, ...]]] = {}
-        self._largest: dict[tuple[Any, ...], int] = {}
         self._is_asking = False
         self._forward = network.forward
         network.__dict__["forward"] = self.forward
@@ -85,33 +83,35 @@ class GraphedCopy(Watcher):
     def _replay(self, question: Question, x: Tensor) -> Any:
         if x.device.type not in DEVICES:
             self.refuse(f"{REFUSAL}: the images are on {x.device.type}")
-        kind = (question, x.shape[1:], x.dtype, x.device)
-        rows = self._rows(kind, len(x))
-        if (kind, rows) not in self._captures:
+        fewest, rows = sizes(len(x))
+        kind = (question, rows, x.shape[1:], x.dtype, x.device)
+        if kind not in self._captures:
             if len(self._captures) >= MOST_CAPTURES:
                 return question(x)
-            self._captures[kind, rows] = self._capture(question, x, rows), fixed_state(self._network)
-        graph, state = self._captures[kind, rows]
+            graph = self._capture(question, padded(x.detach(), rows), (len(x), fewest))
+            self._captures[kind] = graph, fixed_state(self._network)
+        graph, state = self._captures[kind]
         if state != fixed_state(self._network) or any(map(hooked, self._parts)):
             return question(x)
         return graph(x)
 
-    def _rows(self, kind: tuple[Any, ...], count: int) -> int:
-        """Return the number of rows that so many images are padded to."""
-        largest = self._largest[kind] = max(count, self._largest.get(kind, 0))
-        return min(max(1 << (count - 1).bit_length(), LEAST_ROWS), max(largest, LEAST_ROWS))
+    def _capture(self, question: Question, x: Images, counts: tuple[int, int]) -> CapturedPass:
+        """Return a graph of a pass of images (B, C, H, W) that is proven on the first of them.
 
-    def _capture(self, question: Question, x: Images, rows: int) -> CapturedPass:
-        """Return a graph for so many rows that is proven on images (B, C, H, W) to do as the copy does.
+        Args:
+            question: images to what the copy answers.
+            x: images.
+            counts: on how many it is proven; the fewest that are padded are among these numbers, for code may
+                go by the number of images.
 
-        It is proven on the fewest images too that are padded to as many rows: code may go by their number.
+        Raises:
+            AnotherWayError: there is none, or it gives other numbers.
         """
-        whole = padded(x.detach(), rows)
-        batches = [x, whole[: _fewest(rows)]]
+        batches = [x[:count] for count in counts]
         own = [_pass(question, batch) for batch in batches]  # an error of these is the copy's own
         try:
-            probe(self._network, on_a_copy(question), whole)
-            graph = CapturedPass(question, whole)
+            probe(self._network, on_a_copy(question), x)
+            graph = CapturedPass(question, x)
             replays = [_pass(graph, batch) for batch in batches]
         except AnotherWayError:
             raise
@@ -124,13 +124,21 @@ class GraphedCopy(Watcher):
             raise AnotherWayError(self.stray) from error
         for batch, one, two in zip(batches, own, replays, strict=True):
             if doubt := difference(one, two):
-                self.refuse(f"{REFUSAL}: of {len(batch)} images in {rows} rows, {doubt}")
+                self.refuse(f"{REFUSAL}: of {len(batch)} images in {len(x)} rows, {doubt}")
         return graph
 
 
-def _fewest(rows: int) -> int:
-    """Return the fewest images that are padded to so many rows."""
-    return 2 if rows <= LEAST_ROWS else (1 << (rows - 1).bit_length() - 1) + 1
+def sizes(count: int) -> tuple[int, int]:
+    """Return the number of rows that so many images are padded to, after the fewest that are padded so.
+
+    8, 12, 16, 24, 32 and so on: nothing else than the number of images decides, so that the bits of an answer
+    do not depend on what was asked before.
+    """
+    fewest, rows = 2, LEAST_ROWS
+    while rows < count:
+        is_power_of_two = rows & (rows - 1) == 0
+        fewest, rows = rows + 1, rows * 3 // 2 if is_power_of_two else rows * 4 // 3
+    return fewest, rows
 
 
 def _check_device(network: nn.Module) -> None:
