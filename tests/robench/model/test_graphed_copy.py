@@ -390,3 +390,13 @@ def test_the_methods_are_those_of_auto_without_winograds():
     names = [method.name for method in GRAPH_METHODS]
     assert names[0] == GRAPHS
     assert not any("Winograd" in name for name in names)
+
+
+def test_it_is_proven_again_at_points_of_an_attack(card, monkeypatch):
+    copies = PreparedModel(model := Model(name="m", net=Base(), classes=4), engine="graphs")
+    sources = [model.source("exact")]
+    assert copies.choose(X, sources) == GRAPHS
+    assert copies.confirm(GRAPHS, X[:8], sources)
+    monkeypatch.setattr(captured_pass, "own", lambda x: 1.01 * x)
+    assert not copies.confirm(GRAPHS, X[:8], sources)
+    assert "its outputs differ" in copies.reasons[GRAPHS]
