@@ -44,3 +44,11 @@ def no_network(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def card(monkeypatch):
+    """A processor that passes for a device with CUDA graphs; says what was captured and replayed."""
+    from tests.robench.model.cuda_graphs import card_in_place
+
+    return card_in_place(monkeypatch)

@@ -45,7 +45,7 @@ def parts(card: Card) -> list[tuple[str, float, Callable[[], list[str]]]]:
     tasks: list[tuple[str, float, Callable[[], list[str]]]] = [("tests", 60.0, lambda: tests(card))]
     for name in (first, *others):
         for steps in card.size.steps:
-            seconds = 0.4 * steps * slow.get(name, 1.0)
+            seconds = 0.5 * steps * slow.get(name, 1.0)
             tasks.append((f"PGD-{steps}, {name}", seconds, lambda n=name, s=steps: pgd(card, n, s)))  # type: ignore[misc]
         tasks.append((f"training, {name}", 15.0, lambda n=name: training(card, n)))  # type: ignore[misc]
         tasks.append((f"limit, {name}", 10.0, lambda n=name: limit(card, n)))  # type: ignore[misc]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,22 +24,43 @@ from robench.model.prepared import PreparedModel
 from robench.record.schema import Status
 
 
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """A call that notes in `engines` which copy was asked, and why no faster one.
+
+    Attributes:
+        call: the work.
+        engines: one line; empty before the first call.
+    """
+
+    call: Call
+    engines: list[str]
+
+    def __call__(self) -> Any:
+        """Do the work."""
+        return self.call()
+
+
 def _crafted(
     model: Model, x: Tensor, y: Tensor, name: str, eps: float, *, engine: Engine, drop: bool, **options: Any
-) -> Call:
+) -> Copies:
+    """Return an attack of ours: CUDA graphs are captured in the first call, other copies made in each."""
     attack = plugins.find("attacks", name)(**options)
     settings = CraftSettings(drop=drop, batch_size=len(x))
-    indices = torch.arange(len(x))
+    indices, engines = torch.arange(len(x)), list[str]()
+    lasting = PreparedModel(model, engine=engine)
 
     def run() -> Tensor:
-        copies = PreparedModel(model, engine=engine)
+        copies = lasting if engine == "graphs" else PreparedModel(model, engine=engine)
         result = craft(
             model, attack, x, y, threat=ThreatModel(norm=LINF, eps=eps), indices=indices, settings=settings,
             prepared=copies,
         )  # fmt: skip
+        reasons = "".join(f"; {name}: {reason}" for name, reason in result.not_used.items())
+        engines[:] = [f"`{result.engine}`{reasons}"]
         return result.x_adv
 
-    return run
+    return Copies(run, engines)
 
 
 def _torchattacks(model: Model, x: Tensor, y: Tensor, make: Callable[[Any, nn.Module], Any]) -> Call:
@@ -112,11 +133,12 @@ def _table(
             f"| {name} | {seconds:.3f} | {len(x) / seconds:.1f} | {timing.ratio(name):.2f} "
             f"| {int(robust[name].sum())} | {unlike} |"
         )
-    return [*lines, ""]
+    engines = [f"- {name}: {one}" for name, call in rivals.items() for one in getattr(call, "engines", [])]
+    return [*lines, "", "Networks asked, and why none that comes before:", "", *engines, ""]
 
 
 def pgd(card: Card, architecture: str, steps: int) -> list[str]:
-    """Time PGD with a random start of ours, with the prepared copy and without, and of two peers."""
+    """Time PGD with a random start of ours, through copies of each kind and without, and of two peers."""
     model = card.model(architecture)
     x, y = card.images(model, card.size.images[0])
     options: dict[str, Any] = {"steps": steps, "step_size": STEP, "drop": False}
@@ -124,6 +146,7 @@ def pgd(card: Card, architecture: str, steps: int) -> list[str]:
         "robench": _crafted(model, x, y, "pgd", EPS, engine="auto", **options),
         "robench, as it is": _crafted(model, x, y, "pgd", EPS, engine="eager", **options),
         "robench, bfloat16 gradients": _crafted(model, x, y, "pgd", EPS, engine="bfloat16", **options),
+        "robench, CUDA graphs": _crafted(model, x, y, "pgd", EPS, engine="graphs", **options),
     }
     if there("torchattacks"):
         rivals["torchattacks"] = _torchattacks(

@@ -24,6 +24,7 @@ class CopyMethod:
         views: copy a tensor where the network asks for a view that the layout does not allow.
         compiled: let torch compile it.
         rough: take gradients from passes in bfloat16.
+        graphs: replay passes with a gradient as CUDA graphs.
     """
 
     name: str
@@ -33,6 +34,7 @@ class CopyMethod:
     views: bool = False
     compiled: bool = False
     rough: bool = False
+    graphs: bool = False
 
 
 def _with_copied_views(method: CopyMethod) -> tuple[CopyMethod, CopyMethod]:
@@ -71,6 +73,16 @@ ROUGH_METHODS = tuple(
 """Tried first if the user asks for them; see `robench.model.rough_gradient`.
 
 Without Winograd's filtering: its rounding errors are too large in bfloat16.
+"""
+
+GRAPH_METHODS = tuple(
+    replace(method, name=f"{method.name}, CUDA graphs", graphs=True)
+    for method in COPY_METHODS
+    if not method.winograd
+)
+"""Tried first if the user asks for them; see `robench.model.graphed_copy`.
+
+Without Winograd's filtering, which is for processors.
 """
 
 NEW_BITS = 2

@@ -19,6 +19,7 @@ from robench.model.compiled_copy import CompiledCopy
 from robench.model.copied_views import CopiedViews
 from robench.model.copy_methods import CopyMethod
 from robench.model.evaluation import evaluation_mode, switch_to_evaluation
+from robench.model.graphed_copy import GraphedCopy
 from robench.model.layer_pairs import hooked, one_place, pairs, plain, poolable
 from robench.model.network_state import NetworkState
 from robench.model.rough_gradient import RoughGradient
@@ -32,7 +33,8 @@ def prepared_copy(network: nn.Module, method: CopyMethod) -> nn.Module:
     """Return a copy of a network, prepared by one of the methods; the network itself is not altered.
 
     Raises:
-        ValueError: the network makes copies that share weights or parts with it.
+        ValueError: the network makes copies that share weights or parts with it, or CUDA graphs are asked for
+            and it is not on a CUDA device.
         Exception: any error of the network's own code when it is copied.
     """
     with evaluation_mode(network):
@@ -61,6 +63,8 @@ def prepared_copy(network: nn.Module, method: CopyMethod) -> nn.Module:
             CopiedViews(twin)
         if method.compiled:
             CompiledCopy(twin)
+        if method.graphs:
+            GraphedCopy(twin)
     return RoughGradient(twin) if method.rough else twin
 
 

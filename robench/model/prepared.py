@@ -21,11 +21,13 @@ from robench.model.copied_views import REFUSAL
 from robench.model.copy_methods import (
     COMPILED_METHODS,
     COPY_METHODS,
+    GRAPH_METHODS,
     ROUGH_METHODS,
     CopyMethod,
     methods_for,
 )
 from robench.model.evaluation import evaluation_mode
+from robench.model.graphed_copy import REFUSAL as NO_GRAPH
 from robench.model.interface import GradientSource, Model
 from robench.model.proven_copies import ProvenCopies, own_name
 from robench.model.tested_network import TestedNetwork, networks_under_test
@@ -78,6 +80,8 @@ class PreparedModel:
         originals = self._copies.originals(x)
         for method in methods:
             is_of_use = not method.views or REFUSAL in doubt  # the method before failed at a `view`
+            if method.graphs and any(NO_GRAPH in reason for reason in self.reasons.values()):
+                continue  # no other copy of this network has one either
             doubt = self.reasons.get(method.name, "")
             if doubt or not is_of_use:
                 continue
@@ -103,7 +107,7 @@ class PreparedModel:
             sources: the gradient sources.
             claimed: which points (B,) should be adversarial: a few are checked, these first. None: all.
         """
-        every_method = (*COMPILED_METHODS, *ROUGH_METHODS, *COPY_METHODS)
+        every_method = (*COMPILED_METHODS, *ROUGH_METHODS, *GRAPH_METHODS, *COPY_METHODS)
         method = next((one for one in every_method if one.name == name), None)
         if method is None:
             return True
@@ -162,8 +166,9 @@ class PreparedModel:
         if not networks or self.engine == "eager":
             return []
         compiled_methods = COMPILED_METHODS if self.engine == "compiled" else ()
-        rough_methods = ROUGH_METHODS if self.engine == "bfloat16" else ()
-        return [*compiled_methods, *methods_for(networks, (*rough_methods, *COPY_METHODS))]
+        families: dict[Engine, Sequence[CopyMethod]] = {"bfloat16": ROUGH_METHODS, "graphs": GRAPH_METHODS}
+        methods = (*families.get(self.engine, ()), *COPY_METHODS)
+        return [*compiled_methods, *methods_for(networks, methods)]
 
 
 @dataclass(slots=True)

@@ -113,7 +113,7 @@ def _ask(model: Model, source: GradientSource, x: Images, first: int, without_gr
     leaf = x.detach().clone().requires_grad_(True)
     with torch.enable_grad():
         surrogate, own = source.surrogate(leaf)
-        weights = _cotangent(surrogate, first)
+        weights = cotangent(surrogate, first)
         gradient = None
         if surrogate.requires_grad:
             (gradient,) = torch.autograd.grad((surrogate * weights).sum(), leaf, allow_unused=True)
@@ -124,7 +124,7 @@ def _ask(model: Model, source: GradientSource, x: Images, first: int, without_gr
     )
 
 
-def _cotangent(like: Outputs, first: int) -> Tensor:
+def cotangent(like: Outputs, first: int = 0) -> Tensor:
     """Return fixed distinct numbers, so that no two outputs cancel: irrational steps in (-1, 1)."""
     start = 1 + first * like[:1].numel()
     steps = torch.arange(start, start + like.numel(), device=like.device, dtype=torch.float64)

@@ -17,10 +17,14 @@ from robench.model.evaluation import evaluation_mode
 from robench.model.fast_copy import prepared_copy
 from robench.model.interface import Coupling, GradientSource, Model, OutputKind
 from robench.model.network_state import NetworkState
+from robench.model.passes_in_turn import answers_in_turn
 from robench.model.proof import PROOF_IMAGES, ROUGH_TOLERANCES, TOLERANCES, Original, difference
 from robench.model.rough_gradient import RoughGradient
 from robench.model.tested_network import networks_under_test
 from robench.types import Images
+
+PARTS = (0.7, 0.3)
+"""Shares of the compared images on which a copy that pads its batches is compared once more."""
 
 
 class NetworkCopies:
@@ -107,12 +111,24 @@ class ProvenCopies:
         return self._make(method)
 
     def compare_all(self, method: CopyMethod, source: GradientSource, originals: Sequence[Original]) -> str:
-        """Compare a copy with the network; if they differ, discard it and return the first difference."""
-        for original in originals:
+        """Compare a copy with the network; if they differ, discard it and return the first difference.
+
+        Copies that replay graphs are compared on fewer images too, which they pad.
+        """
+        fewer = self._fewer_images(originals) if method.graphs else []
+        for original in (*originals, *fewer):
             if doubt := self._compare(method, source, original):
                 self.ready.pop(method.name, None)
                 return doubt
         return ""
+
+    def _fewer_images(self, originals: Sequence[Original]) -> list[Original]:
+        """Return comparisons on parts of the images that are compared; none if they belong together."""
+        x = originals[0].x
+        if self.model.coupling is Coupling.JOINT:
+            return []
+        sizes = sorted({size for share in PARTS if 1 < (size := int(share * len(x))) < len(x)}, reverse=True)
+        return [Original(self.model, x[:size], False, self._note_changes) for size in sizes]
 
     def _make(self, method: CopyMethod) -> str:
         """Make a copy if there is none; return why it cannot be made, empty if it can."""
@@ -132,12 +148,16 @@ class ProvenCopies:
             return "the network itself could not be asked for a gradient"
         try:
             with evaluation_mode(self.model.net), self.ready[method.name].in_use():
-                other = original.question(source)
+                others = [original.question(source)]
+                if method.graphs:
+                    others += answers_in_turn(
+                        self.model, source, original.x, without_gradient=original.without_gradient
+                    )
         except Exception as error:  # noqa: BLE001 - the boundary: a copy that raises is not used, with a note
             return f"it raised {_first_line(error)}"
         tolerances = ROUGH_TOLERANCES if method.rough else TOLERANCES
-        doubt = difference(answer, other, tolerances)
-        return f"through {source.name}, {doubt}" if doubt else ""
+        doubts = (difference(answer, other, tolerances) for other in others)
+        return next((f"through {source.name}, {doubt}" for doubt in doubts if doubt), "")
 
     def _note_changes(self, names: set[str]) -> None:
         """Note weights and buffers that a network changes itself, so that attacks are not blamed for that.

@@ -96,9 +96,7 @@ class Context:
         return cls(work.settings, keeper, reporter, copies, Heartbeat(reporter))
 
     @contextmanager
-    def attempt(
-        self, title: str, *, key: str, model: str, units: int = 1, shown: str | None = None
-    ) -> Iterator[None]:
+    def attempt(self, title: str, *, key: str, model: str, units: int = 1, line: str = "") -> Iterator[None]:
         """Report the start of some work; if it fails, record why and which model's row lacks it, and go on.
 
         A call of `sys.exit` counts as a failure too.
@@ -108,9 +106,9 @@ class Context:
             key: of the job or unit.
             model: the model in whose row the result belongs.
             units: how many records are missing if it fails.
-            shown: the line to show while it lasts; the title by default.
+            line: what is shown while it lasts; the title by default.
         """
-        self.heartbeat.begin(shown or title)
+        self.heartbeat.begin(line or title)
         try:
             yield
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: one job fails
@@ -207,8 +205,8 @@ def _judge_and_keep(
     name, record = unit.target.model.name, None
     clean, codes = answers.about(unit)
     # A large network takes a minute for its probes, and little for its answers.
-    shown = f"{unit.title}, and probes of its gradients" if unit.is_clean else None
-    with context.attempt(unit.title, key=unit.key, model=name, shown=shown):
+    line = f"{unit.title}, and probes of its gradients" if unit.is_clean else unit.title
+    with context.attempt(unit.title, key=unit.key, model=name, line=line):
         if unit.bounding:
             from robench.run.bound_units import bound_unit  # with scipy's optimizers, half a second
 

@@ -16,14 +16,18 @@ from robench import attack, plugins
 from robench.api import make_attack
 from robench.attack.craft import craft
 from robench.attack.norms import LINF
+from robench.attack.protocol import check_attackable
 from robench.attack.threat import ThreatModel
+from robench.errors import ConfigError
 from robench.judge.verdict import judge
 from robench.model.interface import Model
+from robench.model.prepared import PreparedModel
 from robench.plan import config
 from robench.record.store import Store
 from robench.run.execute import execute
 from robench.run.progress import Quiet
 from robench.run.settings import Environment
+from tests.robench.model.cuda_graphs import Card, card_in_place
 
 REHEARSAL = bool(os.environ.get("ROBENCH_GPU_REHEARSAL"))
 DEVICE = "cpu" if REHEARSAL else "cuda"
@@ -102,7 +106,8 @@ class Watched(nn.Module):
         self.places, self.flags = Notes(), Notes()
 
     def forward(self, x):
-        self.places.add(x.device.type)
+        if isinstance(x, torch.Tensor):  # bounds trace it with symbols
+            self.places.add(x.device.type)
         self.flags.add((torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()))
         return self.layers(x)
 
@@ -154,8 +159,13 @@ def test_every_attack_stays_on_the_device(name):
     options = {"steps": 2} if "steps" in plugins.find("attacks", name).__dataclass_fields__ else {}
     if "queries" in plugins.find("attacks", name).__dataclass_fields__:
         options |= {"queries": 20} | ({"least_queries": 5} if name == "economical_autoattack" else {})
+    attack = make_attack(name, **options)
+    try:
+        check_attackable(attack, model, ThreatModel(norm=LINF, eps=0.03), tuple(x.shape[1:]), label=name)
+    except ConfigError as error:
+        pytest.skip(f"not for this network: {error}")
     model.net.places.clear()
-    x_adv = crafted(model, x[:3], y[:3], make_attack(name, **options))
+    x_adv = crafted(model, x[:3], y[:3], attack)
     assert x_adv.device == x.device
     assert model.net.places == {x.device.type}
 
@@ -238,3 +248,89 @@ def test_the_python_calls_take_what_lies_on_the_device():
     model, x, y = watched()
     result = attack(model.net, x, y, "pgd", eps=0.03, steps=3)
     assert result.images.shape == x.shape
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """CUDA graphs of the card, or their stand-in in a rehearsal; what each was captured for is noted."""
+    if REHEARSAL:
+        return card_in_place(monkeypatch)
+    card, capture = Card(), torch.cuda.make_graphed_callables
+
+    def graphed(question, sample_args, **options):
+        card.captures.append(len(sample_args[0]))
+        return capture(question, sample_args, **options)
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", graphed)
+    return card
+
+
+class Layers(nn.Module):
+    """What `Watched` computes, without notes on the way."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = Watched().layers
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+class Waiting(Layers):
+    """Waits for the card to decide what it does, so that no pass of it can be captured."""
+
+    def forward(self, x):
+        return super().forward(x if float(x.detach().mean()) > 0 else x - 1)
+
+
+def with_graphs(net):
+    """Return a model, its copies, and the one that is chosen on 20 images."""
+    _, x, y = watched()
+    model = Model(name="net", net=net.to(DEVICE).eval(), classes=5)
+    copies = PreparedModel(model, engine="graphs")
+    return model, copies, x, y, copies.choose(x, [model.source("exact")])
+
+
+def test_cuda_graphs_give_the_numbers_of_the_network_whatever_the_batch(graphs):
+    model, copies, x, _, name = with_graphs(Layers())
+    assert name == "folded, channels-last, CUDA graphs", copies.reasons
+    rows = [20, 3, 11, 16, 2, 20, 7]
+
+    def slope(count):
+        leaf = x[:count].clone().requires_grad_(True)
+        outputs = model.net(leaf)
+        return outputs.detach(), torch.autograd.grad(outputs.square().sum(), leaf)[0]
+
+    with copies.using(name):
+        ours = [slope(count) for count in rows]
+        leaves = [x[:count].clone().requires_grad_(True) for count in (16, 12)]
+        losses = [model.net(leaf).square().sum() for leaf in leaves]
+        late = [torch.autograd.grad(loss, leaf)[0] for loss, leaf in zip(losses, leaves, strict=True)]
+    with copies.using("as it is"):
+        theirs = [slope(count) for count in rows]
+        own = [slope(count)[1] for count in (16, 12)]
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(late, own, rtol=1e-3, atol=1e-4)
+    assert sorted(graphs.captures) == [8, 12, 16, 24]
+
+
+def test_an_attack_through_cuda_graphs_breaks_as_many(graphs):
+    model, copies, x, y, _ = with_graphs(Layers())
+    threat, attack = ThreatModel(norm=LINF, eps=0.03), make_attack("pgd", steps=5)
+    indices = torch.arange(len(x))
+    result = craft(model, attack, x, y, threat=threat, indices=indices, prepared=copies)
+    assert "CUDA graphs" in result.engine
+    other = craft(model, attack, x, y, threat=threat, indices=indices)
+    verdicts = [judge(model, x, y, one.x_adv, threat=threat).status for one in (result, other)]
+    counts = [list(statuses).count("broken") for statuses in verdicts]
+    assert abs(counts[0] - counts[1]) <= 1
+
+
+def test_where_no_pass_can_be_captured_other_copies_answer_and_the_device_goes_on(graphs):
+    model, copies, x, y, name = with_graphs(Waiting())
+    assert "CUDA graphs" not in name
+    assert any("no CUDA graph" in reason for reason in copies.reasons.values())
+    x_adv = crafted(model, x, y, make_attack("pgd", steps=3))
+    assert x_adv.device == x.device
+    assert torch.rand(3, device=x.device).isfinite().all()

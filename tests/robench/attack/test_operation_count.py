@@ -21,6 +21,9 @@ AROUND_A_PASS, ON_IMAGES = 80, 14
 
 Eight of the latter are the step itself: sign, scaling, sum, difference, two bounds, sum, box.
 """
+WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "_to_copy")
+"""Operations at which the processor waits for a card; the last if a device is named."""
+
 VIEWS = ("detach", "view", "slice", "select", "squeeze", "expand")
 
 
@@ -34,6 +37,8 @@ class Counts(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = str(func)
         self.operations[name] += 1
+        if any(word in name for word in WAITS) and ("_to_copy" not in name or (kwargs or {}).get("device")):
+            self.operations["waits"] += 1
         is_view = any(word in name for word in VIEWS)
         if not is_view and any(isinstance(one, torch.Tensor) and one.shape == X.shape for one in args):
             self.operations["on images"] += 1
@@ -78,6 +83,7 @@ def test_a_step_of_pgd_adds_few_operations_to_its_pass():
     passes = of_a_pass(model, y, copies)
     convolutions = [key for key in step if "convolution" in key]
     assert {key: step[key] for key in convolutions} == {key: passes[key] for key in convolutions}
+    assert step.pop("waits") <= 3  # is every image asked, is the gradient finite, is any image broken
     around = step - passes
     assert around.pop("on images") <= ON_IMAGES
     assert sum(around.values()) <= AROUND_A_PASS, around.most_common()

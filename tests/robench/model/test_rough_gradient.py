@@ -220,7 +220,7 @@ def test_a_joint_graph_head_takes_it():
 
 def test_only_this_engine_is_in_keys(monkeypatch):
     net = Net()
-    for engine in ("auto", "eager", "compiled"):
+    for engine in ("auto", "eager", "compiled", "graphs"):
         assert "gradients" not in contents(net, monkeypatch, engine=engine)
     assert contents(net, monkeypatch, engine="bfloat16")["gradients"] == "bfloat16"
 
