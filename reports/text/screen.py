@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import ClassVar
 from rich.console import RenderableType
 from rich.text import Text
 
-from reports.board.board_types import Board
+from reports.board.board_types import Board, Doubt
 from reports.board.leaderboard import boards
 from reports.board.over_seeds import over_seeds
 from reports.text.board_tables import (
@@ -46,6 +47,10 @@ _WORDS = {
     "Asked",
     "Not used, and why",
 }
+
+MANY_TIES = 0.05
+"""Share of images without an answer from which a board says so: other programs take the first of equals."""
+_TIES = re.compile(r"(\d+) of (\d+) images? got no answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +120,7 @@ class Screen:
         if self.details and board.cells:
             renderables.append(table("gradient sources, white-box", *detail_table(board)))
         # Lifted findings put nothing in doubt: one line instead of a page of them.
-        open_doubts = [d for d in board.doubts if self.details or d.unlifted]
+        open_doubts = [d for d in board.doubts if self.details or d.unlifted or _lowers(d)]
         renderables += [_doubt(d.model, d.code, d.evidence, d.remedy) for d in open_doubts]
         if count := len(board.doubts) - len(open_doubts):
             command = "`robench leaderboard --details` shows them"
@@ -135,6 +140,12 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> F
         first=_HEADLINE,
         keys=max(keys, 1),
     )
+
+
+def _lowers(doubt: Doubt) -> bool:
+    """Tell whether a mended finding explains a number that is far below what other programs count."""
+    match = _TIES.match(doubt.evidence) if doubt.code == "tied-output" else None
+    return match is not None and int(match[1]) >= MANY_TIES * int(match[2])
 
 
 def _doubt(model: str, code: str, evidence: str, remedy: str) -> Text:

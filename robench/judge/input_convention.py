@@ -27,7 +27,7 @@ LEAST_WRONG = 0.1
 GAIN = 0.1
 """Smallest gain in accuracy that is told."""
 
-MENDED = 0.5
+MENDED = 1 / 3
 """Smallest share of the wrong images that a form must mend: higher contrast may help any weak network."""
 
 CHANCE = 1e-3

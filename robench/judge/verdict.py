@@ -271,8 +271,9 @@ def _tied(adversarial: Labels) -> Finding | None:
         code="tied-output",
         evidence=f"{ties} of {counted(len(adversarial), 'image')} "
         "got no answer: classes share the largest output",
-        remedy="A tie is not right. Equal votes: more of them; a coarse number type: a finer one; "
-        "1/K for every class of a graph head: a larger template or m",
+        remedy="A tie counts as wrong; other programs take the first of the equal classes. Scores that "
+        "saturate (tanh, sigmoid): return what is before them; equal votes: more of them; a coarse number "
+        "type: a finer one; 1/K for every class of a graph head: a larger template or m",
     )
 
 

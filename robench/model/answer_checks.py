@@ -108,6 +108,8 @@ def _check(ask: Callable[[Images], Outputs], x: Images, columns: int, where: str
         if len(shape) == 2 and shape[0] == len(x):
             expected = f"{counted(columns, 'output')}, one for each class of the data"
             do = others if shape[1] > columns else "Take data of as many classes, or a network for these"
+            if (shape[1], columns) == (1, 2):
+                do = "A single score for two classes: return `torch.cat([-score, score], dim=1)`"
             raise InputError(where=where, expected=expected, got=str(shape[1]), do=do)
         raise InputError(
             where=where,

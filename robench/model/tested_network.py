@@ -207,7 +207,8 @@ class TestedNetwork(nn.Module):
             got = type(answer).__name__
             if parts:
                 got += f" of {', '.join(f'{k}: {_shape_text(v)}' for k, v in list(parts.items())[:6])}"
-            pick = next(iter(rows or parts), ".logits")
+            # Features have more columns than scores: the narrowest part is the likeliest.
+            pick = min(rows, key=lambda name: rows[name].shape[1]) if rows else next(iter(parts), ".logits")
             raise InputError(
                 where=type(self.module).__name__,
                 expected=f"one tensor of shape ({count}, classes) as the answer",

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from reports.text.fitting_table import FittingTable
 from reports.text.screen import Screen
+from robench.record.schema import Finding
 from tests.records import changed
 from tests.reports.board.test_leaderboard import B, R, record
 
@@ -105,3 +106,14 @@ def test_a_targeted_board_says_what_counts_as_robust(goal):
     attack = changed(record("a", "a", "pgd", [B, R, R, R]), threat={"goal": goal})
     text = "".join(shown(part, 200) for part in Screen()([clean, attack]))
     assert ("counts as robust unless the answer is its target" in text) == (goal == "targeted")
+
+
+@pytest.mark.parametrize(
+    ("evidence", "is_shown"), [("67 of 100 images got", True), ("4 of 100 images got", False)]
+)
+def test_many_ties_are_explained_although_they_put_nothing_in_doubt(evidence, is_shown):
+    finding = Finding(code="tied-output", evidence=f"{evidence} no answer: classes share it", remedy="Look")
+    records = [record("m", "", "clean", [R] * 10).noting(findings=(finding,))]
+    records.append(record("m", "m", "pgd", [R] * 10))
+    text = "".join(shown(item, 200) for item in Screen()(records))
+    assert ("! m: tied-output" in text) == is_shown

@@ -46,6 +46,12 @@ def test_the_order_is_told_with_what_it_makes_right(order, words):
     assert f"of 400 images right, and {right} if" in doubt.evidence
 
 
+def test_two_classes_exchanged_are_told_of_a_network_that_is_often_wrong():
+    answers, labels = network_answers(1000, 10, 0.6)
+    doubt = class_order(answers, moved([(3, 5), (5, 3)])[labels], 10)
+    assert "outputs 3 and 5 are exchanged" in doubt.evidence
+
+
 def test_folders_sorted_by_name_are_told():
     names = sorted(str(k) for k in range(12))
     answers, labels = network_answers(600, 12, 0.9)

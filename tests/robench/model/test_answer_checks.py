@@ -40,6 +40,7 @@ def run(net):
         (Net(classes=5), ["3 outputs, one for each class", "got 5", "class_map"]),
         (Net(classes=1), ["3 outputs, one for each class", "got 1", "data of as many classes"]),
         (Net(lambda z: z[:, 0]), ["(2,)"]),
+        (Net(lambda z: {"f": z.repeat(1, 9), "g": z}), ["m", "self.network(x)['g']"]),
     ],
 )
 def test_refused_in_one_sentence(net, words):
@@ -47,6 +48,13 @@ def test_refused_in_one_sentence(net, words):
         run(net)
     for word in words:
         assert word in str(refusal.value)
+
+
+def test_a_single_score_of_two_classes_is_refused_with_what_to_return():
+    x, _ = DATA.batch(slice(None))
+    data = image_set(x, torch.arange(8) % 2, classes=2)
+    with pytest.raises(InputError, match=r"torch.cat\(\[-score, score\], dim=1\)"):
+        benchmark([wrap(Net(classes=1), name="m", classes=2)], data, attacks={"fgsm": FGSM()}, eps=0.1)
 
 
 def test_a_network_that_raises_fails_its_jobs_and_says_why():
