@@ -9,7 +9,15 @@ from reports.board.identities import attack_of
 from robench.record.schema import Record
 
 WEAK = frozenset(
-    {"dead-pixels", "zero-gradient", "nonfinite", "not-converged", "transfer-failure", "weaker-than-pgd"}
+    {
+        "dead-pixels",
+        "nonfinite",
+        "not-converged",
+        "shattered-gradients",
+        "transfer-failure",
+        "weaker-than-pgd",
+        "zero-gradient",
+    }
 )
 """Ways in which an attack fails: different attacks may miss the same images in different ways."""
 

@@ -20,6 +20,7 @@ from robench.judge.answer_probes import (
 )
 from robench.judge.edge_probe import blind_at_the_ends
 from robench.judge.gradient_probes import gradient_defect, without_gradient
+from robench.judge.hidden_pixels import hidden_pixels
 from robench.judge.input_convention import other_input
 from robench.judge.output_probes import not_a_distribution, output_defect
 from robench.judge.scale_probe import scale_dependence
@@ -68,7 +69,7 @@ def probe(model: Model, x: Images, y: Labels, *, most: int = IMAGES) -> tuple[Fi
         right = classes == y
         if model.neighbourhood is not None:
             # A graph head saturates by nature; its gradient sources are designed for that.
-            blindness = blind_at_the_ends(model, x[right], y[right]) if bool(right.any()) else None
+            blindness = _blindness(model, x[right], y[right]) if bool(right.any()) else None
             return (*findings, blindness) if blindness else findings
         another = other_input(model, x, y)
         findings = (*findings, another) if another else findings
@@ -81,6 +82,10 @@ def probe(model: Model, x: Images, y: Labels, *, most: int = IMAGES) -> tuple[Fi
                 surrogate, _ = source.surrogate(x)
             defect = output_defect(model, source, surrogate, y, right)
             defect = defect or gradient_defect(model, x[right], y[right])
-            defect = defect or blind_at_the_ends(model, x[right], y[right])
+            defect = defect or _blindness(model, x[right], y[right])
             defect = defect or scale_dependence(model, x[right], y[right])
         return (*findings, defect) if defect else findings
+
+
+def _blindness(model: Model, x: Images, y: Labels) -> Finding | None:
+    return blind_at_the_ends(model, x, y) or hidden_pixels(model, x, y)

@@ -16,6 +16,7 @@ from robench.judge.reference_ascent import (
     scale_at_this_radius,
     weaker_than_pgd,
 )
+from robench.judge.shattered_gradients import along_averages, is_asked_beside
 from robench.judge.survivors import Survivors
 from robench.randomness import Randomness
 from robench.record.schema import Finding, Status
@@ -53,7 +54,8 @@ def survivor_findings(
     pgd = is_asked(attack, threat, ledger, stands)
     margin = FLAT_OUTPUT in known and is_asked_on_margin(attack, threat, ledger)
     dead = is_asked_about_dead_pixels(attack, threat, ledger, stands)
-    if not model.sources or not (pgd or margin or dead):
+    beside = is_asked_beside(attack, threat, ledger, stands)
+    if not model.sources or not (pgd or margin or dead or beside):
         return ()
     source = model.sources.get(crafting.gradient_source) or next(iter(model.sources.values()))
     if model.template and "template" not in threat.knowledge and not source.template_free:
@@ -75,4 +77,6 @@ def survivor_findings(
         findings.append(scale_at_this_radius(survivors))
     if dead:
         findings.append(through_dead_pixels(survivors))
+    if beside:
+        findings.append(along_averages(survivors))
     return tuple(finding for finding in findings if finding)
