@@ -10,6 +10,7 @@ from pathlib import Path
 from robench.engines import Engine
 from robench.errors import JobError
 from robench.record.store import Store
+from robench.record.feature_snapshot import FEATURES
 from robench.run.accounts import Accounts
 from robench.run.crew import SILENCE, Crew
 from robench.run.executor import Event, Executor, Processes, Worker
@@ -19,7 +20,7 @@ from robench.run.models_in_workers import ModelsInWorkers
 from robench.run.outcome import Summary
 from robench.run.progress import Reporter
 from robench.run.settings import Environment
-from robench.run.worker_messages import FEATURES, JobNote, Orders, retell
+from robench.run.worker_messages import JobNote, Orders, retell
 from robench.run.worker_process import ThisMachine
 
 TRIES = 2

@@ -14,9 +14,6 @@ from robench.run.progress import ColumnAccuracy, Reporter
 from robench.run.settings import Environment
 from robench.run.time_estimate import Part
 
-FEATURES = "features"
-"""Name of the job that stores the features for figures, of its lease and of its error file."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
