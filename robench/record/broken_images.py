@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.errors import StorageError
-from robench.record.curves import size_column
 from robench.record.files import MOST_TENSORS
+from robench.record.measures.curves import size_column
 from robench.record.schema import Record, Status
 from robench.record.seal import NOTES, check_tensors, sealed_tensors, unsealed_notes
 from robench.record.status import STATUSES
