@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.robench.record.test_index import shown
+from tests.robench.record.index.test_folder_index import shown
 
 from benchmarks.free_attacks import Shape, lay_out
 from robench.errors import StorageError
