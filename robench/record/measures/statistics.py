@@ -218,38 +218,6 @@ def t_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) -> tu
     return max(0.0, fmean(values) - half), min(1.0, fmean(values) + half)
 
 
-def median_gap_interval(
-    first: Sequence[float],
-    second: Sequence[float],
-    *,
-    confidence: float = CONFIDENCE,
-    resamples: int = 5_000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Return the paired bootstrap interval of the second median minus the first.
-
-    Args:
-        first: one number per image.
-        second: one number per same image.
-        confidence: probability that the interval covers the truth.
-        resamples: bootstrap samples.
-        seed: of the resampling; the global generators are left alone.
-
-    Raises:
-        ValueError: the lists have different lengths, or are empty.
-    """
-    import numpy as np
-
-    pairs = np.array([first, second], dtype=float)
-    if pairs.ndim != 2 or pairs.shape[1] == 0:
-        raise ValueError("expected two equally long lists of numbers")
-    rows = np.random.default_rng(seed).integers(pairs.shape[1], size=(resamples, pairs.shape[1]))
-    gaps = np.median(pairs[1][rows], axis=1) - np.median(pairs[0][rows], axis=1)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(gaps, [tail, 1 - tail])
-    return float(low), float(high)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
     """The variation of a number over repetitions, such as seeds.

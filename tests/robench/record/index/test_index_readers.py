@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 import pytest
-from tests.robench.record.index.test_folder_index import shown
 
 from benchmarks.free_attacks import Shape, lay_out
 from robench.errors import StorageError
@@ -20,6 +19,7 @@ from robench.record.index.index_readers import pieces_by_processes, usable_cores
 from robench.record.index.index_rows import Piece
 from robench.record.seal import sealed_text
 from robench.record.store import Store
+from tests.robench.record.index.test_folder_index import shown
 
 SHAPE = Shape(models=3, attacks=2, shards=2, images=4, transfer=True)
 LONG_AGO = -(10**18)

@@ -11,7 +11,6 @@ from robench.record.measures.statistics import (
     discordant,
     holm,
     mcnemar,
-    median_gap_interval,
     spread,
     t_interval,
     wilson,
@@ -54,23 +53,6 @@ def test_discordant_counts_pairs():
     assert discordant([True, True, False, False], [True, False, True, True]) == (1, 2)
     with pytest.raises(ValueError, match="argument 2"):
         discordant([True], [True, False])
-
-
-def test_bootstrap_of_two_images_enumerated():
-    # Two images need 0 and 2 more: the medians of the four resamples are 0, 1, 1, 2.
-    assert median_gap_interval([1, 1], [1, 3], confidence=0.4) == (1.0, 1.0)
-    assert median_gap_interval([1, 1], [1, 3], confidence=0.6) == (0.0, 2.0)
-
-
-def test_median_gap_is_paired():
-    import numpy as np
-
-    base = np.random.default_rng(1).uniform(0, 10, 200)
-    # Every image needs exactly 0.5 more: paired resampling sees no noise at all.
-    low, high = median_gap_interval(base.tolist(), (base + 0.5).tolist())
-    assert (low, high) == pytest.approx((0.5, 0.5))
-    with pytest.raises(ValueError, match=r"equally long|inhomogeneous"):
-        median_gap_interval([1.0], [1.0, 2.0])
 
 
 def test_spread_by_hand():
@@ -180,30 +162,6 @@ def test_a_t_interval_stays_a_share():
     assert low == 0.0
     assert high < 0.2
     assert t_interval([0.4, 0.6]) == (0.0, 1.0)  # 12.7 deviations of the mean
-
-
-def test_the_same_seed_gives_the_same_medians_and_the_global_generator_is_left_alone():
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    first, second = rng.normal(size=40).tolist(), rng.normal(size=40).tolist()
-    before = np.random.get_state()[1].copy()
-    one = median_gap_interval(first, second, seed=3)
-    assert one == median_gap_interval(first, second, seed=3) != median_gap_interval(first, second, seed=4)
-    assert median_gap_interval(first, second) == median_gap_interval(first, second, seed=0)
-    assert (np.random.get_state()[1] == before).all()
-    with pytest.raises(ValueError, match="equally long"):
-        median_gap_interval([], [])
-
-
-def test_a_median_gap_is_about_twice_a_quartile_of_the_normal_law():
-    import numpy as np
-
-    # The median of n normal numbers deviates by sqrt(pi / 2n); of 400 differences to 0 by 0.0627.
-    values = np.random.default_rng(5).normal(1.0, 1.0, 400)
-    low, high = median_gap_interval([0.0] * 400, values.tolist())
-    half = 1.96 * math.sqrt(math.pi / 800)
-    assert (low, high) == pytest.approx((np.median(values) - half, np.median(values) + half), abs=0.05)
 
 
 def test_a_corrected_p_value_is_at_most_1_and_follows_the_smallest():
