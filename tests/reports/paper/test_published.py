@@ -102,6 +102,6 @@ def test_a_slip_in_the_data_file_is_named(place, name, value, words, monkeypatch
     table = content["tables"]["11"]
     (table if place == "table" else table[place][0])[name] = value
     monkeypatch.setattr(published, "_file", lambda: published._File.read(content))
-    with pytest.raises(FieldError) as caught:
+    with pytest.raises(FieldError) as refusal:
         tables.__wrapped__()
-    assert words in str(caught.value)
+    assert words in str(refusal.value)
