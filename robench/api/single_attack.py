@@ -26,9 +26,9 @@ from robench.model.function_network import as_network
 from robench.model.interface import Coupling, Model
 from robench.plan.norm_names import proper_norm
 from robench.plan.radius import radius
+from robench.record.exchange.plain_boards import plain_tables
 from robench.record.measures.curves import size_column
 from robench.record.measures.fresh_outcomes import outcomes
-from robench.record.plain_boards import plain_tables
 from robench.record.schema import Finding, Record, Status
 from robench.run.crafting import Board
 from robench.run.evaluate import evaluate

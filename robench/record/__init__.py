@@ -4,7 +4,8 @@ Begin at `schema` (a record), `status` (what counts as robust) and `store` (a fo
 `planned_folder`, `merging`; a folder that is deleted again if it stays empty: `new_folder`.
 
 Rooms inside: `columns/` (the results per image, in memory and in a file), `index/` (many records in one file,
-for boards), `measures/` (intervals, tests, curves, draws), `comparison/` (two runs side by side).
+for boards), `measures/` (intervals, tests, curves, draws), `comparison/` (two runs side by side), `exchange/`
+(forms in which results travel).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from robench.machine import versions
 from robench.model.defense import Defense
 from robench.plan.spec import ModelSpec, Plan, to_json
 from robench.recipe import options_of
-from robench.record.model_card import HeldOut, ModelCard, UnchangedCount
+from robench.record.exchange.model_card import HeldOut, ModelCard, UnchangedCount
 from robench.record.training_history import UNCHANGED, Row, chosen_row, robust_overfitting, unchanged_text
 from robench.run.models.training_identity import TrainingIdentity
 

@@ -20,7 +20,7 @@ from robench.model.user_defenses import code_of, defense_of
 from robench.plan.data_root import located
 from robench.plan.spec import DataSpec, ModelSpec, Plan, TrainSpec, content_hash
 from robench.randomness import seed_from
-from robench.record.model_card import WeightRemarks
+from robench.record.exchange.model_card import WeightRemarks
 from robench.record.training_history import UNCHANGED, unchanged_text
 from robench.run.models.network_training import NetworkTraining
 from robench.run.models.radius_checks import warn_of_wide_training

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from robench.errors import InputError, RobenchError, StorageError
-from robench.record.broken_images import of_run, of_submission, packed, smallest_changes
+from robench.record.exchange.broken_images import of_run, of_submission, packed, smallest_changes
+from robench.record.exchange.submission import MANIFEST, read_submission, unpacked, write_submission, zipped
 from robench.record.store import Store
-from robench.record.submission import MANIFEST, read_submission, unpacked, write_submission, zipped
 from tests.reports.html.synthetic import run_folder
 
 

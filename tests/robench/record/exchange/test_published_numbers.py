@@ -5,7 +5,7 @@ import json
 import pytest
 
 from robench.errors import ConfigError
-from robench.record.published_numbers import read_published
+from robench.record.exchange.published_numbers import read_published
 
 INFO = {
     "link": "https://arxiv.org/abs/1234.56789", "name": "A paper", "authors": "A, B", "additional_data": True,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from robench.record.plain_boards import (
+from robench.record.exchange.plain_boards import (
     PlainBoard,
     PlainDoubt,
     PlainRow,

@@ -31,7 +31,7 @@ from typing import Any
 from robench.errors import ConfigError, InputError, StorageError
 from robench.intake.archives import open_archive, read_member
 from robench.intake.limits import SUBMISSION, SUBMITTED, SUBMITTED_FILES
-from robench.record.broken_images import FOLDER, of_run, packed
+from robench.record.exchange.broken_images import FOLDER, of_run, packed
 from robench.record.files import MOST_RECORD, MOST_TEXT, open_regular, read_regular, write_atomic
 from robench.record.journal import JOURNAL
 from robench.record.store import Store

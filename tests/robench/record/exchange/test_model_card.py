@@ -2,7 +2,7 @@
 
 import pytest
 
-from robench.record.model_card import stated_card
+from robench.record.exchange.model_card import stated_card
 
 
 @pytest.mark.parametrize("content", [None, "a text", ["a list"], 3])
