@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robench.record.statistics import gap_interval
+from robench.record.measures.statistics import gap_interval
 
 SIZES = (100, 200, 500)
 EXPECTED = (0, 0.1, 0.2, 0.5, 1, 1.5, 2, 3, 4, 5, 5.5, 6, 8, 10, 12, 15)

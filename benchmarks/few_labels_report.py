@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from robench.record.statistics import holm, mcnemar
+from robench.record.measures.statistics import holm, mcnemar
 
 SOFTMAX = "softmax"
 Results = Mapping[int, Sequence[Mapping[str, Any]]]

@@ -28,13 +28,13 @@ from robench.record.parts import (
 from robench.record.schema import Columns, Record
 from robench.record.seal import sealed_text
 from robench.record.store import Store
-from robench.run.executor import Event, Processes
-from robench.run.leases import Leases
 from robench.run.outcome import Summary
 from robench.run.progress import Quiet
 from robench.run.settings import Environment
-from robench.run.supervisor import Supervisor
-from robench.run.worker_messages import JobNote, Orders
+from robench.run.workers.executor import Event, Processes
+from robench.run.workers.leases import Leases
+from robench.run.workers.supervisor import Supervisor
+from robench.run.workers.worker_messages import JobNote, Orders
 
 ATTACKS = ("fgsm", "pgd", "square", "apgd", "fab", "ifgsm", "mifgsm", "difgsm", "tifgsm", "spsa")
 

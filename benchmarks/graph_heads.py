@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from reports.board.shares import right, robust, worst
 from robench.errors import ConfigError
+from robench.record.measures.statistics import holm, mcnemar
 from robench.record.schema import Record
-from robench.record.statistics import holm, mcnemar
 from robench.record.store import Store
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from reports.board.shares import right, worst
 from robench.plan.config import parse
 from robench.plan.paper.data_sets import PaperData
 from robench.plan.yaml_writer import write_text
-from robench.record.statistics import gap_interval, mcnemar
+from robench.record.measures.statistics import gap_interval, mcnemar
 from robench.record.store import Store
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Mutation testing, one small fault at a time: `python -m benchmarks.mutants robench/record/statistics.py`.
+"""Mutation testing, one small fault at a time: `python -m benchmarks.mutants robench/record/seal.py`.
 
 Each mutant of a module is tried in a fork of one warm process that has imported everything, so that it costs
 the tests alone, and the import of what depends on the module; and of the tests only those that reach the
@@ -27,13 +27,14 @@ from benchmarks.fresh_imports import forget, install, users_of, warm
 from benchmarks.mutations import Mutant, mutants
 
 RECORD, ATTACK, JUDGE = "tests/robench/record", "tests/robench/attack", "tests/robench/judge"
+MEASURES = f"{RECORD}/measures"
 TESTS = {
     "robench/judge/verdict.py": (JUDGE, "verdict", "predictions"),
     "robench/judge/findings.py": (JUDGE, "findings"),
     "robench/attack/norms.py": (ATTACK, "norms", "threat"),
     "robench/attack/threat.py": (ATTACK, "threat"),
-    "robench/record/statistics.py": (RECORD, "statistics", "gap_interval"),
-    "robench/record/draws.py": (RECORD, "draws"),
+    "robench/record/measures/statistics.py": (MEASURES, "statistics", "gap_interval"),
+    "robench/record/measures/draws.py": (MEASURES, "draws"),
     "robench/record/seal.py": (RECORD, "seal"),
     "robench/record/strict_json.py": (RECORD, "schema", "parts"),
     "robench/record/schema.py": (RECORD, "schema", "parts"),

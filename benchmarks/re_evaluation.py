@@ -10,8 +10,8 @@ import argparse
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from robench.record.measures.statistics import discordant, gap_interval, mcnemar, wilson
 from robench.record.schema import Record, Status
-from robench.record.statistics import discordant, gap_interval, mcnemar, wilson
 from robench.record.store import Store
 
 Verdicts = dict[int, bool]

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from benchmarks.free_attacks import Shape, lay_out, run
-from robench.record.index_file import INDEX
+from robench.record.index.index_file import INDEX
 from robench.record.store import Store
 
 _ROBENCH = [sys.executable, "-m", "robench"]

@@ -29,9 +29,9 @@ from robench.run.crafting import Board
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.keeper import FolderKeeper
-from robench.run.leases import Leases
 from robench.run.settings import Settings
 from robench.run.work import Work
+from robench.run.workers.leases import Leases
 
 
 class Clock:

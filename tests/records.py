@@ -3,7 +3,7 @@
 import dataclasses
 import json
 
-from robench.record.packed_columns import unpacked_columns
+from robench.record.columns.packed_columns import unpacked_columns
 from robench.record.parts import (
     Provenance,
     RecordedAttack,

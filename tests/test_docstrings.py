@@ -38,4 +38,6 @@ def test_what_a_docstring_shows_comes_out(name, tmp_path, monkeypatch):
 
 
 def test_the_modules_that_show_something_are_found():
-    assert {"robench.record.statistics", "reports.text.escape", "model_zoo.graph.coverage"} <= {*EXAMPLES}
+    assert {"robench.record.measures.statistics", "reports.text.escape", "model_zoo.graph.coverage"} <= {
+        *EXAMPLES
+    }

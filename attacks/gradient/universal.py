@@ -67,7 +67,7 @@ class Universal:
 
         x, threat = oracle.x, oracle.threat
         finite_radius(threat.eps, "a universal perturbation")
-        oracle.points_belong_together = True
+        oracle.declarations.points_belong_together = True
         perturbation = best = torch.zeros_like(x[:1])
         most = -1
         for sweep in range(self.sweeps + 1):

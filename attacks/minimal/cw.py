@@ -75,7 +75,7 @@ class CW:
     def __call__(self, oracle: Oracle, _rng: Randomness) -> Images:
         """Return the last point, projected; the oracle keeps the smallest; see `robench.attack.Attack`."""
         x, threat = oracle.x, oracle.threat
-        oracle.confidence = self.kappa
+        oracle.declarations.confidence = self.kappa
         c = x.new_full((len(x),), self.c)
         lower, upper = c.new_zeros(len(x)), c.new_full((len(x),), math.inf)
         x_adv = x

@@ -69,7 +69,7 @@ class DDN:
         from robench.attack.norms import L2, per_image
 
         x, threat = oracle.x, oracle.threat
-        oracle.least_lead = SURE
+        oracle.declarations.least_lead = SURE
         x_adv, delta = x, torch.zeros_like(x)
         radius = x.new_full((len(x),), self.radius)
         for step in range(self.steps):

@@ -138,6 +138,6 @@ class DeepFool:
 
     def __call__(self, oracle: Oracle, _rng: Randomness) -> Images:
         """Return the last point, projected; the oracle keeps the smallest; see `robench.attack.Attack`."""
-        oracle.least_lead = SURE
+        oracle.declarations.least_lead = SURE
         point = cross(oracle, oracle.x, steps=self.steps, rivals=self.rivals, overshoot=self.overshoot)
         return oracle.threat.project(oracle.x, point)

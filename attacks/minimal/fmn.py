@@ -72,7 +72,7 @@ class FMN:
         from robench.attack.norms import L2
 
         x, threat = oracle.x, oracle.threat
-        oracle.least_lead = SURE
+        oracle.declarations.least_lead = SURE
         loss = ranked_margin()
         x_adv, delta = x, torch.zeros_like(x)
         radius = x.new_full((len(x),), torch.inf)

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from robench.model.defense import TrainingContext
-from robench.run.torchrun import launched_rank
+from robench.run.models.torchrun import launched_rank
 
 T = TypeVar("T")
 FAILED = 3

@@ -24,7 +24,7 @@ from robench.intake.limits import CHECKPOINT
 from robench.intake.regular_file import read_regular
 from robench.intake.torch_files import BROKEN, names_asked_for
 from robench.record.files import sync_folder
-from robench.run.training_folder import differences
+from robench.run.models.training_folder import differences
 
 FORMAT = 1
 

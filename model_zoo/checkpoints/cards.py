@@ -9,7 +9,7 @@ from pathlib import Path
 
 from robench.errors import ConfigError
 from robench.plan.spec import to_json
-from robench.record.model_card import (
+from robench.record.exchange.model_card import (
     DataPart,
     HeldOutPart,
     StatedAccuracy,

@@ -27,7 +27,7 @@ from robench.errors import CheckpointError
 from robench.intake.limits import CHECKPOINT, SMALL_FILE
 from robench.intake.regular_file import read_regular
 from robench.plan.weights_path import parse_key
-from robench.record.model_card import WeightRemarks
+from robench.record.exchange.model_card import WeightRemarks
 
 _LOG = logging.getLogger(__name__)
 

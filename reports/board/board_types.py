@@ -10,7 +10,7 @@ from reports.board.lazy_sequence import Lazily
 from reports.board.shares import Share
 from robench.plan.data_title import images_title
 from robench.plan.spec import KNOWN, TEMPLATE
-from robench.record.statistics import ENOUGH_TO_RANK
+from robench.record.measures.statistics import ENOUGH_TO_RANK
 from robench.record.threat_summary import ThreatSummary, listed
 
 MOST_LACKS = 3

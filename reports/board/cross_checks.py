@@ -17,9 +17,9 @@ from reports.board.board_types import Doubt
 from reports.board.identities import attack_of, by_attack, model_of
 from reports.board.paired_images import PairedImages, gap, standing_images, weakness
 from reports.board.samples import Samples
+from robench.record.measures.statistics import SIGNIFICANCE, holm
 from robench.record.parts import RecordedAttack
 from robench.record.schema import Record
-from robench.record.statistics import SIGNIFICANCE, holm
 
 BLACK_BOX = "black-box-stronger"
 NOISE = "noise-stronger"

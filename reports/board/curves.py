@@ -12,7 +12,7 @@ from reports.board.identities import attack_of, fingerprint_of, model_of, shown_
 from reports.board.samples import Samples
 from reports.board.shares import Share, right, worst
 from robench.plan.data_title import images_title
-from robench.record.curves import (
+from robench.record.measures.curves import (
     Curve,
     over_eps,
     over_passes,

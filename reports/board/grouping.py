@@ -1,4 +1,4 @@
-"""Groups comparable records into boards, with the missing parts of their plans."""
+"""Groups comparable records into boards, each measurement once, with the missing parts of their plans."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
-from reports.board.equal_records import each_once, may_be_of_several_runs
 from reports.board.identities import (
     Setting,
     attack_labels,
@@ -200,3 +200,40 @@ def requested_attacks(own: Samples) -> frozenset[str] | None:
     counts = Counter(attack for attacks in rows for attack in attacks)
     common = frozenset(attack for attack in counts if 2 * counts[attack] > len(rows))
     return common or frozenset(counts) or None
+
+
+def each_once(records: Iterable[Record]) -> list[Record]:
+    """Return records without duplicates; the first of equal ones is kept.
+
+    A key contains the names of models and the radius as it was written. So the same images judged by the same
+    weights have another key if a run names the model differently, or writes 0.1 for 1/10. When a board gives
+    them the same name, the costs of an attack must not be added up.
+
+    Records are equal if they have the same model, source, attack, setting, shard and seed, the same results
+    for every image and the same findings.
+    """
+    unique: list[Record] = []
+    places: dict[tuple[Any, ...], list[Record]] = {}
+    for record in records:
+        alike = places.setdefault(_measurement(record), [])
+        if not any(_says_the_same(record, other) for other in alike):
+            alike.append(record)
+            unique.append(record)
+    return unique
+
+
+def may_be_of_several_runs(records: Sequence[Record]) -> bool:
+    """Tell whether records may be of several runs: records of one run share a plan."""
+    plans = {id(record.planned): record.planned for record in records}
+    return len(plans) > 1 or None in plans.values()
+
+
+def _measurement(record: Record) -> tuple[Any, ...]:
+    source = record.source
+    attempt = (model_of(source), source.gradient_source, source.stand_in, attack_of(record))
+    return (model_of(record.target), attempt, setting_of(record), record.dataset.digest, record.seed)
+
+
+def _says_the_same(one: Record, other: Record) -> bool:
+    facts = one.findings == other.findings and one.certificates == other.certificates
+    return facts and one.columns == other.columns

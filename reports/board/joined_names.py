@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from robench.plan.spec import content_hash
-from robench.record.board_entry import BoardEntry
+from robench.record.exchange.board_entry import BoardEntry
 from robench.record.parts import RecordedSource, RecordedTarget
 from robench.record.planned import PlannedRun
 from robench.record.schema import Record

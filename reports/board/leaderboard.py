@@ -37,12 +37,12 @@ from reports.board.shares import (
 )
 from reports.board.size_ranks import by_size, median_of, ranked_by_size
 from reports.board.unlifted_findings import unlifted_codes
-from robench.record.column_arrays import TOTALS
+from robench.record.columns.column_arrays import TOTALS
 from robench.record.completeness import count_images
-from robench.record.draws import paired_p_value
-from robench.record.fresh_outcomes import outcomes
+from robench.record.measures.draws import paired_p_value
+from robench.record.measures.fresh_outcomes import outcomes
+from robench.record.measures.statistics import SIGNIFICANCE, mcnemar
 from robench.record.schema import Record
-from robench.record.statistics import SIGNIFICANCE, mcnemar
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,8 +16,8 @@ from reports.board.attack_kinds import (
 from reports.board.identities import attack_of, by_attack
 from reports.board.paired_images import count, standing_images, weakness
 from reports.board.unlifted_findings import WEAK
+from robench.record.measures.statistics import SIGNIFICANCE, wilson
 from robench.record.schema import Record
-from robench.record.statistics import SIGNIFICANCE, wilson
 from robench.record.status import BROKEN, ROBUST
 
 if TYPE_CHECKING:

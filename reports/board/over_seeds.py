@@ -18,9 +18,9 @@ from reports.board.leaderboard import board_of
 from reports.board.samples import Samples
 from reports.board.shares import Share
 from robench.plan.spec import content_hash
+from robench.record.measures.statistics import Spread, spread
 from robench.record.parts import RecordedTarget
 from robench.record.schema import Record
-from robench.record.statistics import Spread, spread
 
 CLEAN, WHITE_BOX, WORST, CERTIFIED = "clean", "white-box", "worst case", "certified"
 _CHANCE = {"checkpoint", "seed", "template_seed", "threshold_used"}

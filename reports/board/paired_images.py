@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from reports.board.identities import model_of
 from reports.board.samples import Samples
 from reports.board.shares import stands, worst
-from robench.record.draws import paired_p_value, share_stood, worst_outcome
+from robench.record.measures.draws import paired_p_value, share_stood, worst_outcome
+from robench.record.measures.statistics import mcnemar
 from robench.record.schema import Record, Status
-from robench.record.statistics import mcnemar
 
 if TYPE_CHECKING:
     import numpy as np

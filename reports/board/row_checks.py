@@ -12,8 +12,8 @@ from reports.board.paired_images import count, standing_images
 from reports.board.samples import Samples
 from reports.board.shares import right as correct
 from robench.plurals import counted
+from robench.record.measures.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, above_chance, wilson
 from robench.record.schema import Record
-from robench.record.statistics import ENOUGH_TO_RANK, SIGNIFICANCE, above_chance, wilson
 from robench.record.status import ROBUST
 from robench.record.training_history import UNCHANGED, unchanged_text
 

@@ -13,8 +13,8 @@ from typing import Any
 from reports.board.feature_spaces import FeatureSpace, read_feature_spaces
 from robench.errors import RobenchError, StorageError
 from robench.plan.yaml_reader import read_value
+from robench.record.exchange.model_card import StatedCard, stated_card
 from robench.record.files import MOST_TEXT, read_regular, read_text
-from robench.record.model_card import StatedCard, stated_card
 from robench.record.run_facts import RunFacts
 from robench.record.schema import Record
 from robench.record.store import Fault, Store, check_run

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from robench.record.draws import mean_stood
-from robench.record.fresh_outcomes import outcomes
+from robench.record.measures.draws import mean_stood
+from robench.record.measures.fresh_outcomes import outcomes
+from robench.record.measures.statistics import ENOUGH_BATCHES, t_interval, wilson
 from robench.record.schema import Record
-from robench.record.statistics import ENOUGH_BATCHES, t_interval, wilson
 from robench.record.status import ROBUST, robust_images
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class MeanShare(Share):
-    """The average share of fresh draws of a model's noise in which images stood; see `robench.record.draws`.
+    """The average share of a model's fresh draws in which images stood; see `robench.record.measures.draws`.
 
     `count` is the sum over images of the share of draws in which each stood, and the interval is that of
     `robench.record.mean_stood`.

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 
 from reports.board.board_types import Row, may_have_rank
 from reports.board.samples import Samples
-from robench.record.curves import smallest_perturbations
-from robench.record.statistics import SIGNIFICANCE, mcnemar
+from robench.record.measures.curves import smallest_perturbations
+from robench.record.measures.statistics import SIGNIFICANCE, mcnemar
 
 UNBROKEN = 2.0
 """Size of an unbroken image in a mean, in units of the largest change of the board."""

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from reports.board.board_types import Board, Row
+from robench.record.measures.statistics import ENOUGH_TO_RANK
 from robench.record.parts import RecordedTarget
-from robench.record.statistics import ENOUGH_TO_RANK
 
 Result = tuple[Board, Row]
 _JOINT = {"joint", "batch"}

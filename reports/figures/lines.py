@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reports.board.curves import IN_TURN, Panel
 from reports.figures.palette import GREY, HOLLOW, Look, look_of
 from reports.figures.style import NARROW, SOFT, shown, styled
-from robench.record.curves import Curve
+from robench.record.measures.curves import Curve
 from robench.visible_text import visible
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from reports.figures.selection import draw_family_to
 from reports.figures.style import LONGEST, NARROW, blank, shown, styled
 from robench.errors import ConfigError
 from robench.recipe import Info
-from robench.record.curves import Curve
+from robench.record.measures.curves import Curve
 from robench.record.schema import Record
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 from reports.board.named_plugins import info_of
 from reports.board.run_folder import Training
-from robench.record.model_card import DataPart, NamedPart, StatedCard
+from robench.record.exchange.model_card import DataPart, NamedPart, StatedCard
 from robench.record.parts import RecordedTarget
 
 _UNKNOWN = {"", "none", "checkpoint"}

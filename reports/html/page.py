@@ -31,9 +31,9 @@ from reports.text.facts import provenance
 from reports.text.sentences import summary
 from robench.errors import ConfigError
 from robench.recipe import Info
-from robench.record.board_entry import BoardEntry
+from robench.record.exchange.board_entry import BoardEntry
+from robench.record.exchange.published_numbers import PublishedNumber
 from robench.record.files import write_atomic
-from robench.record.published_numbers import PublishedNumber
 from robench.record.schema import Record
 from robench.record.store import Fault
 

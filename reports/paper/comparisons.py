@@ -13,8 +13,8 @@ from reports.paper.matching import PAPERS_SOURCE
 from reports.paper.models import OurModel
 from robench import plugins
 from robench.plan.spec import KNOWN
+from robench.record.measures.statistics import gap_interval, holm, mcnemar
 from robench.record.schema import Record
-from robench.record.statistics import gap_interval, holm, mcnemar
 
 if TYPE_CHECKING:
     import numpy as np

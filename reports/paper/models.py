@@ -11,7 +11,7 @@ from reports.board.identities import model_of
 from reports.board.run_folder import Training
 from reports.board.samples import Samples
 from reports.paper.published import data_sets
-from robench.record.model_card import DataPart, NamedPart, StatedCard
+from robench.record.exchange.model_card import DataPart, NamedPart, StatedCard
 from robench.record.schema import Record
 
 SOFTMAX, GRAPH, SVM = "softmax", "WNLL", "SVM"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
+
+from robench.record.strict_json import Part, Radius, read_fields
 
 FILE = "wang_osher_2019.json"
 
@@ -54,15 +57,15 @@ class Slot:
     attack: str
     norm: str
     eps: float
-    options: dict[str, Any]
-    settings: dict[str, Any]
-    training: dict[str, str]
-    training_settings: dict[str, Any]
+    options: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    training: Mapping[str, str]
+    training_settings: Mapping[str, Any]
     training_images: int | None
     images_exact: bool
     unlabelled: int
-    graph: dict[str, Any]
-    graph_exact: dict[str, Any]
+    graph: Mapping[str, Any]
+    graph_exact: Mapping[str, Any]
     graph_images: int | None
     trials: str
 
@@ -90,79 +93,165 @@ class DataSet:
 
     train: int
     test: int
-    copies: dict[str, str]
+    copies: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """What table, row and column say together of a cell; see `Slot`."""
+
+    dataset: str
+    architecture: str
+    head: str
+    attack: str
+    oracle: str = ""
+    norm: str = ""
+    eps: Radius = math.inf
+    options: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    training_images: int | None = None
+    unlabelled: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line(Part):
+    """A row or a column of the file; `extra` holds its part of the `_Facts`.
+
+    Attributes:
+        label: its label.
+        values: the numbers of a row, one per column.
+        graph: settings of the graph that name a row.
+    """
+
+    label: str
+    values: tuple[float, ...] = ()
+    graph: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry(Part):
+    """A table of the file; `extra` holds its part of the `_Facts`.
+
+    Attributes:
+        title: its title.
+        section: of the paper.
+        quantity: `error` or `accuracy`.
+        trials: see `Slot`.
+        training: see `Slot`.
+        training_settings: by head, see `Slot`.
+        graph: see `Slot`.
+        graph_images: see `Slot`.
+        rows: its rows.
+        columns: its columns.
+    """
+
+    title: str
+    section: str
+    quantity: str
+    trials: str | None
+    training: Mapping[str, str]
+    training_settings: Mapping[str, Any]
+    graph: Mapping[str, Any]
+    graph_images: int | None = None
+    rows: tuple[_Line, ...]
+    columns: tuple[_Line, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Paper(Part):
+    """The paper.
+
+    Attributes:
+        short: authors and year.
+        arxiv: its number there.
+    """
+
+    short: str
+    arxiv: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File(Part):
+    """The data file.
+
+    Attributes:
+        paper: which paper it is.
+        datasets: by name, see `DataSet`.
+        tables: by number, see `_Entry`.
+    """
+
+    paper: _Paper
+    datasets: Mapping[str, Any]
+    tables: Mapping[str, Any]
 
 
 @cache
 def reference() -> str:
     """Return the paper in one line."""
-    paper = _file()["paper"]
-    return f"{paper['short']}, arXiv:{paper['arxiv']}"
+    paper = _file().paper
+    return f"{paper.short}, arXiv:{paper.arxiv}"
 
 
 @cache
 def data_sets() -> dict[str, DataSet]:
     """Return the paper's data sets by name."""
-    return {name: DataSet(**facts) for name, facts in _file()["datasets"].items()}
+    entries = _file().datasets.items()
+    return {name: DataSet(**read_fields(DataSet, entry, path=name)) for name, entry in entries}
 
 
 @cache
 def tables() -> dict[str, Published]:
     """Return the tables by number, `1` to `11`."""
-    return {number: _table(number, entry) for number, entry in _file()["tables"].items()}
+    entries = _file().tables.items()
+    return {number: _table(number, _Entry.read(entry, path=number)) for number, entry in entries}
 
 
 @cache
-def _file() -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((files("reports.paper") / FILE).read_text("utf-8"))
-    return content
+def _file() -> _File:
+    return _File.read(json.loads((files("reports.paper") / FILE).read_text("utf-8")))
 
 
-def _table(number: str, entry: dict[str, Any]) -> Published:
+def _table(number: str, entry: _Entry) -> Published:
     return Published(
         number=number,
-        title=entry["title"],
-        section=entry["section"],
-        rows=tuple(row["label"] for row in entry["rows"]),
-        columns=tuple(column["label"] for column in entry["columns"]),
+        title=entry.title,
+        section=entry.section,
+        rows=tuple(row.label for row in entry.rows),
+        columns=tuple(column.label for column in entry.columns),
         slots=tuple(
             tuple(
                 _slot(number, entry, row, column, value)
-                for column, value in zip(entry["columns"], row["values"], strict=True)
+                for column, value in zip(entry.columns, row.values, strict=True)
             )
-            for row in entry["rows"]
+            for row in entry.rows
         ),
     )
 
 
-def _slot(
-    number: str, entry: dict[str, Any], row: dict[str, Any], column: dict[str, Any], value: float
-) -> Slot:
-    facts = {**entry, **row, **column}
-    head = facts["head"]
-    exact = row.get("graph", {})
+def _slot(number: str, entry: _Entry, row: _Line, column: _Line, value: float) -> Slot:
+    facts = _Facts(**read_fields(_Facts, {**entry.extra, **row.extra, **column.extra}, path=number))
     return Slot(
         table=number,
-        row=row["label"],
-        column=column["label"],
+        row=row.label,
+        column=column.label,
         published=float(value),
-        error=entry["quantity"] == "error",
-        dataset=facts["dataset"],
-        architecture=facts["architecture"],
-        head=head,
-        oracle=facts.get("oracle", ""),
-        attack=facts["attack"],
-        norm=facts.get("norm", ""),
-        eps=float(facts.get("eps", math.inf)),
-        options=facts.get("options", {}),
-        settings=facts.get("settings", {}),
-        training=entry["training"],
-        training_settings=entry["training_settings"].get(head, {}),
-        training_images=facts.get("training_images"),
-        images_exact="training_images" in column,
-        unlabelled=facts.get("unlabelled", 0),
-        graph={**entry["graph"], **exact},
-        graph_exact=exact,
-        graph_images=entry.get("graph_images"),
-        trials=entry["trials"] or "",
+        error=entry.quantity == "error",
+        dataset=facts.dataset,
+        architecture=facts.architecture,
+        head=facts.head,
+        oracle=facts.oracle,
+        attack=facts.attack,
+        norm=facts.norm,
+        eps=facts.eps,
+        options=facts.options,
+        settings=facts.settings,
+        training=entry.training,
+        training_settings=entry.training_settings.get(facts.head, {}),
+        training_images=facts.training_images,
+        images_exact="training_images" in column.extra,
+        unlabelled=facts.unlabelled,
+        graph={**entry.graph, **row.graph},
+        graph_exact=row.graph,
+        graph_images=entry.graph_images,
+        trials=entry.trials or "",
     )

@@ -10,7 +10,7 @@ from reports.board.samples import Samples
 from reports.board.shares import MeanShare, is_random
 from reports.paper.comparisons import by_the_paper, judged_by_all, stands_on, threat_of, usual_threats
 from reports.paper.models import OurModel
-from robench.record.fresh_outcomes import outcomes
+from robench.record.measures.fresh_outcomes import outcomes
 from robench.record.schema import Record
 
 if TYPE_CHECKING:

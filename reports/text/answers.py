@@ -12,7 +12,7 @@ from reports.board.size_ranks import median_of
 from reports.text.doubt_sentences import listed_in_words
 from reports.text.escape import NOTHING, number, percent
 from robench.plan.data_title import images_title
-from robench.record.statistics import ENOUGH_TO_RANK
+from robench.record.measures.statistics import ENOUGH_TO_RANK
 
 _POWERS = {
     "Linf": "change every pixel value by at most {eps}",

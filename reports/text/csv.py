@@ -22,8 +22,8 @@ from reports.text.curves_csv import curve_lines
 from reports.text.escape import visible
 from reports.text.share_columns import share_columns
 from robench.recipe import Info
+from robench.record.exchange.frame import frame_of
 from robench.record.files import write_atomic
-from robench.record.frame import frame_of
 from robench.record.parts import RecordedAttack
 from robench.record.schema import Record
 
@@ -205,7 +205,7 @@ def has_own_sizes(facts: Sequence[BoardFacts]) -> bool:
 
 
 def image_lines(records: Sequence[Record]) -> Lines:
-    """Return one line for each image of each measurement, as `robench.record.frame` has it."""
+    """Return one line for each image of each measurement, as `robench.record.exchange.frame` has it."""
     table = frame_of(records)
     return list(table.columns), table.astype(object).to_numpy().tolist()
 

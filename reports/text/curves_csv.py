@@ -10,7 +10,7 @@ from typing import Any
 from reports.board.board_types import Board
 from reports.board.curves import BoardCurves, Family, board_curves, families
 from reports.board.samples import Samples
-from robench.record.curves import Curve
+from robench.record.measures.curves import Curve
 
 COLUMNS = (
     "model", "fingerprint", "attack", "over", "x", "robust", "n", "robust_accuracy", "low", "high",

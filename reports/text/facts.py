@@ -8,7 +8,7 @@ from typing import Any
 
 from reports.board.run_folder import Run, Training
 from robench.intake.user_code import is_reference, short_name
-from robench.record.model_card import NamedPart
+from robench.record.exchange.model_card import NamedPart
 from robench.record.parts import RecordedTarget
 
 Fact = tuple[str, str]

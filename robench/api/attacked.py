@@ -14,10 +14,10 @@ from robench.api.plots import Plots
 from robench.api.results import Results
 from robench.plan.radius import radius
 from robench.plurals import counted
-from robench.record.draws import MeanStood, mean_stood
-from robench.record.frame import frame_of
+from robench.record.exchange.frame import frame_of
+from robench.record.measures.draws import MeanStood, mean_stood
+from robench.record.measures.statistics import wilson
 from robench.record.schema import Finding, Record, Status
-from robench.record.statistics import wilson
 from robench.record.threat_summary import ThreatSummary
 from robench.types import Images, Labels, Mask, PerSample
 

@@ -17,8 +17,8 @@ from robench.format_names import plugin_of
 from robench.plan.data_title import images_title
 from robench.plurals import counted
 from robench.recipe import build
-from robench.record.frame import frame_of
-from robench.record.plain_boards import PlainBoard, PlainRow, PlainShare, plain_tables
+from robench.record.exchange.frame import frame_of
+from robench.record.exchange.plain_boards import PlainBoard, PlainRow, PlainShare, plain_tables
 from robench.record.schema import Record
 from robench.record.threat_summary import ThreatSummary
 from robench.visible_text import visible

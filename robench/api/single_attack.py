@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ from torch import Tensor
 from robench.api.attacked import Attacked
 from robench.api.benchmark_inputs import check_radius, missing_radius
 from robench.api.makers import Network, check_outputs, columns_of, make_attack, wrap
-from robench.api.strongest_verdicts import SourceVerdicts, strongest
 from robench.attack.craft import Crafted, check_attack
 from robench.attack.norms import norm_named
 from robench.attack.protocol import Attack
@@ -26,9 +26,9 @@ from robench.model.function_network import as_network
 from robench.model.interface import Coupling, Model
 from robench.plan.norm_names import proper_norm
 from robench.plan.radius import radius
-from robench.record.curves import size_column
-from robench.record.fresh_outcomes import outcomes
-from robench.record.plain_boards import plain_tables
+from robench.record.exchange.plain_boards import plain_tables
+from robench.record.measures.curves import size_column
+from robench.record.measures.fresh_outcomes import outcomes
 from robench.record.schema import Finding, Record, Status
 from robench.run.crafting import Board
 from robench.run.evaluate import evaluate
@@ -224,6 +224,41 @@ def _judged(
         records=tuple(records),
         stood=tuple(outcomes(attacks, [r for r in records if r.attack.is_clean]).values()),
     )
+
+
+CLAIMS = (Status.ROBUST, Status.FAILED, Status.BROKEN, Status.MISCLASSIFIED)
+"""Verdicts, the weakest claim first: nothing was found, every answer was NaN, a success was found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceVerdicts:
+    """The result of an attack through one gradient source, image by image.
+
+    Attributes:
+        status: a verdict for each image.
+        distance: size of each change in the norm of the threat.
+    """
+
+    status: Sequence[str]
+    distance: Sequence[float]
+
+
+def strongest(sources: Sequence[SourceVerdicts], *, minimises: bool) -> list[int]:
+    """Return for each image the number of the source whose verdict counts; of equal ones the first.
+
+    Args:
+        sources: at least one, all of the same images.
+        minimises: whether the attack searches the smallest perturbation, so that among sources that broke an
+            image the smallest counts.
+    """
+    places = range(len(sources))
+
+    def strength(place: int, image: int) -> tuple[int, float]:
+        status = Status(sources[place].status[image])
+        size = sources[place].distance[image] if minimises and status is Status.BROKEN else math.inf
+        return CLAIMS.index(status), -size
+
+    return [max(places, key=lambda at: strength(at, image)) for image in range(len(sources[0].status))]
 
 
 _KEYS = ("adversarial", "status", "linf", "l2", "distance")

@@ -19,7 +19,7 @@ from robench.model.user_defenses import check_stage, defense_from, defense_of
 from robench.plan.spec import Choice
 from robench.randomness import seed_from
 from robench.record.training_history import chosen_row, unchanged_text
-from robench.run.radius_checks import warn_of_wide_training
+from robench.run.models.radius_checks import warn_of_wide_training
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import torch
 
 from robench.attack.best_points import BestPoints, FooledSources
+from robench.attack.declarations import Declarations, Declaring
 from robench.attack.ledger import ALL, Ledger, Rows
 from robench.attack.loss_progress import note_ascent
 from robench.attack.questions import GradientAnswer, Questions
@@ -17,11 +17,11 @@ from robench.model.interface import NOT_FINITE, Coupling, GradientSource, Model,
 from robench.types import Images, Labels, Mask, Outputs, PerSample
 
 
-@dataclass(slots=True)
-class AttackState:
+class AttackState(Declaring):
     """The cost and the findings of an attack on one batch so far, and which images still get passes.
 
-    It counts (`Ledger`) and remembers (`BestPoints`, `FooledSources`).
+    It counts (`Ledger`), remembers (`BestPoints`, `FooledSources`), and holds what the attack declares of
+    itself (`Declarations`).
 
     Args:
         model: the model under attack.
@@ -31,72 +31,66 @@ class AttackState:
         source: the gradient source to differentiate; the model's first one by default.
         drop: stop using passes on an image once an admissible adversarial point of it was found. Only valid
             if the images are judged on this model alone; refused (set to False) for a joint batch.
-        minimise: remember the smallest adversarial point instead of the first.
+        minimise: see `Declarations`.
         track: check for success; off inside adversarial training, where only gradients matter.
         batch_size: most images per pass; a joint model always sees the whole batch.
-        confidence: score margin that a stored point should have, set by attacks that need confident points;
-            if no point has it, the smallest point that reaches the goal is stored.
-        least_lead: the same, relative to the largest lead, in either direction, seen for the image; set by
-            attacks that need points that do not depend on rounding, independent of the scale of scores.
-        points_belong_together: set by attacks that search one result for all images, such as a universal
-            perturbation: no image is dropped, and the last points are proposed unchanged, never mixed with
-            earlier ones.
+        confidence: see `Declarations`.
+        least_lead: see `Declarations`.
+        points_belong_together: see `Declarations`.
         on_passes: called with the number of passes just made, each on one image; None for no call.
 
     Attributes:
-        is_library_attack: set if a library attacks. Its own points are proposed; an earlier point is proposed
-            only if it broke an image and the returned point does not.
-        has_unassigned_points: set if a library evaluated points that cannot be assigned to images; then the
-            number of its points, and the time of a success, are unknown.
+        declarations: what the attack declares of itself.
         reached: (B,) whether the model's last output for each image reached the attacker's goal, at an
             admissible point or not.
         ledger: costs and findings.
         best_points: the best points found.
     """
 
-    model: Model
-    x: Images
-    y: Labels
-    threat: ThreatModel
-    source: GradientSource | None = None
-    drop: bool = False
-    minimise: bool = False
-    track: bool = True
-    batch_size: int = 250
-    confidence: float = 0.0
-    least_lead: float = 0.0
-    points_belong_together: bool = False
-    on_passes: Callable[[int], None] | None = None
-    is_library_attack: bool = field(init=False, default=False)
-    has_unassigned_points: bool = field(init=False, default=False)
-    reached: Mask = field(init=False)
-    ledger: Ledger = field(init=False)
-    best_points: BestPoints = field(init=False)
-    _sources: FooledSources = field(init=False)
-    _questions: Questions = field(init=False)
-    _source: GradientSource = field(init=False)
-    _joint: bool = field(init=False)
-    _losses: list[PerSample] | None = field(init=False, default=None)  # of the steps of the present ascent
-    _starts: int = field(init=False, default=0)
-    _only: Mask | None = field(init=False, default=None)
+    __slots__ = (
+        "_joint", "_losses", "_only", "_questions", "_source", "_sources", "_starts",
+        "batch_size", "best_points", "drop", "ledger", "model", "on_passes", "reached", "source", "threat",
+        "track", "x", "y",
+    )  # fmt: skip
 
-    def __post_init__(self) -> None:
-        """Start without costs and findings."""
-        count, device = len(self.x), self.x.device
-        self.source = self._source = self.source or next(iter(self.model.sources.values()))
-        self._joint = self.model.coupling is Coupling.JOINT
-        if self._joint:
-            self.drop = False
-            self.batch_size = max(count, 1)
-        if self.minimise and not self.threat.bounded:
-            self.drop = False  # the first adversarial point is not the smallest
-        self.reached = torch.zeros(count, dtype=torch.bool, device=device)
-        self.ledger = Ledger.empty(count, device)
-        self.best_points = BestPoints(
-            self.x, self.threat, minimise=self.minimise, joint=self._joint, track=self.track
+    def __init__(
+        self,
+        model: Model,
+        x: Images,
+        y: Labels,
+        threat: ThreatModel,
+        source: GradientSource | None = None,
+        drop: bool = False,
+        minimise: bool = False,
+        track: bool = True,
+        batch_size: int = 250,
+        confidence: float = 0.0,
+        least_lead: float = 0.0,
+        points_belong_together: bool = False,
+        on_passes: Callable[[int], None] | None = None,
+    ) -> None:
+        self.model, self.x, self.y, self.threat = model, x, y, threat
+        self.track, self.on_passes = track, on_passes
+        self.declarations = Declarations(
+            minimise=minimise,
+            confidence=confidence,
+            least_lead=least_lead,
+            points_belong_together=points_belong_together,
         )
+        count, device = len(x), x.device
+        self.source = self._source = source or next(iter(model.sources.values()))
+        self._joint = model.coupling is Coupling.JOINT
+        wants_more = minimise and not threat.bounded  # the first adversarial point is not the smallest
+        self.drop = drop and not self._joint and not wants_more
+        self.batch_size = max(count, 1) if self._joint else batch_size
+        self.reached: Mask = torch.zeros(count, dtype=torch.bool, device=device)
+        self.ledger = Ledger.empty(count, device)
+        self.best_points = BestPoints(x, threat, minimise=minimise, joint=self._joint, track=track)
         self._sources = FooledSources(self.best_points)
-        self._questions = Questions(self.model, self.threat.goal)
+        self._questions = Questions(model, threat.goal)
+        self._losses: list[PerSample] | None = None  # of the steps of the present ascent
+        self._starts = 0
+        self._only: Mask | None = None
 
     @property
     def broken(self) -> Mask:
@@ -189,7 +183,7 @@ class AttackState:
         self.reached[rows] = successes
         first: torch.Tensor | None = None
         if self.track:
-            confident = self._confident(rows, own) if self.minimise else None
+            confident = self._confident(rows, own) if self.declarations.minimise else None
             first = self.best_points.meet(rows, points, successes, confident)
             if gradient is not None and gradient.source:
                 classes, deceptions = gradient.predicted, None
@@ -224,7 +218,7 @@ class AttackState:
 
     def _active(self, cost: int) -> Mask:
         """Tell which images (B,) still get passes, and have budget left for so many."""
-        drops = self.drop and not self.points_belong_together
+        drops = self.drop and not self.declarations.points_belong_together
         active = ~self.broken if drops else torch.ones_like(self.broken)
         if self._only is not None:
             active = active & self._only
@@ -232,9 +226,10 @@ class AttackState:
 
     def _confident(self, rows: Rows, own: Outputs) -> Mask | None:
         """Tell which outputs (b,) have the confidence that the attack needs; None if it needs none."""
-        if self.confidence <= 0 and self.least_lead <= 0:
+        declarations = self.declarations
+        if not declarations.need_margin:
             return None
         lead = self._questions.lead(own, self.y[rows])
-        if self.confidence > 0:
-            return lead >= self.confidence
-        return self.best_points.leads_clearly(rows, lead, self.least_lead)
+        if declarations.confidence > 0:
+            return lead >= declarations.confidence
+        return self.best_points.leads_clearly(rows, lead, declarations.least_lead)

@@ -44,8 +44,8 @@ def towards_the_clean_image(oracle: Oracle, proposal: Images) -> Images:
     """
     if (
         oracle.model.coupling is Coupling.JOINT
-        or oracle.points_belong_together
-        or oracle.is_library_attack
+        or oracle.declarations.points_belong_together
+        or oracle.declarations.is_library_attack
         or not oracle.track
     ):
         return proposal
@@ -77,7 +77,7 @@ def _moved(oracle: Oracle, rows: Labels, points: Images) -> Images:
         sure |= good
     if threat.norm is L0:
         return _fewer_values(oracle, rows, best, sure)
-    if oracle.confidence > 0 or oracle.least_lead > 0:
+    if oracle.declarations.need_margin:
         return best
     for _ in range(STEPS):
         middle = (low + high) / 2

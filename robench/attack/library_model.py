@@ -107,8 +107,8 @@ def lent(
     module = kind(oracle.model, oracle.source, batch=count, shape=tuple(oracle.x.shape[1:]), form=form)
     queries = LibraryQueries(oracle, lambda: (module.rows_forward, module.rows_backward))
     module.listener, module.gradient_listener = queries, queries.gradient
-    oracle.is_library_attack = True
-    ascends = not oracle.minimise if ascends is None else ascends
+    oracle.declarations.is_library_attack = True
+    ascends = not oracle.declarations.minimise if ascends is None else ascends
     try:
         climbing = oracle.ascent() if ascends else nullcontext()
         with kept_global_state(), _quiet(), borrowed_global_randomness(rng.torch_seed()), climbing:

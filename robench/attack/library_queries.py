@@ -51,7 +51,7 @@ class LibraryQueries:
         rows = self._rows(points)
         self._book(rows)
         if rows is None:
-            oracle.has_unassigned_points = True
+            oracle.declarations.has_unassigned_points = True
             return
         earlier = oracle.broken[rows]
         oracle.note_answers(rows, points.to(oracle.x.dtype), own.detach())

@@ -17,8 +17,9 @@ from robench.types import Images, LabelsOrPairs, Mask, Outputs, PerSample
 class Oracle(AttackState):
     """Answers an attacker's questions about one batch of images.
 
-    The oracle evaluates the model (`Questions`) for the images that still get passes, and records every
-    answer (`AttackState`, which also documents the arguments of an oracle).
+    It is three things: questions to the model (`Questions`), asked for the images that still get passes; a
+    memory of the best points (`BestPoints`); and a ledger of costs and findings (`Ledger`). The last two, and
+    what an attack declares of itself, are its `AttackState`, which also documents the arguments.
     """
 
     __slots__ = ()
@@ -139,24 +140,23 @@ class Oracle(AttackState):
         batch of the step that broke the most images is returned.
         """
         self.ledger.deceived = self._sources.deceived
-        if not self.track or self.points_belong_together:
+        own = self.declarations
+        if not self.track or own.points_belong_together:
             return last
         if self._joint:
             self.outputs(last)
-            return self.best_points.joint_proposal(
-                last, self.ledger, is_library_attack=self.is_library_attack
-            )
-        if self.is_library_attack:
+            return self.best_points.joint_proposal(last, self.ledger, is_library_attack=own.is_library_attack)
+        if own.is_library_attack:
             mask = self.broken
         else:
-            mask = self.broken & self._active(self.model.forwards) & (not self.minimise)
+            mask = self.broken & self._active(self.model.forwards) & (not own.minimise)
         if bool(mask.any()):  # also images that are not active
             for part in torch.split(mask.nonzero().squeeze(1), self.batch_size):
                 self._ask(part, last[part])
-        if self.has_unassigned_points:
+        if own.has_unassigned_points:
             for column in (self.ledger.points, self.ledger.first_success, self.ledger.first_passes):
                 column.zero_()
-        return self.best_points.proposal(last, mask, self.ledger, is_library_attack=self.is_library_attack)
+        return self.best_points.proposal(last, mask, self.ledger, is_library_attack=own.is_library_attack)
 
     def _no_gradient(self) -> Images:
         return torch.zeros_like(self.x)

@@ -20,10 +20,10 @@ from robench.plan.spec import Plan
 from robench.plurals import counted
 from robench.record.new_folder import prepared
 from robench.record.store import Store
-from robench.run.leases import Leases
-from robench.run.preparation import Workshop
+from robench.run.models.preparation import Workshop
 from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Environment
+from robench.run.workers.leases import Leases
 from robench.types import Images
 
 COLUMNS = ("index", "label", "prediction", "radius", "correct")

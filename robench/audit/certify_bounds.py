@@ -20,9 +20,9 @@ from robench.record.store import Store
 from robench.run.evaluate import CleanAnswers, Context, do_job
 from robench.run.keeper import FolderKeeper
 from robench.run.layout import lay_out
-from robench.run.leases import Leases
 from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Environment
+from robench.run.workers.leases import Leases
 
 COLUMNS = (
     "index",

@@ -15,9 +15,9 @@ from robench.data.images import ImageSet
 from robench.errors import ConfigError, JobError, PluginError
 from robench.model.interface import Model
 from robench.recipe import build, describe
-from robench.record.curves import size_column
+from robench.record.measures.curves import size_column
+from robench.record.measures.statistics import SIGNIFICANCE, discordant, mcnemar
 from robench.record.schema import Record, Status
-from robench.record.statistics import SIGNIFICANCE, discordant, mcnemar
 from robench.run.crafting import Board
 from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel

@@ -13,7 +13,7 @@ from robench.plan.spec import Plan
 from robench.record.schema import Record
 from robench.record.store import Store
 from robench.run.layout import boards_of
-from robench.run.preparation import Workshop
+from robench.run.models.preparation import Workshop
 from robench.run.settings import Settings
 from robench.run.work import Work
 

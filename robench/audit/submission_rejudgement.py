@@ -18,11 +18,11 @@ from robench.errors import RobenchError
 from robench.judge.verdict import classify, judge
 from robench.plan.spec import ModelSpec, Plan
 from robench.plurals import counted
-from robench.record.broken_images import BrokenImages
+from robench.record.exchange.broken_images import BrokenImages
 from robench.record.schema import Finding, Record, Status
 from robench.record.store import Store
 from robench.run.evaluated_model import EvaluatedModel
-from robench.run.preparation import Workshop
+from robench.run.models.preparation import Workshop
 from robench.run.settings import Environment
 
 BATCH = 250

@@ -34,7 +34,7 @@ from robench.record.schema import Record
 from robench.record.store import Store
 from robench.run.craft_and_judge import craft_unit, judge_unit
 from robench.run.keeper import FolderKeeper
-from robench.run.preparation import Workshop
+from robench.run.models.preparation import Workshop
 from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Environment
 from robench.run.work import Work

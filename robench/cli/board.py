@@ -18,7 +18,7 @@ from robench.errors import ConfigError
 from robench.plurals import counted
 
 if TYPE_CHECKING:
-    from robench.record.board_entry import BoardEntry
+    from robench.record.exchange.board_entry import BoardEntry
 
 
 @taking("device", "data_root", "threads", "trust_code")
@@ -51,7 +51,7 @@ def board(
 ) -> None:
     """Make a site of many runs: one board for each data set and threat, a page for each model, offline."""
     from robench import plugins
-    from robench.record.published_numbers import read_published
+    from robench.record.exchange.published_numbers import read_published
 
     check_device(options.device)
     _check(runs, models or [], rejudge)
@@ -92,9 +92,9 @@ def entries_of(runs: Sequence[Path]) -> Iterator[list[BoardEntry]]:
         ConfigError: none of them has a finished unit.
         InputError: a submission is refused.
     """
-    from robench.record.board_entry import BoardEntry
+    from robench.record.exchange.board_entry import BoardEntry
+    from robench.record.exchange.submission import day_of, unpacked
     from robench.record.store import Store
-    from robench.record.submission import day_of, unpacked
 
     titles: set[str] = set()
     with ExitStack() as stack:
@@ -142,7 +142,7 @@ def judged_again(entries: Sequence[BoardEntry], models: Sequence[Path], options:
     """
     from robench.audit.submission_rejudgement import doubted, judge_again
     from robench.cli.session import use_machine
-    from robench.record.broken_images import of_run, of_submission
+    from robench.record.exchange.broken_images import of_run, of_submission
     from robench.record.store import Store
 
     use_machine(options.threads)

@@ -183,7 +183,7 @@ def _tell_files(seconds: float, path: Path, *, quiet: bool) -> None:
 
 def _line(threat: str, method: str, count: int, n: int) -> str:
     """Return the share of images count under a threat in one way, with its Wilson interval."""
-    from robench.record.statistics import wilson
+    from robench.record.measures.statistics import wilson
 
     low, high = wilson(count, n)
     share = f"{count / max(n, 1):7.2%}  [{low:.2%}, {high:.2%}]  {count} of {n}"

@@ -12,7 +12,7 @@ import typer
 from robench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from robench.record.run_comparison import Difference
+    from robench.record.comparison.run_comparison import Difference
     from robench.record.schema import Record
 
 REGRESSION = 1
@@ -43,8 +43,8 @@ def compare(
     """Compare two runs image by image: gap, its score interval for pairs, and the exact McNemar test."""
     from robench.cli.console import one_line
     from robench.cli.leaderboard import read_runs
+    from robench.record.comparison.run_comparison import differences, unmatched
     from robench.record.completeness import missing_rows
-    from robench.record.run_comparison import differences, unmatched
 
     pairs = _pairs(pair)
     if second is None and not pairs:

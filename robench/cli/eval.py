@@ -12,7 +12,7 @@ from robench.cli.options import Options, check_device, taking
 from robench.cli.run_and_report import evaluate
 from robench.errors import ConfigError
 from robench.plan.data_root import check_checkpoints
-from robench.run.torchrun import refuse_several
+from robench.run.models.torchrun import refuse_several
 
 if TYPE_CHECKING:
     from robench.plan.spec import Plan

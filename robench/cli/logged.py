@@ -12,7 +12,7 @@ from robench.run.progress import ColumnAccuracy, Reporter
 
 if TYPE_CHECKING:
     from robench.plan.spec import Plan
-    from robench.record.plain_boards import PlainBoard
+    from robench.record.exchange.plain_boards import PlainBoard
 
 
 def open_log(to: str | None, plan: Plan, folder: Path) -> RunLog | None:

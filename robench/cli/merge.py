@@ -18,7 +18,7 @@ def merge(
     """Bring the parts of one plan together; `robench run` on the new folder finishes and reports it."""
     from robench.record.merging import check_parts
     from robench.record.merging import merge as bring_together
-    from robench.run.leases import Leases
+    from robench.run.workers.leases import Leases
 
     check_parts(parts, out)  # first, for a lease makes the folder
     with Leases(out / "leases").joined("", alone=True):

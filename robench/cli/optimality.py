@@ -12,7 +12,7 @@ from robench.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from robench.record.optimality import Optimality
+    from robench.record.measures.optimality import Optimality
 
 Format = Literal["text", "csv", "json"]
 
@@ -28,7 +28,7 @@ def optimality(
     image as anybody, 0 breaks none. Attacks of one model under one norm, with `eps: inf`, are compared.
     """
     from robench.cli.leaderboard import print_or_write, read_runs
-    from robench.record.optimality import scores
+    from robench.record.measures.optimality import scores
 
     records = read_runs(runs)
     lines = scores(records)

@@ -43,8 +43,8 @@ from robench.errors import ConfigError
 
 if TYPE_CHECKING:
     from robench.plan.spec import Plan
-    from robench.run.executor import Processes
     from robench.run.settings import Environment
+    from robench.run.workers.executor import Processes
 
 
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
@@ -111,7 +111,7 @@ class Options:
         threads = self.threads
         if threads is None and self.workers > 1:
             threads = max(1, (os.cpu_count() or 1) // self.workers)
-        from robench.run.executor import Processes
+        from robench.run.workers.executor import Processes
 
         return Processes(
             count=self.workers,

@@ -12,7 +12,7 @@ import typer
 from robench.cli.console import one_line
 from robench.cli.options import Options, check_device, taking
 from robench.errors import ConfigError
-from robench.run.torchrun import refuse_several
+from robench.run.models.torchrun import refuse_several
 
 if TYPE_CHECKING:
     from robench.plan.paper.data_sets import PaperData

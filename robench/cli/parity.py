@@ -113,7 +113,7 @@ def _threat(plan: Plan, norm: str | None, *, minimises: bool) -> ThreatSpec:
 def _prepared(plan: Plan, name: str, options: Options) -> tuple[Model, ImageSet]:
     """Return the model, trained or loaded as `robench run` would, and the images."""
     from robench.cli.reporters import reporter_for
-    from robench.run.preparation import Workshop
+    from robench.run.models.preparation import Workshop
 
     spec = next(s for s in plan.models if s.name == name)
     names = {name, spec.features_of}

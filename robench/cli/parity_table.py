@@ -71,7 +71,7 @@ def show(title: str, versions: list[Version]) -> None:
     from rich.text import Text
 
     from robench.cli.console import output
-    from robench.record.statistics import wilson
+    from robench.record.measures.statistics import wilson
 
     table = Table(title=Text(one_line(title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("Version", no_wrap=True)

@@ -38,7 +38,7 @@ def rerun(
     options: Options,
 ) -> None:
     """Repeat a run in a new folder and compare the records; exit code 1 where they differ."""
-    from robench.record.repetition import differences_of
+    from robench.record.comparison.repetition import differences_of
     from robench.record.store import Store, check_run, is_run
     from robench.run.settings import Request
 

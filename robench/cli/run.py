@@ -5,7 +5,7 @@ from __future__ import annotations
 from robench.cli.option_types import Config
 from robench.cli.options import Options, taking
 from robench.cli.run_and_report import evaluate
-from robench.run.torchrun import refuse_several
+from robench.run.models.torchrun import refuse_several
 
 
 @taking(

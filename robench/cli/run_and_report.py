@@ -24,7 +24,7 @@ from robench.plurals import counted
 if TYPE_CHECKING:
     from robench.cli.run_log import RunLog
     from robench.plan.spec import DataSpec, Plan, ThreatSpec
-    from robench.record.plain_boards import PlainBoard, PlainTables
+    from robench.record.exchange.plain_boards import PlainBoard, PlainTables
     from robench.run.outcome import Outcome
 
 GATE_FAILED = 1
@@ -191,7 +191,7 @@ def _json(tables: PlainTables, outcome: Outcome, folder: Path, paths: list[Path]
 
 def _tables(folder: Path) -> PlainTables:
     """Return the boards of a run folder and the spread over seeds as plain JSON data; read every record."""
-    from robench.record.plain_boards import plain_tables
+    from robench.record.exchange.plain_boards import plain_tables
     from robench.record.store import Store
 
     records = Store(folder).read_records(anew=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from robench.cli.run_log import RunLog
     from robench.run.outcome import Outcome
     from robench.run.progress import Reporter
-    from robench.run.stop import Stop
+    from robench.run.workers.stop import Stop
 
 SOME_FAILED = 3
 Result = TypeVar("Result")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from robench.cli.guard import Terminated
-from robench.run.stop import Stop
+from robench.run.workers.stop import Stop
 
 GRACE = 4.0
 """Seconds that work in this process has to react to SIGTERM before the process is ended."""

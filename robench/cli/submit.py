@@ -25,8 +25,8 @@ def submit(
     """Pack a run into one small file for `robench board`: records, cards, images that broke each model."""
     from robench.intake.limits import size_text
     from robench.record.completeness import missing_rows
+    from robench.record.exchange.submission import write_submission
     from robench.record.store import Store
-    from robench.record.submission import write_submission
 
     check_runs([run])
     path = out or Path(f"{run.resolve().name}.zip")

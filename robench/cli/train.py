@@ -15,7 +15,7 @@ from robench.cli.option_types import Config
 from robench.cli.options import Options, taking
 from robench.cli.session import SOME_FAILED, finish, interruptible
 from robench.errors import ConfigError
-from robench.run.torchrun import launched_rank, workplace
+from robench.run.models.torchrun import launched_rank, workplace
 
 if TYPE_CHECKING:
     from robench.run.outcome import Outcome

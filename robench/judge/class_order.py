@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from robench.plurals import counted
+from robench.record.measures.statistics import mcnemar
 from robench.record.schema import Finding
-from robench.record.statistics import mcnemar
 from robench.types import Labels
 
 FEWEST = 40

@@ -16,8 +16,8 @@ from torch import Tensor
 from robench.model.interface import Coupling, Model, predictions
 from robench.model.out_of_memory import is_out_of_memory
 from robench.plurals import counted
+from robench.record.measures.statistics import mcnemar
 from robench.record.schema import Finding
-from robench.record.statistics import mcnemar
 from robench.types import Images, Labels, Mask
 
 IMAGES = 64

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from robench.data.images import ImageSet
     from robench.model.interface import Model
     from robench.plan.spec import ModelSpec
-    from robench.record.model_card import WeightRemarks
+    from robench.record.exchange.model_card import WeightRemarks
 
 
 class Statistics(TypedDict):

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Version of the choice and the layout of the data; part of every key."""
+FEATURES = "features"
+"""Name of the job that stores the features for figures, of its lease and of its error file."""
 MOST_BYTES = 2**28
 """Most bytes of a file; files of `robench run` are a hundred times smaller."""
 

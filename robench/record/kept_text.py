@@ -3,7 +3,7 @@
 `board.json` in the run folder, safe to delete. It depends on the size, times of last change (of content and
 of inode, in nanoseconds), inode and device of every record, every error file, the plan, `run.json` and the
 journal, and of every module of the kernel and the reports: if a file or a line of code is added, removed or
-changed, the text is made again. It misses the same changes as an index (`robench.record.index`).
+changed, the text is made again. It misses the same changes as an index (`robench.record.index.folder_index`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from robench.errors import StorageError
 from robench.record.files import MOST_TEXT, read_json, write_atomic
-from robench.record.index import FEWEST, SETTLED_NS
+from robench.record.index.folder_index import FEWEST, SETTLED_NS
 from robench.record.journal import JOURNAL
 
 KEPT = "board.json"

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from robench.errors import StorageError
 from robench.record.files import open_regular, read_json, write_atomic
-from robench.record.index_file import INDEX
+from robench.record.index.index_file import INDEX
 from robench.record.journal import DERIVED
 
 MADE = "made.json"

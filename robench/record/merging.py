@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from robench.errors import ConfigError, StorageError
+from robench.record.comparison.repetition import unit_name
 from robench.record.files import copy_atomic, read_text
 from robench.record.journal import KEY
-from robench.record.repetition import unit_name
 from robench.record.run_facts import RunFacts
 from robench.record.schema import Record
 from robench.record.store import Store, check_run, is_run

@@ -9,7 +9,7 @@ import marshal
 from collections.abc import Mapping
 from typing import Any
 
-from robench.record.columns import Columns
+from robench.record.columns.image_columns import Columns
 from robench.record.shared_parts import PARTS, own_of, part_of, with_own, without_own
 from robench.record.strict_json import FieldError
 

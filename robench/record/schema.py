@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from robench.errors import StorageError
 from robench.record.certificates import Certificates
-from robench.record.columns import LATER_COLUMNS, Columns
-from robench.record.packed_columns import checked_columns, packed_columns, unpacked_columns
+from robench.record.columns.image_columns import LATER_COLUMNS, Columns
+from robench.record.columns.packed_columns import checked_columns, packed_columns, unpacked_columns
 from robench.record.parts import (
     Provenance,
     RecordedAttack,
@@ -177,7 +177,7 @@ class Record(_Lazy):
             text: JSON.
             where: the file, for messages.
             light: check every column, but keep only the column data that boards need: see
-                `robench.record.packed_columns.checked_columns`.
+                `robench.record.columns.packed_columns.checked_columns`.
 
         Raises:
             StorageError: wrong checksum, not JSON, incomplete, a wrong type somewhere, or another

@@ -28,13 +28,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robench.errors import StorageError
-from robench.record.column_cache import RecentColumns
-from robench.record.columns import Columns
+from robench.record.columns.column_cache import RecentColumns
+from robench.record.columns.image_columns import Columns
 from robench.record.completeness import noting_failed
 from robench.record.error_account import ErrorAccount, error_account
 from robench.record.files import read_json, write_atomic, write_new
 from robench.record.folder import Fault, check_run, is_run
-from robench.record.index import FEWEST, MANY, Index
+from robench.record.index.folder_index import FEWEST, MANY, Index
 from robench.record.journal import JOURNAL, read_journal
 from robench.record.planned import PlannedRun
 from robench.record.planned_folder import PlannedFolder
@@ -178,7 +178,7 @@ class Store(PlannedFolder):
 
         Args:
             index: use the index, and write it again if many records are new; otherwise every record is read.
-                See `robench.record.index`.
+                See `robench.record.index.folder_index`.
         """
         plan, faults = self.plan()
         facts, fact_faults = self.facts()

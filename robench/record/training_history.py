@@ -29,7 +29,7 @@ from typing import Final
 
 from robench.plurals import counted
 from robench.record.files import write_atomic
-from robench.record.statistics import wilson
+from robench.record.measures.statistics import wilson
 
 Row = Mapping[str, float]
 

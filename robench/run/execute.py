@@ -14,14 +14,14 @@ from robench.plan.spec import Plan, content_hash, to_json
 from robench.plurals import counted
 from robench.record.new_folder import prepared
 from robench.record.store import Store
-from robench.run.executor import Executor, Processes
-from robench.run.leases import Leases
-from robench.run.model_accounts import keep_tracebacks, settle_accounts
+from robench.run.models.model_accounts import keep_tracebacks, settle_accounts
 from robench.run.outcome import Outcome, Summary
 from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Environment, Request
-from robench.run.supervisor import Supervisor
-from robench.run.worker_process import ThisMachine
+from robench.run.workers.executor import Executor, Processes
+from robench.run.workers.leases import Leases
+from robench.run.workers.supervisor import Supervisor
+from robench.run.workers.worker_process import ThisMachine
 
 
 def execute(
@@ -104,7 +104,7 @@ def _ray(processes: Processes) -> Executor:
     Raises:
         ConfigError: Ray is not installed, or no cluster answers.
     """
-    from robench.run.ray_cluster import RayCluster
+    from robench.run.workers.ray_cluster import RayCluster
 
     return RayCluster(processes.ray or "", threads=processes.threads)
 
@@ -152,7 +152,7 @@ def train_only(
         ConfigError: no model of the plan is trained, or the plan cannot be run here.
     """
     from robench.machine import resolve_device
-    from robench.run.preparation import Workshop
+    from robench.run.models.preparation import Workshop
 
     start = time.perf_counter()
     if not any(spec.train for spec in plan.models):

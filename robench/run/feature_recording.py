@@ -12,7 +12,7 @@ from robench.errors import InputError, StorageError
 from robench.model.out_of_memory import FittingBatches
 from robench.plan.spec import SCHEMA, content_hash
 from robench.randomness import borrowed_global_randomness, seed_from
-from robench.record.feature_snapshot import VERSION, FeatureSnapshot
+from robench.record.feature_snapshot import FEATURES, VERSION, FeatureSnapshot
 from robench.record.schema import Record, Status
 from robench.run.crafting import Board, Crafting
 from robench.run.feature_space import Part, cloud_of, nearest_of
@@ -20,7 +20,6 @@ from robench.run.jobs import Job, crafting_job
 from robench.run.keeper import FolderKeeper, failure_text, last_line
 from robench.run.progress import QUIET, Reporter
 from robench.run.work import Work
-from robench.run.worker_messages import FEATURES
 from robench.types import Images
 
 BYTES = 2_000_000

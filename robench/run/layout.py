@@ -20,8 +20,8 @@ from robench.record.store import Store
 from robench.run.bounding import BoundColumn
 from robench.run.crafting import Board
 from robench.run.keeper import FolderKeeper
-from robench.run.model_accounts import keep_tracebacks
-from robench.run.preparation import Workshop
+from robench.run.models.model_accounts import keep_tracebacks
+from robench.run.models.preparation import Workshop
 from robench.run.progress import Reporter
 from robench.run.settings import Environment, Settings
 from robench.run.time_estimate import multiplied, parts_of
@@ -72,7 +72,7 @@ def measured_pace(lay_out_work: Callable[[], Work], reporter: Reporter) -> tuple
 
     Laying out lets every model classify its first few images. Its whole time, including checks and the report
     of the workload, is divided by the number of images of one model, as if that model had taken all of it. So
-    the estimate is never too low: the time limit of every job (`robench.run.time_limit`) depends on it.
+    the estimate is never too low: every job's time limit (`robench.run.workers.time_limit`) depends on it.
 
     Args:
         lay_out_work: lays out the work.

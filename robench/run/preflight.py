@@ -11,7 +11,7 @@ from robench.plan.named_code import check_allowed
 from robench.plan.spec import Plan
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.layout import boards_of
-from robench.run.preparation import Workshop
+from robench.run.models.preparation import Workshop
 from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Environment, Settings
 from robench.run.time_estimate import multiplied

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from robench.record.repetition import differences_of
+from robench.record.comparison.repetition import differences_of
 from robench.record.store import Store
 from tests.faults.kills import REAL
 

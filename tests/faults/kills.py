@@ -117,7 +117,11 @@ class Campaign:
             return process.pid
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         workers = [int(word) for word in children if Path(f"/proc/{word}").exists()]
-        ours = [pid for pid in workers if b"robench.run.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        ours = [
+            pid
+            for pid in workers
+            if b"robench.run.workers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
         return self.chance.choice(ours) if ours else process.pid
 
     def check_end(self, folder, board):

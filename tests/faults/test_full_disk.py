@@ -10,8 +10,8 @@ from benchmarks.free_attacks import run as simulate
 from robench import plugins
 from robench.cli import app
 from robench.errors import StorageError
+from robench.record.comparison.repetition import differences_of
 from robench.record.merging import merge
-from robench.record.repetition import differences_of
 from robench.record.store import Store
 from tests.faults.full_disk import FullDisk, torn, units_of
 

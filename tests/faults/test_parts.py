@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from robench.cli import app
-from robench.record.repetition import differences_of
+from robench.record.comparison.repetition import differences_of
 from robench.record.store import Store
 
 PLAN = """

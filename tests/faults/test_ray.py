@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from robench.record.repetition import differences_of
+from robench.record.comparison.repetition import differences_of
 from robench.record.store import Store
 from tests.faults.test_parts import PLAN
 

@@ -14,7 +14,7 @@ from reports.html.background import Background
 from reports.html.board_sections import BoardSection
 from reports.html.table_values import Column, Entry, Table, paper_entry, text_entry
 from reports.text.escape import NOTHING
-from robench.record.board_entry import BoardEntry
+from robench.record.exchange.board_entry import BoardEntry
 
 EXTRA = ("Defense", "Architecture", "Parameters", "Extra data", "Paper", "Attacks", "Runs", "Judged again")
 """Columns that a board of many runs has beside those of a report."""

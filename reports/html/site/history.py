@@ -11,7 +11,7 @@ from reports.board.identities import Setting, fingerprint_of
 from reports.board.leaderboard import board_of
 from reports.html.table_values import Column, Table, number_entry, share, text_entry
 from reports.text.facts import plain
-from robench.record.board_entry import BoardEntry
+from robench.record.exchange.board_entry import BoardEntry
 from robench.record.schema import Record
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from reports.board.board_types import Board
 from reports.html.table_values import Column, Entry, Table, text_entry
 from reports.text.escape import NOTHING
-from robench.record.published_numbers import PublishedNumber
+from robench.record.exchange.published_numbers import PublishedNumber
 
 _WORD = re.compile(r"[^a-z0-9]+")
 

@@ -40,11 +40,11 @@ from reports.text.facts import Fact
 from reports.text.sentences import summary
 from robench.errors import ConfigError
 from robench.plurals import counted
-from robench.record.board_entry import BoardEntry
 from robench.record.completeness import missing_rows
+from robench.record.exchange.board_entry import BoardEntry
+from robench.record.exchange.published_numbers import PublishedNumber
 from robench.record.files import write_atomic
 from robench.record.folder import Fault
-from robench.record.published_numbers import PublishedNumber
 
 INDEX, MODELS, PUBLISHED = "index.html", "models", "published.html"
 GENERATOR = '<meta name="generator" content="robench board">'

@@ -15,7 +15,7 @@ from defenses.training.loop import _identity
 from defenses.training.objective import Stage
 from defenses.training.processes import ProcessGroup, join_processes
 from robench.errors import ConfigError
-from robench.run.torchrun import Rank, launched_rank, refuse_several, workplace
+from robench.run.models.torchrun import Rank, launched_rank, refuse_several, workplace
 from tests.defenses.several import AGREEING
 from tests.defenses.toys import context, network, recipe, toy
 

@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from benchmarks.free_attacks import Shape, lay_out
 from robench.errors import StorageError
-from robench.record import index, store
-from robench.record.index_file import INDEX, DamagedIndexError, pieces_of, write_index
-from robench.record.index_layout import PieceError
-from robench.record.index_rows import Piece
+from robench.record import store
+from robench.record.index import folder_index
+from robench.record.index.index_file import INDEX, DamagedIndexError, pieces_of, write_index
+from robench.record.index.index_layout import PieceError
+from robench.record.index.index_rows import Piece
 from robench.record.store import Store
 from tests.faults.fuzz.mutations import OPERATIONS, mutate
 from tests.faults.fuzz.run_folders import JSON_TOKENS, show
@@ -24,7 +25,7 @@ def read_index(folder, drawn):
     is_resealed, operations = drawn
     root = folder / "indexed"
     eager = {"FEWEST": 1, "SETTLED_NS": -(10**18)}
-    with mock.patch.multiple(index, **eager), mock.patch.object(store, "FEWEST", 1):
+    with mock.patch.multiple(folder_index, **eager), mock.patch.object(store, "FEWEST", 1):
         if not root.is_dir():
             lay_out(root, SHAPE)
         plain = Store(root).readable()[0]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from robench.record.broken_images import of_submission
+from robench.record.exchange.broken_images import of_submission
+from robench.record.exchange.submission import MANIFEST, unpacked, write_submission, zipped
 from robench.record.store import Store
-from robench.record.submission import MANIFEST, unpacked, write_submission, zipped
 from tests.faults.fuzz.mutations import damaged, damaged_members
 from tests.faults.fuzz.run_folders import JSON_TOKENS, show
 from tests.reports.html.synthetic import run_folder

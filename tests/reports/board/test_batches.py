@@ -15,7 +15,7 @@ from reports.text.csv import CSV
 from reports.text.json import JSON
 from reports.text.markdown import Markdown
 from reports.text.screen import Screen
-from robench.record.statistics import wilson
+from robench.record.measures.statistics import wilson
 from tests.records import changed
 from tests.reports.board.test_leaderboard import B, R, record
 

@@ -14,9 +14,9 @@ from reports.figures.eps import Eps
 from reports.text.csv import CSV
 from reports.text.markdown import Markdown
 from robench.record.certificates import Certificates
-from robench.record.run_verdicts import WORST, verdicts
+from robench.record.comparison.run_verdicts import WORST, verdicts
+from robench.record.measures.statistics import wilson
 from robench.record.schema import Record
-from robench.record.statistics import wilson
 from tests.records import changed
 from tests.reports.board.test_leaderboard import B, M, R, record
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from reports.board.equal_records import each_once
+from reports.board.grouping import each_once
 from reports.board.leaderboard import boards
 from robench.record.planned import PlannedRun
 from robench.record.schema import Finding

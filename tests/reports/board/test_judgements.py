@@ -14,7 +14,7 @@ from reports.board.shares import robust, stands, worst
 from reports.html.page import HTML
 from reports.text.csv import CSV
 from reports.text.json import JSON
-from robench.record.packed_columns import packed_columns, unpacked_columns
+from robench.record.columns.packed_columns import packed_columns, unpacked_columns
 from tests.reports.board.test_leaderboard import B, R, record
 
 SHAPE = Shape(models=3, attacks=3, shards=3, images=45, transfer=True)

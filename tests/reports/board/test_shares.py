@@ -20,9 +20,9 @@ from reports.text.csv import CSV, board_facts, csv_text, leaderboard_lines, meas
 from reports.text.json import JSON
 from reports.text.latex import LaTeX
 from reports.text.markdown import Markdown
-from robench.record.draws import mean_stood
-from robench.record.packed_columns import packed_columns, unpacked_columns
-from robench.record.run_comparison import differences
+from robench.record.columns.packed_columns import packed_columns, unpacked_columns
+from robench.record.comparison.run_comparison import differences
+from robench.record.measures.draws import mean_stood
 from robench.record.status import STATUSES
 from tests.reports.board.test_leaderboard import record
 

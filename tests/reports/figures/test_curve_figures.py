@@ -15,7 +15,7 @@ from reports.figures.sizes import Sizes
 from reports.figures.training import Training
 from robench.cli.app import app
 from robench.errors import ConfigError
-from robench.record.curves import curve_of
+from robench.record.measures.curves import curve_of
 from tests.records import changed
 from tests.reports.board.test_curves import RADII, RECORDS
 from tests.reports.board.test_leaderboard import TEN, R, record

@@ -9,7 +9,7 @@ from reports.paper.comparisons import comparisons
 from reports.paper.models import our_models
 from reports.paper.shortfalls import shortfalls
 from robench.errors import ConfigError
-from robench.record.statistics import holm, mcnemar
+from robench.record.measures.statistics import holm, mcnemar
 from tests.reports.paper.made import B, M, R, card, details, record
 
 SOFT, WNLL = details(checkpoint="w"), details("wnll", training="wnll_pgd", checkpoint="w")

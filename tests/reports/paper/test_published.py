@@ -1,11 +1,15 @@
 """The data file against numbers read off the paper by hand, and against what is installed."""
 
+import json
 import math
+from importlib.resources import files
 
 import pytest
 
+from reports.paper import published
 from reports.paper.published import data_sets, reference, tables
 from robench import plugins
+from robench.record.strict_json import FieldError
 
 # table, row, column, value: typed from the paper's pages, corners and one in the middle of each table.
 PRINTED = [
@@ -83,3 +87,21 @@ def test_the_paper_s_own_settings():
     assert by_place["10", "ResNet56-WNLL (45, 23)", "FGSM"].graph_exact == {"m": 45, "n": 23}
     assert by_place["8", "ResNet20", "FGSM"].eps == 8 / 255
     assert "1907.06800" in reference()
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value", "words"),
+    [
+        ("table", "unlabeled", 3, "known fields in `11`, got 'unlabeled'"),
+        ("columns", "unlabelled", "3", "a whole number of 64 bits in the field `11.unlabelled`"),
+        ("rows", "label", 20, "text in the field `11.rows[0].label`"),
+    ],
+)
+def test_a_slip_in_the_data_file_is_named(place, name, value, words, monkeypatch):
+    content = json.loads((files("reports.paper") / published.FILE).read_text("utf-8"))
+    table = content["tables"]["11"]
+    (table if place == "table" else table[place][0])[name] = value
+    monkeypatch.setattr(published, "_file", lambda: published._File.read(content))
+    with pytest.raises(FieldError) as refusal:
+        tables.__wrapped__()
+    assert words in str(refusal.value)

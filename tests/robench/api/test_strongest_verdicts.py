@@ -1,6 +1,6 @@
 """Which gradient source's verdict counts, by hand."""
 
-from robench.api.strongest_verdicts import SourceVerdicts, strongest
+from robench.api.single_attack import SourceVerdicts, strongest
 
 R, B, M, F = "robust", "broken", "misclassified", "failed"
 FIRST = SourceVerdicts(status=[R, R, F, B, B, M, F], distance=[0.0, 0.0, 0.1, 2.0, 1.0, 0.5, 0.1])

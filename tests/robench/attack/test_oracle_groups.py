@@ -1,8 +1,11 @@
 """The oracle asked about some of its images only, or about points that belong together."""
 
+import dataclasses
+
 import pytest
 import torch
 
+from robench.attack.declarations import Declarations
 from robench.attack.losses import cross_entropy, margin, ranked_margin
 from robench.attack.oracle import Oracle
 from robench.attack.threat import Goal, ThreatModel
@@ -85,6 +88,17 @@ def test_points_that_belong_together_are_neither_dropped_nor_mixed():
     assert oracle.broken[0]
     assert oracle.active.all()
     assert torch.equal(oracle.proposal(points), points)
+
+
+def test_an_attack_declares_by_attributes_of_the_oracle():
+    _, _, _, oracle = fixture(minimise=True, confidence=0.5, least_lead=0.1, points_belong_together=True)
+    expected = Declarations(minimise=True, confidence=0.5, least_lead=0.1, points_belong_together=True)
+    assert oracle.declarations == expected
+    for field in dataclasses.fields(Declarations):
+        assert getattr(oracle, field.name) == getattr(expected, field.name)
+        value = not field.default if isinstance(field.default, bool) else 2.0
+        setattr(oracle, field.name, value)
+        assert getattr(oracle.declarations, field.name) == getattr(oracle, field.name) == value
 
 
 def test_ranked_margins_are_the_sorted_leads():

@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from robench.cli.app import app
-from robench.record.broken_images import of_run, packed
+from robench.record.exchange.broken_images import of_run, packed
+from robench.record.exchange.submission import write_submission
 from robench.record.seal import sealed_text
 from robench.record.store import Store
-from robench.record.submission import write_submission
 from tests.reports.html.synthetic import run_folder
 
 CONFIG = """\
@@ -174,7 +174,7 @@ def broken_of(store):
 
 def test_images_that_break_nothing_are_in_doubt(finished, tmp_path, monkeypatch):
     store = Store(finished)
-    from robench.record import broken_images
+    from robench.record.exchange import broken_images
 
     def harmless(root, records):
         for one in of_run(store, records):

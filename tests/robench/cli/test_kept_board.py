@@ -13,10 +13,11 @@ from reports.text.fitting_table import FittingTable
 from reports.text.kept_parts import read, written
 from robench.cli.app import app
 from robench.cli.run_and_report import _report, _tables
-from robench.record import index, kept_text, store
-from robench.record.index_file import INDEX
+from robench.record import kept_text, store
+from robench.record.columns.packed_columns import unpacked_columns
+from robench.record.index import folder_index
+from robench.record.index.index_file import INDEX
 from robench.record.kept_text import KEPT, KeptText
-from robench.record.packed_columns import unpacked_columns
 from robench.record.store import Store
 
 SHAPE = Shape(models=2, attacks=2, shards=1, images=20, transfer=True)
@@ -25,9 +26,9 @@ SHAPE = Shape(models=2, attacks=2, shards=1, images=20, transfer=True)
 @pytest.fixture(autouse=True)
 def eager(monkeypatch):
     """Texts of runs of any size, of files of any age."""
-    for module in (index, store, kept_text):
+    for module in (folder_index, store, kept_text):
         monkeypatch.setattr(module, "FEWEST", 1)
-    for module in (index, kept_text):
+    for module in (folder_index, kept_text):
         monkeypatch.setattr(module, "SETTLED_NS", -(10**18))
 
 

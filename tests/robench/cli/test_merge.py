@@ -7,7 +7,7 @@ from benchmarks.free_attacks import run as simulate
 from robench.cli import app
 from robench.errors import ConfigError
 from robench.record import merging
-from robench.run.leases import Leases
+from robench.run.workers.leases import Leases
 
 
 def merged(*parts, out):

@@ -9,7 +9,7 @@ import pytest
 HEAD = """
 import signal, sys, time
 from robench.cli import signals
-from robench.run.stop import Stop
+from robench.run.workers.stop import Stop
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 signals.GRACE = 0.2

@@ -7,9 +7,9 @@ import pytest
 from benchmarks.free_attacks import Shape
 from benchmarks.free_attacks import record as free_record
 from robench.record.certificates import Certificates
-from robench.record.columns import Columns
+from robench.record.columns.image_columns import Columns
+from robench.record.columns.packed_columns import packed_columns, unpacked_columns
 from robench.record.completeness import Have, by_plan, count_images, each_whole, missing_rows
-from robench.record.packed_columns import packed_columns, unpacked_columns
 from robench.record.planned import PlannedRun, planned_run
 from robench.record.threat_summary import ThreatSummary
 from tests.records import record_of

@@ -10,8 +10,9 @@ import pytest
 from benchmarks.free_attacks import Shape
 from benchmarks.free_attacks import record as free_record
 from robench.errors import StorageError
-from robench.record import column_arrays, column_encoding, records_alike, shared_parts
-from robench.record.packed_columns import checked_columns, unpacked_columns
+from robench.record import records_alike, shared_parts
+from robench.record.columns import column_arrays, column_encoding
+from robench.record.columns.packed_columns import checked_columns, unpacked_columns
 from robench.record.schema import Record
 
 SHAPE = Shape(models=2, attacks=2, shards=1, images=4, transfer=True)

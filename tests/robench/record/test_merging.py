@@ -9,9 +9,9 @@ import pytest
 from benchmarks.free_attacks import ATTACKS, Shape, key_of, record, run
 from robench.errors import ConfigError, StorageError
 from robench.plan.spec import to_json
+from robench.record.comparison.repetition import differences_of
 from robench.record.merging import merge
 from robench.record.parts import Engine
-from robench.record.repetition import differences_of
 from robench.record.schema import Finding
 from robench.record.store import Store
 

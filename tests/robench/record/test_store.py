@@ -9,7 +9,8 @@ import time
 import pytest
 
 from robench.errors import StorageError
-from robench.record import column_cache, files
+from robench.record import files
+from robench.record.columns import column_cache
 from robench.record.files import sweep, write_atomic
 from robench.record.schema import Columns
 from robench.record.store import Store, is_run

@@ -21,8 +21,8 @@ from robench.run.evaluated_model import EvaluatedModel
 from robench.run.jobs import bounding_jobs
 from robench.run.keeper import Memory
 from robench.run.settings import Settings
-from robench.run.time_limit import ANY_JOB, seconds_for
 from robench.run.work import Work
+from robench.run.workers.time_limit import ANY_JOB, seconds_for
 
 
 def small_net(seed=0, width=8):

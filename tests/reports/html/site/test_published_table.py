@@ -7,9 +7,9 @@ import pytest
 
 from reports.board.leaderboard import boards
 from reports.html.site.published_table import covers
-from robench.record.published_numbers import read_published
+from robench.record.exchange.published_numbers import read_published
 from tests.reports.board.test_leaderboard import R, record
-from tests.robench.record.test_published_numbers import INFO
+from tests.robench.record.exchange.test_published_numbers import INFO
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from reports.board.many_runs import boards_of_many_runs
 from reports.html.site.boards import NOT_JUDGED_AGAIN
 from reports.html.site.site import check_folder, model_file, site_pages, write_site
 from robench.errors import ConfigError
-from robench.record.board_entry import BoardEntry
+from robench.record.exchange.board_entry import BoardEntry
 from robench.record.planned import PlannedRun, PlannedThreat
 from robench.record.schema import Finding
 from robench.record.threat_summary import threat_summary_of

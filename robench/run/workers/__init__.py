@@ -1,0 +1,1 @@
+"""Several processes share the work of one run folder: jobs, leases, workers, and who restarts them."""
