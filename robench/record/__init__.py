@@ -3,7 +3,7 @@
 Begin at `schema` (a record), `status` (what counts as robust) and `store` (a folder of them). Columns:
 `columns` (their meaning), `packed_columns` (in a file), `column_arrays` (in memory). Whole folders:
 `planned_folder`, `merging`, `index`; a folder that is deleted again if it stays empty: `new_folder`. Several
-processes read many records: `index_pieces`, `index_readers`, `index_reader`.
+processes read many records: `index_pieces`, `index_readers`.
 """
 
 from __future__ import annotations
