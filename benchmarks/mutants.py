@@ -29,7 +29,7 @@ from benchmarks.mutations import Mutant, mutants
 RECORD, ATTACK, JUDGE = "tests/robench/record", "tests/robench/attack", "tests/robench/judge"
 TESTS = {
     "robench/judge/verdict.py": (JUDGE, "verdict", "predictions"),
-    "robench/judge/findings.py": (JUDGE, "findings"),
+    "robench/judge/attack_findings.py": (JUDGE, "attack_findings"),
     "robench/attack/norms.py": (ATTACK, "norms", "threat"),
     "robench/attack/threat.py": (ATTACK, "threat"),
     "robench/record/statistics.py": (RECORD, "statistics", "gap_interval"),

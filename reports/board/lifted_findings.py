@@ -41,7 +41,7 @@ WINDOW = 10
 """Number of last steps that count as late; a quarter of fewer than four times as many (docs/findings.md)."""
 
 _SAID = re.compile(r"the loss of (\d+) of \d+ images? .* the last steps brought (\d+)%")
-"""Evidence of `not-converged` in `robench.judge.findings`: survivors, and the mean late share of the rise."""
+"""Evidence of `not-converged` in `robench.judge.attack_findings`: survivors, mean late share of the rise."""
 
 
 def lifted_codes(own: Sequence[Record]) -> set[str]:

@@ -53,12 +53,12 @@ class Form(NamedTuple):
 
     Attributes:
         change: makes it from images (B, C, H, W) in [0, 1].
-        words: what is done to the images.
+        description: what is done to the images.
         remedy: how to declare it.
     """
 
     change: Callable[[Images], Images]
-    words: str
+    description: str
     remedy: str
 
 
@@ -94,7 +94,7 @@ def other_input(model: Model, x: Images, y: Labels) -> Finding | None:
     return Finding(
         code="other-input",
         evidence=f"it names {int(usual.sum())} of {counted(len(y), 'image')} right as it gets them, and "
-        f"{count} {form.words}",
+        f"{count} {form.description}",
         remedy=form.remedy,
     )
 
