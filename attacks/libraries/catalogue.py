@@ -145,7 +145,9 @@ class LibraryCatalogue:
                 Option(name=setting.name, kind=setting.kind, default=setting.default) for setting in settings
             ),
             arguments=arguments,
-            told={norm: {entry.norm_option: values[norm]} for norm in norms} if entry.norm_option else {},
+            norm_arguments={norm: {entry.norm_option: values[norm]} for norm in norms}
+            if entry.norm_option
+            else {},
             knowledge=Knowledge(entry.sees),
             goals=goals or ("untargeted", "targeted"),
             randomised=entry.randomised,

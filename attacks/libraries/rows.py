@@ -52,7 +52,7 @@ class Row:
         text: the docstring, without the options.
         options: what a user may set; `restarts` is seen to here.
         arguments: gives, for the attack and a radius, what the library's class is made with, under its names.
-        told: further arguments under each norm, such as the norm itself.
+        norm_arguments: further arguments under each norm, such as the norm itself.
         knowledge: see `AttackInfo`.
         goals: see `AttackInfo`.
         randomised: see `AttackInfo`.
@@ -78,7 +78,7 @@ class Row:
     text: str
     options: tuple[Option, ...] = ()
     arguments: Callable[[Any, float], Arguments]
-    told: Mapping[str, Arguments] = field(default_factory=dict)
+    norm_arguments: Mapping[str, Arguments] = field(default_factory=dict)
     knowledge: Knowledge = Knowledge.GRADIENT
     goals: tuple[str, ...] = ("untargeted", "targeted")
     randomised: bool = False

@@ -136,7 +136,7 @@ def _do_here(
             store.note(outcome.record.key)
         seconds = time.perf_counter() - start
         for key in record_features(work, keeper, reporter):
-            summary.geometry.append(key)
+            summary.snapshots.append(key)
     finally:
         summary.failures = keeper.failures
     summary.end()

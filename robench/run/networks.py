@@ -222,12 +222,12 @@ class Networks:
             elif self._to_train(spec):
                 facts["checkpoint"], unchanged_count = self._train(spec, spec.train, module)
             else:
-                facts["checkpoint"], unchanged_count = self._found(spec, spec.train, module)
+                facts["checkpoint"], unchanged_count = self._earlier_weights(spec, spec.train, module)
             if unchanged_count:
                 remarks[UNCHANGED] = unchanged_count
         return Network(module, facts, remarks)
 
-    def _found(self, spec: ModelSpec, train: TrainSpec, module: Any) -> tuple[str, int]:
+    def _earlier_weights(self, spec: ModelSpec, train: TrainSpec, module: Any) -> tuple[str, int]:
         """Load the weights of an earlier training; return what `_train` does."""
         before, card_remarks = BeforeTraining.of(module), WeightRemarks()
         digest = self.builder.load(module, self.weights(spec), sha256=None, remarks=card_remarks.update)
