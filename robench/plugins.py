@@ -207,7 +207,7 @@ def find(kind: Kind, name: str, *, where: str = "") -> Any:
             where=where,
             expected=f"{noun} {name!r} to be a dataclass of options with an `info`",
             got=f"{point.value} is {plugin!r:.80}",
-            do=f"Mend the entry point, or uninstall {distribution(kind, name)!r}",
+            do=f"Correct the entry point, or uninstall {distribution(kind, name)!r}",
         )
     return plugin
 

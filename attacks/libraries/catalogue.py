@@ -104,7 +104,7 @@ class LibraryCatalogue:
         Raises:
             AttributeError: there is none.
         """
-        # Asked for by every look at a module that has no such name; the table is read only where it may have.
+        # Python calls this for every missing name of the module; without the prefix the table is not read.
         inner = name.removeprefix(f"{self.prefix}_")
         if inner == name or inner not in self.table.attacks:
             raise AttributeError(f"module {self.library.module!r} has no attribute {name!r}")

@@ -29,7 +29,7 @@ def refusal_of(fits: Sequence[Fit], contents: Contents, network: Network, path: 
     card = described(path)
     of = f", by its card {card}" if card else ""
     do = f"Check architecture, buffer, classes and image size against those it was trained with{of}"
-    if 0 < faults.count() == len(faults.shapes) <= 2:  # of the last layer, most likely
+    if 0 < faults.count() == len(faults.shapes) <= 2:  # most likely those of the last layer
         do += ". A network of other classes than the data's is described by `outputs` and `class_map`"
     if faults.count() == len(faults.unexpected) and best.steps:
         do = f"If nothing else belongs to the network, leave it out with `key: {key_text(best.steps)}`"

@@ -113,7 +113,7 @@ class Bars(Progress):
             BarColumn(bar_width=6 if console.width < 100 else 24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            # Where room is short the description wraps, and the counts stay whole.
+            # In a narrow terminal the description is wrapped, not the counts.
             TextColumn("{task.description}", markup=False, table_column=Column()),
             console=console,
             transient=True,

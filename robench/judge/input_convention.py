@@ -136,7 +136,7 @@ def _right(model: Model, x: Images, y: Labels) -> Mask | None:
     with torch.no_grad():
         try:
             outputs: Tensor = model.net(x)
-        except Exception as error:  # a network may demand images in its box, and say so in any words
+        except Exception as error:  # a network may refuse images outside its box by any error
             if is_out_of_memory(error):
                 raise
             return None

@@ -63,7 +63,7 @@ def attacked_model(
             where=f"model {source.model.name!r}",
             expected="a stand-in with another template, as the threat withholds the template",
             got="none",
-            do="Give the subject a stand-in, or add template to `knowledge`",
+            do="Give the model a stand-in, or add template to `knowledge`",
         )
     return source.stand_in
 

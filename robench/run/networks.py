@@ -128,7 +128,7 @@ class Networks:
                     where=spec.where or f"model {spec.name!r}",
                     expected="an existing checkpoint file",
                     got=str(path),
-                    do="Put it there, or correct `checkpoint`: a relative path starts at the configuration",
+                    do="Put it there, or correct `checkpoint`: relative paths start at the configuration's folder",
                 )
 
     def _checkpoint(self, spec: ModelSpec) -> Path | None:
@@ -181,7 +181,7 @@ class Networks:
         if key not in self._contents:
             try:
                 content = content_of(train.data, root=self.environment.data_root)
-            except InputError:  # weights that are kept do without the images; a new training tells of it
+            except InputError:  # stored weights need no images; a new training will report the error
                 content, self._unreadable = "", True
             self._contents[key] = {FILES: content} if content else {}
         return self._contents[key]

@@ -187,7 +187,7 @@ class Workshop:
             if key not in self._seen_images:
                 try:
                     self._seen_images[key] = SeenImages(self.load(split))
-                except InputError as error:  # kept weights do without them
+                except InputError as error:  # stored weights need no training images
                     self._seen_images[key] = SeenImages()
                     self.reporter.finding(
                         f"{spec.name}: whether it learned from judged images is not known, for its training "
