@@ -18,9 +18,7 @@ from attacks.libraries.rows import Arguments, Library, Option, Row
 from attacks.libraries.table import Entry, Table, read_table, sentence_of
 from robench.attack.protocol import Attack, Knowledge
 from robench.catalogue import AttackFacts
-
-NORMS = ("Linf", "L2", "L1", "L0")
-"""The norms that robench judges under."""
+from robench.plan.norm_names import NORMS
 
 
 class LibraryCatalogue:

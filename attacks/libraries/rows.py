@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from attacks.gradient.ifgsm import IFGSM
+from attacks.gradient.pgd import PGD
+from attacks.minimal.cw import CW
 from robench.attack.protocol import Knowledge
 from robench.errors import PluginError
 
@@ -138,35 +141,45 @@ class Library:
                 raise PluginError(expected=expected, got="no module of that name", do=do)
 
 
-STEPS = Option(name="steps", kind="int", default=40, meaning="number of steps.")
+_IFGSM, _PGD, _CW = IFGSM(), PGD(), CW()
+"""Our attacks: a library's version has the same defaults, so that two versions can be compared."""
 
-STEP_SIZE = Option(name="step_size", kind="float", default=0.01, meaning="length of a step in input units.")
+STEPS = Option(name="steps", kind="int", default=_IFGSM.steps, meaning="number of steps.")
+
+STEP_SIZE = Option(
+    name="step_size", kind="float", default=_IFGSM.step_size, meaning="length of a step in input units."
+)
 
 PGD_OPTIONS = (
-    Option(name="steps", kind="int", default=40, meaning="number of steps of each try."),
+    Option(name="steps", kind="int", default=_PGD.steps, meaning="number of steps of each try."),
     Option(
         name="step_size",
         kind="float | None",
-        default=None,
+        default=_PGD.step_size,
         meaning="length of a step in input units; by default 2.5 eps / steps.",
     ),
     Option(
         name="restarts",
         kind="int",
-        default=1,
+        default=_PGD.restarts,
         meaning="number of tries; the one with the highest final loss is kept for each image.",
     ),
-    Option(name="random_start", kind="bool", default=True, meaning="start at a random point of the ball."),
+    Option(
+        name="random_start",
+        kind="bool",
+        default=_PGD.random_start,
+        meaning="start at a random point of the ball.",
+    ),
 )
 
 CW_OPTIONS = (
-    Option(name="c", kind="float", default=10.0, meaning="weight of the misclassification term."),
+    Option(name="c", kind="float", default=_CW.c, meaning="weight of the misclassification term."),
     Option(
         name="kappa",
         kind="float",
-        default=0.0,
+        default=_CW.kappa,
         meaning="by how much the scores must favour the wrong class.",
     ),
-    Option(name="steps", kind="int", default=50, meaning="Adam steps."),
-    Option(name="learning_rate", kind="float", default=0.006, meaning="of Adam on w."),
+    Option(name="steps", kind="int", default=_CW.steps, meaning="Adam steps."),
+    Option(name="learning_rate", kind="float", default=_CW.learning_rate, meaning="of Adam on w."),
 )

@@ -128,7 +128,7 @@ class Networks:
                     where=spec.where or f"model {spec.name!r}",
                     expected="an existing checkpoint file",
                     got=str(path),
-                    do="Put it there, or correct `checkpoint`: relative paths start at the configuration's folder",
+                    do="Put it there, or correct `checkpoint`: relative to the configuration's folder",
                 )
 
     def _checkpoint(self, spec: ModelSpec) -> Path | None:
