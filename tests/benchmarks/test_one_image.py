@@ -43,7 +43,7 @@ def counts(text):
 
 
 def stale(page, output):
-    """Return the figures of a page that are too far from the counter's, by model and column: (page, counter)."""
+    """Return the figures of a page that are far from the counter's, by model and column: (page, counter)."""
     now, then = counts(output), counts(page)
     assert now.keys() == then.keys()
     assert len(now) == 8
