@@ -196,7 +196,7 @@ class Trial:
         child = os.fork()
         if child == 0:
             os.setpgid(0, 0)
-            signal.alarm(int(limit) + 60)  # should whoever watches it be gone
+            signal.alarm(int(limit) + 60)  # in case the watching process is gone
             code = 1
             try:
                 if not os.environ.get("ROBENCH_MUTANTS_LOUD"):

@@ -79,7 +79,7 @@ def brief(kind: Kind, name: str) -> tuple[str, str]:
 
 
 def facts(name: str) -> AttackFacts:
-    """Return what a list tells of an attack.
+    """Return what a list says about an attack.
 
     Raises:
         PluginError: as `find` does.

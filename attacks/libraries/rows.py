@@ -53,13 +53,13 @@ class Row:
         theirs: name of the library's class under each norm that it supports.
         label: how messages call it.
         text: the docstring, without the options.
-        options: what a user may set; `restarts` is seen to here.
-        arguments: gives, for the attack and a radius, what the library's class is made with, under its names.
+        options: what a user may set; `restarts` is done by the adapter.
+        arguments: returns the arguments of the library's class for the attack and a radius.
         norm_arguments: further arguments under each norm, such as the norm itself.
         knowledge: see `AttackInfo`.
         goals: see `AttackInfo`.
         randomised: see `AttackInfo`.
-        minimises: see `AttackInfo`; the library is told no radius.
+        minimises: see `AttackInfo`; the library gets no radius.
         couples_images: see `AttackInfo`.
         layers: see `AttackInfo`.
         ascends: see `robench.attack.library_model.lent`.
@@ -67,7 +67,7 @@ class Row:
         form: the kind of output that it expects of a network, see `SurrogateModule`.
         one_by_one: whether it attacks a single image at a time.
         version: installed version of the library, if keys shall contain it.
-        still_at_zero: whether it cannot cope with a ball that is a point; images stay as they are then.
+        still_at_zero: whether it fails at radius 0; images stay unchanged then.
         needs: modules that this attack imports beside the library.
     """
 

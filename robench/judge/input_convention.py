@@ -25,7 +25,7 @@ LEAST_WRONG = 0.1
 """With a smaller share of wrong images no other form can name many more right, and none is tried."""
 
 GAIN = 0.1
-"""Smallest gain in accuracy that is told."""
+"""Smallest gain in accuracy that is reported."""
 
 MENDED = 0.5
 """Smallest share of the wrong images that a form must mend: higher contrast may help any weak network."""

@@ -166,7 +166,7 @@ class Networks:
     def _start(self, spec: ModelSpec) -> dict[str, str]:
         """Return a hash of the first weights of a user's network, which it may read from a file.
 
-        Not of one that makes others each time: nothing tells its trainings apart.
+        Empty for a network that draws other weights each time: its trainings cannot be told apart.
         """
         if spec.architecture is None or not is_reference(spec.architecture.name):
             return {}
