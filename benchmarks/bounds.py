@@ -94,7 +94,7 @@ def main() -> None:
     model, data = loaded(public, arguments.data_root)
     end = None if arguments.images is None else arguments.first + arguments.images
     x, y = data.batch(slice(arguments.first, end))
-    # A box that no ball around an image reaches the end of binds nowhere.
+    # A box so wide that no ball around an image reaches its ends limits nothing.
     threat = ThreatModel(eps=public.eps, bounds=(-1.0, 2.0) if arguments.whole_ball else (0.0, 1.0))
     start = time.perf_counter()
     if arguments.method in {"branch_and_bound", "attack"}:

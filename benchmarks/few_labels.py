@@ -2,7 +2,7 @@
 
 For every number of labels and every seed: one architecture and the same labelled images of MNIST for all
 heads; three settings tried for each, graphs fewer where labels are too few for them, on the same 1,000
-validation images, which nobody is trained on or interpolated from; graph heads on the features of the
+validation images, which no model is trained on or interpolates from; graph heads on the features of the
 chosen softmax network, and networks trained for WNLL and SVM beside them; the chosen settings judged once
 on test images. Heads are compared with softmax image by image by the exact McNemar test, p-values corrected
 together by Holm's method. The same command again goes on.

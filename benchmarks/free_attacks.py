@@ -181,7 +181,7 @@ class FreeWorker:
     def end(self, verdict: str = "") -> None:
         """Nothing is left to end."""
 
-    def last_words(self) -> str:
+    def end_reason(self) -> str:
         """Return nothing: it never dies."""
         return ""
 

@@ -30,7 +30,7 @@ RECORD, ATTACK, JUDGE = "tests/robench/record", "tests/robench/attack", "tests/r
 MEASURES = f"{RECORD}/measures"
 TESTS = {
     "robench/judge/verdict.py": (JUDGE, "verdict", "predictions"),
-    "robench/judge/findings.py": (JUDGE, "findings"),
+    "robench/judge/attack_findings.py": (JUDGE, "attack_findings"),
     "robench/attack/norms.py": (ATTACK, "norms", "threat"),
     "robench/attack/threat.py": (ATTACK, "threat"),
     "robench/record/measures/statistics.py": (MEASURES, "statistics", "gap_interval"),
@@ -197,7 +197,7 @@ class Trial:
         child = os.fork()
         if child == 0:
             os.setpgid(0, 0)
-            signal.alarm(int(limit) + 60)  # should whoever watches it be gone
+            signal.alarm(int(limit) + 60)  # in case the watching process is gone
             code = 1
             try:
                 if not os.environ.get("ROBENCH_MUTANTS_LOUD"):

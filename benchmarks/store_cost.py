@@ -108,7 +108,7 @@ def measure(folder: Path, work: Work) -> tuple[Clock, Clock]:
             outcome = next(units)
             with own.running():
                 keeper.keep_images(outcome.record.dataset.digest, work.data)
-                store.read(outcome.record.key)  # as the supervisor does when a worker tells of it
+                store.read(outcome.record.key)  # as the supervisor does when a worker reports it
                 store.note(outcome.record.key)
                 leases.free("job")
         with own.running():  # what the next run does with what is there

@@ -21,7 +21,7 @@ def faces() -> list[str]:
 
 
 def directive(face: str, name: str) -> str:
-    """Return what Sphinx is told to write of one public name."""
+    """Return the directive that makes Sphinx document one public name."""
     target = f"{face}.{name}"
     value = getattr(import_module(face), name)
     if target in CALLABLE_ROOMS:

@@ -61,7 +61,7 @@ def use_of(name: str) -> str:
     """Return when to use an attack, in one sentence.
 
     Raises:
-        LookupError: nobody has said so yet.
+        LookupError: nothing is written about it yet.
     """
     uses = _read("attack_uses.toml")
     library, _, inner = name.partition("/")

@@ -55,7 +55,7 @@ def type_of(entry: type[Entry], key: str, field: FieldInfo) -> str:
     """Return in words what a key's value may be.
 
     Raises:
-        LookupError: nobody has said so yet.
+        LookupError: nothing is written about it yet.
     """
     words = IN_WORDS.get((entry.__name__, key)) or _words(field.annotation, list(field.metadata))
     if not words:

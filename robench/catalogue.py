@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttackFacts:
-    """What a list of attacks tells of each.
+    """What a list of attacks says about each.
 
     Attributes:
         norms: that it aims at.
@@ -29,7 +29,7 @@ class Catalogue(Protocol):
 
     @property
     def left_out(self) -> Mapping[str, str]:
-        """What of the library is no attack here, each with the reason."""
+        """Names of the library that are no attacks here, each with the reason."""
         ...
 
     @property
@@ -50,7 +50,7 @@ class Catalogue(Protocol):
         ...
 
     def facts(self, name: str) -> AttackFacts:
-        """Return what a list tells of an attack, without its recipe."""
+        """Return what a list says about an attack, without making its recipe."""
         ...
 
     def explained(self, name: str) -> Mapping[str, str]:

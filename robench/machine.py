@@ -118,5 +118,6 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):  # musl has none
         return False
     settings = {_MMAP_THRESHOLD: 1 << 30, _TRIM_THRESHOLD: (1 << 31) - 1, _TOP_PAD: 64 << 20}
-    answers = [mallopt(name, value) == 1 for name, value in settings.items()]  # every one is asked
+    # A list, so that every call is made, also after one has failed.
+    answers = [mallopt(name, value) == 1 for name, value in settings.items()]
     return all(answers)

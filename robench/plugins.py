@@ -79,7 +79,7 @@ def brief(kind: Kind, name: str) -> tuple[str, str]:
 
 
 def facts(name: str) -> AttackFacts:
-    """Return what a list tells of an attack.
+    """Return what a list says about an attack.
 
     Raises:
         PluginError: as `find` does.
@@ -207,7 +207,7 @@ def find(kind: Kind, name: str, *, where: str = "") -> Any:
             where=where,
             expected=f"{noun} {name!r} to be a dataclass of options with an `info`",
             got=f"{point.value} is {plugin!r:.80}",
-            do=f"Mend the entry point, or uninstall {distribution(kind, name)!r}",
+            do=f"Correct the entry point, or uninstall {distribution(kind, name)!r}",
         )
     return plugin
 

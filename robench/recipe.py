@@ -101,7 +101,7 @@ def build(recipe: type[R], options: dict[str, Any], *, where: str) -> R:
         name = ".".join(str(part) for part in first["loc"]) or recipe.__name__
         if first["type"] == "missing":
             names = ", ".join(options) or "no options"
-            usage = getattr(recipe, "usage", "")  # of a user's function, which may have meant something else
+            usage = getattr(recipe, "usage", "")  # of a user's function: it may not be meant as a plugin
             do = f"Give {name}" + (f", or write it as {usage}" if usage else "")
             expected = f"{name}, which has no default"
             raise ConfigError(where=where, expected=expected, got=names, do=do) from None

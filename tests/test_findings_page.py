@@ -40,6 +40,6 @@ def test_every_code_says_what_was_seen_what_to_do_and_where_it_comes_from():
 
 def test_codes_that_lift_or_explain_are_codes():
     from reports.board.unlifted_findings import MENDED, WEAK
-    from robench.judge.findings import EXPLAIN_UNSETTLED, EXPLAIN_ZERO_GRADIENTS
+    from robench.judge.attack_findings import EXPLAIN_UNSETTLED, EXPLAIN_ZERO_GRADIENTS
 
     assert raised() >= (MENDED | WEAK | EXPLAIN_UNSETTLED | EXPLAIN_ZERO_GRADIENTS)

@@ -33,12 +33,55 @@ PART_OF_A_NAME = {
 }  # fmt: skip
 """Names that have such a word and say something by another beside it."""
 
+MEMBERS = {
+    "access": {"Threat.access"},  # a field of the draft of OWASP that `robench export` writes
+    "candidates": {"Budget.candidates"},  # of a split, as papers on branch and bound say; an option of plans
+    "cells": {"Board.cells", "PlainBoard.cells", "Part.cells", "Lane.cells"},  # of a table: the usual word
+    "geometry": {"RunFacts.geometry"},  # a key of `run.json`
+    "terms": {
+        "Affine.terms", "Convolution.terms", "Dense.terms", "Gathering.terms", "Joined.terms", "Scale.terms",
+        "Selection.terms", "Sum.terms",
+    },  # of a sum, the word of mathematics
+    "used": {"Crafted.not_used", "Engine.not_used", "Engine.used"},  # keys of records
+    "views": {"CopyMethod.copies_views"},  # of tensors, torch's `.view(...)`
+}  # fmt: skip
+"""Methods and fields that keep such a word, each with its class: what files hold, and words of the field."""
+
+SAYS_NO_THING = re.compile(r"made|found|kept|said|told|seen|given")
+"""Participles that say that something happened, and not what a file, a method or a field holds."""
+
 
 def public_names(path):
     """Yield the public classes and functions of a file, those of private classes left out."""
     for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
             yield node.name
+
+
+def members(path):
+    """Yield the methods and fields of a file's public classes as `Class.name`, private ones included."""
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            for entry in node.body:
+                if isinstance(entry, ast.FunctionDef | ast.AsyncFunctionDef):
+                    yield f"{node.name}.{entry.name}"
+                elif isinstance(entry, ast.Assign | ast.AnnAssign):
+                    for target in entry.targets if isinstance(entry, ast.Assign) else [entry.target]:
+                        names = [name.id for name in ast.walk(target) if isinstance(name, ast.Name)]
+                        yield from (f"{node.name}.{name}" for name in names)
+
+
+def faults_of(names):
+    """Return the members (`Class.name`) whose own names say nothing, without those of `MEMBERS`."""
+    faults = set()
+    for name in names:
+        own = name.partition(".")[2].strip("_")
+        words = {word for word in words_of(own) if word in UNEXPLAINED and name not in MEMBERS.get(word, ())}
+        if (words and own not in {n for word in words for n in PART_OF_A_NAME.get(word, ())}) or (
+            SAYS_NO_THING.fullmatch(own)
+        ):
+            faults.add(name)
+    return faults
 
 
 def words_of(name):
@@ -78,9 +121,29 @@ def test_public_names_are_made_of_words_that_say_something():
     assert not [name for own in PART_OF_A_NAME.values() for name in own if name not in every]
 
 
+def test_methods_and_fields_are_looked_at(tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text(
+        "class Found:\n    told: str\n    near, candidates = 1, 2\n    def _cells(self): ...\n"
+        "    async def survey(self): ...\n    def retold(self): ...\nclass _Own:\n    said: str\n"
+    )
+    names = set(members(path))
+    assert names == {f"Found.{n}" for n in ("told", "near", "candidates", "_cells", "survey", "retold")}
+    assert faults_of(names) == {f"Found.{n}" for n in ("told", "candidates", "_cells", "survey")}
+    assert not faults_of({"Board.cells", "Sum.terms", "Pair.paired_images"})
+    assert faults_of({"Board.terms"}) == {"Board.terms"}  # excepted in other classes only
+
+
+@pytest.mark.thorough
+def test_methods_and_fields_have_names_that_say_what_they_hold():
+    names = {name for path in FILES for name in members(path)}
+    assert not faults_of(names)
+    assert not [name for own in MEMBERS.values() for name in own if name not in names]
+
+
 def test_no_file_is_called_after_what_it_has_gone_through():
     """A participle alone says what happened to a thing, not what it is."""
-    assert not [path for path in FILES if re.fullmatch(r"(made|found|kept|said|told|seen|given)", path.stem)]
+    assert not [path for path in FILES if SAYS_NO_THING.fullmatch(path.stem)]
 
 
 def test_every_word_of_the_glossary_is_used_in_the_source():

@@ -60,7 +60,7 @@ class EconomicalAutoAttack:
 
     It can miss what AutoAttack finds: a far class whose boundary bends towards the image, and an ascent that
     gains too little from one checkpoint to the next and then breaks through. Under L1 an ascent runs to its
-    end, for its balls shrink on the way. Of a joint batch all images are asked as long as one has prospects.
+    end, because its balls shrink on the way. All images of a joint batch are asked while one may still break.
 
     Attributes:
         first_steps: steps of the first APGD.

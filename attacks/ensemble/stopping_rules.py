@@ -109,7 +109,7 @@ def shrinking(oracle: Oracle, eps: float, steps: int) -> Watch:
 
 
 def searching(oracle: Oracle, *, least: int, rival: PerSample, close: Mask) -> Watch:
-    """Return the rule for Square's `search`: `least` queries for all, then on to the end for a few.
+    """Return the rule for Square's `search`: `least` queries for every image, all of them for a few.
 
     Asked when `least` queries are spent (one more if odd), twice as many, four times as many. An image goes
     on if it is a close call, or where the search without gradients has come as far as the best point that

@@ -97,8 +97,8 @@ def attack_class(library: Library, row: Row) -> type[Attack]:
         row.refuse(oracle)
         if row.still_at_zero and eps == 0:
             return oracle.x.clone()
-        arguments = {**row.arguments(self, eps or 0.0), **row.told.get(oracle.threat.norm.name, {})}
-        if row.ours is None or "restarts" not in names:  # of an attack without ours they are the library's
+        arguments = {**row.arguments(self, eps or 0.0), **row.norm_arguments.get(oracle.threat.norm.name, {})}
+        if row.ours is None or "restarts" not in names:  # then restarts, if any, are the library's
             return library.run(oracle, rng, row, arguments, eps)
 
         def attempt(restart: int) -> Images:

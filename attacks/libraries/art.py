@@ -57,7 +57,7 @@ def _with_step(entry: Entry, arguments: Arguments, eps: float) -> Arguments:
     if "eps_step" not in arguments or arguments["eps_step"] is not None:
         return {}
     if not entry.radius:
-        return {"eps_step": 0.1}  # the Wasserstein attack's own
+        return {"eps_step": 0.1}  # ART's default, for its Wasserstein attack, which takes no radius
     return {"eps_step": 2 * eps if "Auto" in entry.name else madry_step(eps, arguments.get("max_iter", 2.5))}
 
 
@@ -161,8 +161,8 @@ class ArtEvasion:
         options: its own options, under ART's names.
     """
 
-    # Whether the chosen attack minimises is not known before ART is imported; saying so lets it run under an
-    # infinite radius, and those that need a radius refuse that themselves.
+    # Whether the chosen attack minimises is known only when ART is imported. True allows an infinite radius,
+    # which attacks that need a radius refuse themselves.
     info: ClassVar[AttackInfo] = AttackInfo(
         title="ART",
         paper="Nicolae et al. 2018, arXiv:1807.01069",

@@ -120,7 +120,7 @@ def _elsewhere() -> Iterator[None]:
 
 
 def _silenced(recipe: type[Any], arguments: Arguments) -> Arguments:
-    """Return the arguments with silence for the attack that a universal perturbation is made of."""
+    """Return the arguments, where the inner attack of a universal perturbation prints no progress."""
     inner = getattr(recipe, "attacks_dict", {}).get(arguments.get("attacker"))
     if inner is None:
         return arguments

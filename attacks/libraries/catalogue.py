@@ -18,9 +18,7 @@ from attacks.libraries.rows import Arguments, Library, Option, Row
 from attacks.libraries.table import Entry, Table, read_table, sentence_of
 from robench.attack.protocol import Attack, Knowledge
 from robench.catalogue import AttackFacts
-
-NORMS = ("Linf", "L2", "L1", "L0")
-"""The norms that robench judges under."""
+from robench.plan.norm_names import NORMS
 
 
 class LibraryCatalogue:
@@ -104,7 +102,7 @@ class LibraryCatalogue:
         Raises:
             AttributeError: there is none.
         """
-        # Asked for by every look at a module that has no such name; the table is read only where it may have.
+        # Python calls this for every missing name of the module; without the prefix the table is not read.
         inner = name.removeprefix(f"{self.prefix}_")
         if inner == name or inner not in self.table.attacks:
             raise AttributeError(f"module {self.library.module!r} has no attribute {name!r}")
@@ -145,7 +143,9 @@ class LibraryCatalogue:
                 Option(name=setting.name, kind=setting.kind, default=setting.default) for setting in settings
             ),
             arguments=arguments,
-            told={norm: {entry.norm_option: values[norm]} for norm in norms} if entry.norm_option else {},
+            norm_arguments={norm: {entry.norm_option: values[norm]} for norm in norms}
+            if entry.norm_option
+            else {},
             knowledge=Knowledge(entry.sees),
             goals=goals or ("untargeted", "targeted"),
             randomised=entry.randomised,

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from attacks.gradient.ifgsm import IFGSM
+from attacks.gradient.pgd import PGD
+from attacks.minimal.cw import CW
 from robench.attack.protocol import Knowledge
 from robench.errors import PluginError
 
@@ -50,13 +53,13 @@ class Row:
         theirs: name of the library's class under each norm that it supports.
         label: how messages call it.
         text: the docstring, without the options.
-        options: what a user may set; `restarts` is seen to here.
-        arguments: gives, for the attack and a radius, what the library's class is made with, under its names.
-        told: further arguments under each norm, such as the norm itself.
+        options: what a user may set; `restarts` is done by the adapter.
+        arguments: returns the arguments of the library's class for the attack and a radius.
+        norm_arguments: further arguments under each norm, such as the norm itself.
         knowledge: see `AttackInfo`.
         goals: see `AttackInfo`.
         randomised: see `AttackInfo`.
-        minimises: see `AttackInfo`; the library is told no radius.
+        minimises: see `AttackInfo`; the library gets no radius.
         couples_images: see `AttackInfo`.
         layers: see `AttackInfo`.
         ascends: see `robench.attack.library_model.lent`.
@@ -64,7 +67,7 @@ class Row:
         form: the kind of output that it expects of a network, see `SurrogateModule`.
         one_by_one: whether it attacks a single image at a time.
         version: installed version of the library, if keys shall contain it.
-        still_at_zero: whether it cannot cope with a ball that is a point; images stay as they are then.
+        still_at_zero: whether it fails at radius 0; images stay unchanged then.
         needs: modules that this attack imports beside the library.
     """
 
@@ -78,7 +81,7 @@ class Row:
     text: str
     options: tuple[Option, ...] = ()
     arguments: Callable[[Any, float], Arguments]
-    told: Mapping[str, Arguments] = field(default_factory=dict)
+    norm_arguments: Mapping[str, Arguments] = field(default_factory=dict)
     knowledge: Knowledge = Knowledge.GRADIENT
     goals: tuple[str, ...] = ("untargeted", "targeted")
     randomised: bool = False
@@ -138,35 +141,45 @@ class Library:
                 raise PluginError(expected=expected, got="no module of that name", do=do)
 
 
-STEPS = Option(name="steps", kind="int", default=40, meaning="number of steps.")
+_IFGSM, _PGD, _CW = IFGSM(), PGD(), CW()
+"""Our attacks: a library's version has the same defaults, so that two versions can be compared."""
 
-STEP_SIZE = Option(name="step_size", kind="float", default=0.01, meaning="length of a step in input units.")
+STEPS = Option(name="steps", kind="int", default=_IFGSM.steps, meaning="number of steps.")
+
+STEP_SIZE = Option(
+    name="step_size", kind="float", default=_IFGSM.step_size, meaning="length of a step in input units."
+)
 
 PGD_OPTIONS = (
-    Option(name="steps", kind="int", default=40, meaning="number of steps of each try."),
+    Option(name="steps", kind="int", default=_PGD.steps, meaning="number of steps of each try."),
     Option(
         name="step_size",
         kind="float | None",
-        default=None,
+        default=_PGD.step_size,
         meaning="length of a step in input units; by default 2.5 eps / steps.",
     ),
     Option(
         name="restarts",
         kind="int",
-        default=1,
+        default=_PGD.restarts,
         meaning="number of tries; the one with the highest final loss is kept for each image.",
     ),
-    Option(name="random_start", kind="bool", default=True, meaning="start at a random point of the ball."),
+    Option(
+        name="random_start",
+        kind="bool",
+        default=_PGD.random_start,
+        meaning="start at a random point of the ball.",
+    ),
 )
 
 CW_OPTIONS = (
-    Option(name="c", kind="float", default=10.0, meaning="weight of the misclassification term."),
+    Option(name="c", kind="float", default=_CW.c, meaning="weight of the misclassification term."),
     Option(
         name="kappa",
         kind="float",
-        default=0.0,
+        default=_CW.kappa,
         meaning="by how much the scores must favour the wrong class.",
     ),
-    Option(name="steps", kind="int", default=50, meaning="Adam steps."),
-    Option(name="learning_rate", kind="float", default=0.006, meaning="of Adam on w."),
+    Option(name="steps", kind="int", default=_CW.steps, meaning="Adam steps."),
+    Option(name="learning_rate", kind="float", default=_CW.learning_rate, meaning="of Adam on w."),
 )

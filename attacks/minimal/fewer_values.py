@@ -23,7 +23,7 @@ def fewer_values(oracle: Oracle, smallest: SmallestChange, *, removals: int, rep
 
     Args:
         oracle: the way to the model.
-        smallest: knows a change of some images, and is told of smaller ones.
+        smallest: the smallest change known of each image; smaller ones are added to it.
         removals: most attempts, each of at most 1 + `repairs` forward and backward passes and 1 forward.
         repairs: steps of an attempt.
     """

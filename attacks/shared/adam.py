@@ -1,4 +1,4 @@
-"""The steps of Adam, for attacks whose images move each on its own."""
+"""The steps of Adam, for attacks in which each image moves independently."""
 
 from __future__ import annotations
 

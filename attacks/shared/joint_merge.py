@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from robench.types import Images, PerSample
 
 
-def merge(oracle: Oracle, candidates: Images, promise: PerSample, *, passes: int) -> Images:
+def merge(oracle: Oracle, worst_points: Images, promise: PerSample, *, passes: int) -> Images:
     """Return a joint batch that breaks at least as many images as the best one evaluated so far.
 
     Each image that stands in that batch, and was broken in another one, gets its worst point from there; the
@@ -24,7 +24,7 @@ def merge(oracle: Oracle, candidates: Images, promise: PerSample, *, passes: int
 
     Args:
         oracle: the road to a joint model.
-        candidates: each image's worst point in whatever batch it was met, (B, C, H, W).
+        worst_points: each image's worst point in whatever batch it was met, (B, C, H, W).
         promise: its margin there, (B,); positive where it was broken.
         passes: forward passes of the whole batch, at most.
     """
@@ -38,8 +38,8 @@ def merge(oracle: Oracle, candidates: Images, promise: PerSample, *, passes: int
     rising = True
     while rising and passes > 0:
         rising = False
-        there = (points == candidates).flatten(1).all(dim=1)
-        others = torch.where(per_image(there, points), oracle.x, candidates)
+        there = (points == worst_points).flatten(1).all(dim=1)
+        others = torch.where(per_image(there, points), oracle.x, worst_points)
         groups = [_ordered(standing & (promise > 0) & rows, promise) for rows in (~there, there)]
         while groups and passes > 0 and not oracle.finished:
             rows = groups.pop(0)

@@ -123,7 +123,7 @@ class GMSA:
         from robench.attack.norms import per_image
 
         base, threat = oracle.source, oracle.threat
-        assert base is not None  # the oracle has set it
+        assert base is not None  # set by the oracle
         models = [model_on(base, batch, moving, oracle.model.net) for batch in batches] or [base]
         point = best = start
         best_value = oracle.best_size.new_full((len(start),), -torch.inf)

@@ -111,7 +111,7 @@ class KNNGuides:
         return worst.points
 
     def _ball(self, around: Neighbourhood, classes: int) -> GradientSource:
-        """Return the two sums of every class, minus them, as a gradient source with outputs (B, 2 K)."""
+        """Return the negated two sums of every class as a gradient source with outputs (B, 2 K)."""
         from robench.model.interface import GradientSource, OutputKind
 
         count = (around.reach + 1) // 2 if self.guides is None else self.guides

@@ -34,7 +34,7 @@ def model_on(base: GradientSource, batch: Images, moving: Sequence[Mask], net: n
         for group in moving:
             outputs, _ = base.surrogate(torch.where(per_image(group, x), x, batch))
             rows = outputs if rows is None else torch.where(group[:, None], outputs, rows)
-        assert rows is not None  # there is a group
+        assert rows is not None  # there is at least one group
         with torch.no_grad():
             own: Outputs = net(x)
         return rows, own

@@ -78,7 +78,7 @@ class PublishedLoss:
         with torch.enable_grad():
             losses = cross_entropy(leaf, labels[:count], kind)
             (self._slope,) = torch.autograd.grad(losses.sum(), leaf)
-        # Adds exactly zero, and the way back.
+        # Adds exactly zero, but lets the gradient flow back.
         return cross_entropy(scores[count:] + (outputs - outputs.detach()), labels[count:], kind)
 
 

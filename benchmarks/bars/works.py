@@ -102,7 +102,7 @@ def report(root: Path | None, repeats: int, folder: Path, names: Sequence[str] =
     try:
         for name in names or WORKS:
             rows[this_machine()] |= {(row.work, row.against): row for row in WORKS[name](root, repeats)}
-            lines = written(rows, folder)  # after each work, for all of them take long
+            lines = written(rows, folder)  # after each work, because all of them take long
     finally:
         torch.set_num_threads(threads)
     return lines

@@ -88,11 +88,11 @@ class GraphLayer:
             y: their labels.
         """
         around = model.neighbourhood
-        assert around is not None  # every graph head has one
+        assert around is not None  # every graph head has a neighbourhood
         images = around.memory().images.to(x)
         z = around.features(torch.cat([images, x]))
         points, queries = z[: len(images)], z[len(images) :]
-        if not bool(torch.isfinite(z).all()):  # the loop reports the step
+        if not bool(torch.isfinite(z).all()):  # the training loop reports it
             return z.sum() * torch.nan, z.new_zeros(len(x), model.classes)
         u = around.classify(queries, points)
         if model.output is OutputKind.SIMPLEX:
@@ -119,7 +119,7 @@ class GraphLayer:
         """
         classes = len(self.training_set.classes)
         weights = [p for p in self.network.parameters() if p.requires_grad]
-        if not all(bool(torch.isfinite(p).all()) for p in weights):  # the loop reports the step
+        if not all(bool(torch.isfinite(p).all()) for p in weights):  # the training loop reports it
             return weights[0].sum() * torch.nan, x.new_zeros(len(x), classes)
         template = self.template(rng)
         rows = self.queries(template, rng)

@@ -61,7 +61,7 @@ class GraphOptions(TrainingOptions):
             raise ConfigError(
                 where=f"head_options.{choices[0]}",
                 expected="options of the graph, such as m and n",
-                got=f"{choices[0]}, which the training decides",
+                got=f"{choices[0]}, which the training sets itself",
                 do="Leave it out; `per_class` and `template` say how many images join a graph",
             )
         self.recipe(protocol="joint", template=None)

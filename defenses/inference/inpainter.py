@@ -57,7 +57,7 @@ def minimise(x: Images, mask: Tensor, *, weight: float, iterations: int) -> Imag
     z = _start(x, mask)
     if weight == 0:
         return z
-    # The larger the weight, the longer the way of the dual variables; tested on MNIST for 0.03 and 0.3.
+    # With a larger weight the dual variables need more steps; tested on MNIST for 0.03 and 0.3.
     primal = min(max((0.03 / weight) ** 0.5, 0.1), 3.0)
     dual = 1 / (_BOUND * primal)
     pull, shrink = primal * mask * x, 1 / (1 + primal * mask)

@@ -116,7 +116,7 @@ class InnerAttack:
 
     def craft(self, x: Images, y: Labels, rng: Randomness, eps: float) -> Images:
         """Return the result of `attack` for every image of a mini-batch, (B, C, H, W) in [0, 1]."""
-        assert self.attack is not None  # the defense that asks gave one
+        assert self.attack is not None  # the calling defense has an inner attack
         from robench.attack.protocol import run_attack
 
         threat = self.threat(eps)
@@ -147,7 +147,7 @@ class InnerAttack:
 
     def survives(self, x: Images, y: Labels, rng: Randomness, eps: float) -> Mask:
         """Tell for which images (B,) `attack` finds no adversarial point, in evaluation mode."""
-        assert self.attack is not None  # the defense that asks gave one
+        assert self.attack is not None  # the calling defense has an inner attack
         from robench.attack.protocol import run_attack
 
         threat = self.threat(eps)

@@ -160,7 +160,7 @@ def _fill(
 def _copy(value: Any) -> Any:
     try:
         return copy.deepcopy(value)
-    except Exception:  # noqa: BLE001 - a user's object; itself is the best that there is
+    except Exception:  # noqa: BLE001 - a user's object that cannot be copied is kept as it is
         return value
 
 

@@ -50,7 +50,7 @@ def decode(data: bytes, *, where: str, resize: int | None = None, gray: bool = F
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
                 PIXELS.check(picture.width * picture.height, where=where)
-                if picture.mode.startswith(("I", "F")):  # Pillow would clip all but the darkest at white
+                if picture.mode.startswith(("I", "F")):  # Pillow would turn nearly all their pixels white
                     got = f"one of more than 8 bits a pixel (mode {picture.mode!r})"
                     do = "Save it with 8 bits"
                     raise InputError(where=where, expected="a picture of 8 bits a pixel", got=got, do=do)

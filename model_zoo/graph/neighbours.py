@@ -12,7 +12,7 @@ from robench.errors import InputError
 
 # Candidates beyond m: enough that rounding in the fast search almost never decides who is a neighbour.
 _SPARE = 6
-_DIFFERENCE_ELEMENTS = 2**22  # of one block of coordinate differences: about a cache
+_DIFFERENCE_ELEMENTS = 2**22  # of one block of coordinate differences: about the size of a CPU cache
 
 
 class Neighbours(NamedTuple):

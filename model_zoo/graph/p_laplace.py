@@ -123,7 +123,7 @@ class _Game(NamedTuple):
         for _ in range(_ROUNDS):
             values = self.values(highest, lowest)
             lowest, has_change = self.improved(lowest, values, -1)
-            if has_change:  # until the minimiser's reply is the best
+            if has_change:  # until no neighbour is a better reply
                 continue
             highest, has_change = self.improved(highest, values, 1)
             if not has_change:

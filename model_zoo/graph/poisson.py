@@ -174,7 +174,7 @@ def _operator(ids: Tensor, weight: Tensor) -> _Operator:
     away[:, 0] = False
     row, col, value = symmetrised(ids, weight, away)
     degree = weight.new_zeros(len(ids)).index_add(0, row, value)
-    # too weak for double precision at both ends: no edge, and the two sides are solved for apart
+    # too weak for double precision at both ends: the edge is dropped, and the two sides are solved separately
     value = value.masked_fill(value <= NEGLIGIBLE * torch.minimum(degree[row], degree[col]), 0.0)
     degree = weight.new_zeros(len(ids)).index_add(0, row, value)
     is_edge = value > 0
@@ -187,7 +187,7 @@ def _components(row: Tensor, col: Tensor, count: int) -> Tensor:
     label = torch.arange(count, device=row.device)
     while True:
         lower = label.scatter_reduce(0, row, label[col], "amin")
-        lower = lower[lower]  # the label of a label is one of the component too
+        lower = lower[lower]  # follow labels of labels, up to the root of the component
         if torch.equal(lower, label):
             return label
         label = lower

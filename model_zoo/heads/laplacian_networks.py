@@ -20,7 +20,7 @@ class JointNetwork(GraphNetwork):
     """A graph network of heads that equal another head if an image is alone with the template."""
 
     def alone(self, query: Tensor, template: PreparedTemplate) -> Interpolation:
-        """Refuse the protocol; the recipe has already refused it.
+        """Refuse to classify images alone; the recipe refuses that earlier, with the name of the option.
 
         Raises:
             ConfigError: always.

@@ -28,11 +28,11 @@ class FeatureSpace:
     """The feature space of one model on one board.
 
     Attributes:
-        geometry: the stored features.
+        snapshot: the stored features.
         record: the first shard of the attack; it names model, attack, threat and classes.
     """
 
-    geometry: FeatureSnapshot
+    snapshot: FeatureSnapshot
     record: Record
 
     @property
@@ -90,13 +90,13 @@ def read_feature_spaces(
     faults = []
     for key in keys:
         try:
-            geometry = read_snapshot(store.geometry(key))
+            snapshot = read_snapshot(store.snapshot(key))
         except StorageError as error:
             faults.append((f"geometry/{key}.safetensors", f"expected {error.expected}, got {error.got}"))
             continue
-        record = by_key.get(geometry.units[0])
+        record = by_key.get(snapshot.units[0])
         if record is not None:  # otherwise it belongs to an earlier plan
-            space = FeatureSpace(geometry=geometry, record=record)
+            space = FeatureSpace(snapshot=snapshot, record=record)
             spaces.setdefault((space.model, space.setting), space)
     return list(spaces.values()), faults
 
@@ -108,7 +108,7 @@ def same_networks(spaces: Sequence[FeatureSpace]) -> list[list[FeatureSpace]]:
     """
     groups: list[list[FeatureSpace]] = []
     for space in spaces:
-        if space.geometry.cloud is None:
+        if space.snapshot.cloud is None:
             continue
         own = next((group for group in groups if _same(group[0], space)), None)
         if own is None:
@@ -119,7 +119,7 @@ def same_networks(spaces: Sequence[FeatureSpace]) -> list[list[FeatureSpace]]:
 
 
 def _same(first: FeatureSpace, second: FeatureSpace) -> bool:
-    one, other = first.geometry.cloud, second.geometry.cloud
+    one, other = first.snapshot.cloud, second.snapshot.cloud
     if one is None or other is None or first.setting != second.setting or one.classes != other.classes:
         return False
     return _equal(one.index, other.index) and _equal(one.clean_features, other.clean_features)

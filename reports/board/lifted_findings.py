@@ -41,7 +41,7 @@ WINDOW = 10
 """Number of last steps that count as late; a quarter of fewer than four times as many (docs/findings.md)."""
 
 _SAID = re.compile(r"the loss of (\d+) of \d+ images? .* the last steps brought (\d+)%")
-"""Evidence of `not-converged` in `robench.judge.findings`: survivors, and the mean late share of the rise."""
+"""Evidence of `not-converged` in `robench.judge.attack_findings`: survivors, mean late share of the rise."""
 
 
 def lifted_codes(own: Sequence[Record]) -> set[str]:
@@ -130,7 +130,7 @@ def _at_the_late_rate(records: Sequence[Record]) -> float:
         status, points, tries, first = record.columns.arrays("status", "points", "tries", "first_success")
         lengths = points[status == ROBUST]
         if not len(lengths):
-            continue  # no image is left that could break
+            continue  # no image survives that more steps could break
         steps = int(lengths.max())
         single = bool((lengths == steps).all() and (tries <= 1).all())
         if not single or steps < LEAST_STEPS or not _levels_off(record, steps):
@@ -141,7 +141,7 @@ def _at_the_late_rate(records: Sequence[Record]) -> float:
         if _unsettled(record):
             share = _told(record)[1]
             stretches = max(stretches, float("inf") if share is None else _to_come(share, steps))
-    return (falls + 1) * stretches  # zero observed does not mean that there will be none
+    return (falls + 1) * stretches  # plus one: zero observed events do not mean that there will be none
 
 
 def _to_come(share: float, steps: int) -> float:

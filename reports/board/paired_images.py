@@ -114,7 +114,7 @@ def broken_on_all(samples: Samples) -> set[int]:
     """Return the images no model of the board survives; none under an infinite radius, where all fall."""
     if samples.unbounded:
         return set()
-    # Robust for a target: robust in every record that is about it. Lost: so for no target.
+    # An image is robust for a target if it is robust in all its records, and lost if it is so for no target.
     images, survivors = set[int](), set[int]()
     for target in dict.fromkeys(model_of(r.target) for r in samples.attacked):
         indices, stands = worst(samples.judged(target))

@@ -146,7 +146,7 @@ def _all_stand(shard: Sequence[Verdicts]) -> NDArray[np.bool_]:
 def _all_robust(shard: Sequence[Verdicts]) -> NDArray[np.bool_]:
     """Return `robust` for all records of a shard together."""
     every = _all_stand(shard)
-    pairs = {(id(clean), id(label)): (clean, label) for _, clean, label, _ in shard}  # mostly one
+    pairs = {(id(clean), id(label)): (clean, label) for _, clean, label, _ in shard}  # usually a single pair
     for clean, label in pairs.values():
         every &= clean == label
     return every

@@ -43,14 +43,14 @@ def unlifted_codes(own: Sequence[Record], lifted: Collection[str] = ()) -> set[s
             shards.setdefault(record.dataset.digest, []).append(record)
     for records in shards.values():
         proper = [r for r in records if is_proper(r)] or records
-        per_attack = [codes.difference(lifted) for codes in _cells(proper)]
+        per_attack = [codes.difference(lifted) for codes in _codes_by_attack(proper)]
         codes_met |= set.intersection(*per_attack)
-        if all(cell & WEAK for cell in per_attack):
+        if all(codes & WEAK for codes in per_attack):
             codes_met |= set.union(*per_attack) & WEAK
     return codes_met - MENDED - set(lifted)
 
 
-def _cells(records: Iterable[Record]) -> Iterable[set[str]]:
+def _codes_by_attack(records: Iterable[Record]) -> Iterable[set[str]]:
     """Return the codes of each attack through each gradient source."""
     groups: dict[tuple[str, str], set[str]] = {}
     for record in records:

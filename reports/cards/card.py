@@ -168,7 +168,7 @@ def _how(target: RecordedTarget) -> str:
 
 
 def _aim(training: dict[str, str]) -> str:
-    """Return the threat a training was against, empty if it is not known to be against one."""
+    """Return the threat that a training defends against; empty if none is known."""
     if "eps" not in training:
         return ""
     steps = f", {escape(training['steps'])} steps" if "steps" in training else ""

@@ -64,7 +64,7 @@ def json_schema() -> dict[str, Any]:
     from pydantic import ConfigDict, TypeAdapter
 
     for part in (Document, Evaluation, Threat, PerturbationBudget, Proportion, Diagnostics, Diagnostic):
-        setattr(part, "__pydantic_config__", ConfigDict(extra="forbid"))  # noqa: B010 - no field of theirs
+        setattr(part, "__pydantic_config__", ConfigDict(extra="forbid"))  # noqa: B010 - not a field of the draft
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **TypeAdapter(Document).json_schema(mode="serialization"),

@@ -34,7 +34,7 @@ class Diagnostic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostics:
-    """The draft's three.
+    """The three signs of masked gradients that the draft asks for.
 
     Attributes:
         black_box_beats_white_box: images of another model, or an attack without gradients, broke more.

@@ -92,7 +92,7 @@ def schema_of(name: str, columns: Sequence[str]) -> pa.Schema:
     def type_of(column: str) -> pa.DataType:
         if column in TEXT:
             return pa.string()
-        if column in WHOLE or (name == "images" and column == "clean"):  # there it is a class
+        if column in WHOLE or (name == "images" and column == "clean"):  # there a predicted class
             return pa.int64()
         truth = column in TRUTH and not (name == "leaderboard" and column == "white_box")
         return pa.bool_() if truth else pa.float64()

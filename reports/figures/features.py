@@ -43,7 +43,7 @@ class Features(OfRunFolders):
         spaces, names, title = spaces_of_board(folders, board)
         groups = same_networks(spaces)
         if not groups:
-            reasons = {space.geometry.reason for space in spaces} - {""}
+            reasons = {space.snapshot.reason for space in spaces} - {""}
             raise ConfigError(
                 where=title,
                 expected="run folders that keep features",
@@ -80,7 +80,7 @@ class Features(OfRunFolders):
 
 
 def _row(axes: list[Axes], group: Sequence[FeatureSpace], names: Mapping[str, str], most: int | None) -> None:
-    clouds = [space.geometry.cloud for space in group if space.geometry.cloud]
+    clouds = [space.snapshot.cloud for space in group if space.snapshot.cloud]
     first = clouds[0]
     plane = principal_plane(first.clean_features)
     if plane is None:
@@ -160,7 +160,7 @@ def _legend(grid: Sequence[Sequence[Axes]], groups: Sequence[Sequence[FeatureSpa
 
 
 def _classes(space: FeatureSpace) -> tuple[int, ...]:
-    return space.geometry.cloud.classes if space.geometry.cloud else ()
+    return space.snapshot.cloud.classes if space.snapshot.cloud else ()
 
 
 def _handles(space: FeatureSpace) -> list[object]:

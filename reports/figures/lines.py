@@ -89,7 +89,7 @@ def draw_panel(heading: str, lines: Sequence[Named], *, xlabel: str, look: Look,
         figure = Figure(figsize=(NARROW, 2.7))
         axes = figure.add_axes((0.13, 0.17, 0.82, 0.73))
         draw_lines(axes, lines, look)
-        # A place of its own: to look for one, matplotlib measures every label of the ticks again and again.
+        # A fixed height: to find one itself, matplotlib measures every label of the axes several times.
         axes.set_title(shown(heading), y=1.0)
         scale(axes, max(curve.end for _, curve in lines), log=end > LONG)
         frame(figure, [axes], xlabel)
@@ -116,14 +116,15 @@ def draw_lines(axes: Axes, lines: Sequence[Named], look: Look) -> None:
     """Draw the curves of one panel, in the colours of their models; those without are thin and grey."""
     grey: dict[str, tuple[list[float], list[float]]] = {}
     for name, curve in lines:
-        if not look.lit(name):  # lines alike are drawn as one: dozens of them take most of the time
+        # Grey lines of one style are drawn as a single line: dozens would take most of the time.
+        if not look.lit(name):
             x, y = _steps(curve.thinned(MOST_GREY))
             every_x, every_y = grey.setdefault(look.line(name), ([], []))
             every_x += [*x, math.nan]
             every_y += [*y, math.nan]
     for style, (x, y) in grey.items():
         axes.plot(x, y, style, drawstyle="steps-post", color=GREY, linewidth=0.6, alpha=0.7)
-    for name, curve in reversed(lines):  # the first lie on top
+    for name, curve in reversed(lines):  # so that the first ones lie on top
         if not look.lit(name):
             continue
         colour, thin = look.colour(name), curve.thinned(MOST_PLACES)
@@ -157,7 +158,7 @@ def scale(axes: Axes, end: float, *, log: bool) -> None:
         axes.xaxis.set_minor_locator(MaxNLocator(1))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlim(0, end or 1.0)  # where every image was wrong before, no attack took a step
+    axes.set_xlim(0, end or 1.0)  # if every clean image is misclassified, no attack takes a step
 
 
 def frame(figure: Figure, axes: Sequence[Axes], xlabel: str, ylabel: str = "robust accuracy, %") -> None:

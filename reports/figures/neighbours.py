@@ -47,7 +47,7 @@ class Neighbours(OfRunFolders):
         """
         check_suffix(path)
         spaces, names, title = spaces_of_board(folders, board)
-        graphs = [space for space in spaces if space.geometry.nearest]
+        graphs = [space for space in spaces if space.snapshot.nearest]
         if not graphs:
             raise ConfigError(
                 where=title,
@@ -64,10 +64,10 @@ class Neighbours(OfRunFolders):
 
         each = max(1, IMAGES // len(spaces))
         rows = [
-            (space, space.geometry.nearest, at)
+            (space, space.snapshot.nearest, at)
             for space in spaces
-            if space.geometry.nearest
-            for at in range(min(each, len(space.geometry.nearest.index)))
+            if space.snapshot.nearest
+            for at in range(min(each, len(space.snapshot.nearest.index)))
         ]
         columns = 1 + max(nearest.ids.shape[2] for _, nearest, _ in rows)
         with styled():

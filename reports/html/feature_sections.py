@@ -46,7 +46,7 @@ class Side:
 
     when: str
     picture: str
-    said: str
+    prediction: str
     neighbours: tuple[Neighbour, ...]
 
 
@@ -127,7 +127,7 @@ def feature_sections(
                 change = {"shared": there} if fits else {"left_out": True}
                 sections[space.model] = replace(sections[space.model], **change)
         for space in spaces:
-            if nearest := space.geometry.nearest:
+            if nearest := space.snapshot.nearest:
                 queries = _queries(space, nearest, pictures)
                 pictures -= sum(query.weight for query in queries)
                 sections[space.model] = replace(
@@ -143,7 +143,7 @@ def feature_sections(
 def _begun(space: FeatureSpace, own: Samples) -> FeatureSection:
     source = f" through {space.gradient_source}" if space.gradient_source else ""
     attack = f"{own.labels[space.attack]}{source}"
-    return FeatureSection(attack=attack, reason=space.geometry.reason)
+    return FeatureSection(attack=attack, reason=space.snapshot.reason)
 
 
 def _figure(group: Sequence[FeatureSpace], own: Samples, *, name: str) -> tuple[Markup, str] | None:
@@ -152,7 +152,7 @@ def _figure(group: Sequence[FeatureSpace], own: Samples, *, name: str) -> tuple[
         figure = Features().draw([group], own.names, most=MARKS)
     except ConfigError:
         return None
-    clouds = [space.geometry.cloud for space in group if space.geometry.cloud]
+    clouds = [space.snapshot.cloud for space in group if space.snapshot.cloud]
     first = clouds[0]
     one, other = (group[0].record.dataset.class_name(label) for label in first.classes)
     count = f"{_of(first, 0)} images of class {one} and {_of(first, 1)} of class {other}"
@@ -217,7 +217,7 @@ def _query(space: FeatureSpace, nearest: Nearest, at: int) -> Query:
         return Side(
             when="after" if when else "before",
             picture=_png(nearest.queries[at, when]),
-            said=space.record.dataset.class_name(answer),
+            prediction=space.record.dataset.class_name(answer),
             neighbours=tuple(neighbours),
         )
 

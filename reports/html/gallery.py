@@ -108,7 +108,7 @@ class Guide:
     ) -> Iterable[tuple[str, list[int]]]:
         if math.isinf(
             self.samples.setting.threat.eps
-        ):  # everything falls: what matters is how little it took
+        ):  # all images are broken: what matters is how small the change was
             smallest = breaks.groupby("index")["l2"].min().sort_values(kind="stable")
             yield "The smallest changes that break it", [int(i) for i in smallest.index]
             return

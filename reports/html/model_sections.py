@@ -34,7 +34,7 @@ class Part:
     cells: Table | None
     evidence: tuple[Evidence, ...]
     strips: tuple[Strip, ...]
-    geometry: FeatureSection | None
+    features: FeatureSection | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ def model_sections(
                     else None,
                     evidence=tuple(e for e in section.evidence if e.doubt.model == row.model),
                     strips=guide.strips(target, lost=losses, budget=share),
-                    geometry=space.get(target),
+                    features=space.get(target),
                 )
             )
             if lines is not None:

@@ -49,7 +49,7 @@ class Pixels:
             return None
         try:
             path = self._store.images(record.dataset.digest)
-        except StorageError:  # no shard can have that name
+        except StorageError:  # not a possible name of a shard
             return None
         row = self._row(path, "images", position, len(record.columns))
         return None if row is None else row.astype("float32") / 255

@@ -134,6 +134,6 @@ def swatch(model: str, look: Look, hollow: bool = False) -> Swatch:
 
 
 def paper_entry(text: str) -> Entry:
-    """Return a cell with authors and year of a paper, or other text as it is; the whole of it is its hint."""
+    """Return a cell with authors and year of a paper, or another text whole; its tooltip is the full text."""
     short = _NUMBER.sub("", text)
     return dataclasses.replace(text_entry(short), hint=text if short != text else "")

@@ -131,7 +131,7 @@ def same(ours: Any, paper: Any) -> bool:
 
 def _same_threat(samples: Samples, slot: Slot) -> bool:
     threat = samples.setting.threat
-    # The authors' attacker knows the model, and stops at no budget.
+    # The authors' attacker knows the whole model and has no budget of passes.
     usual = (
         threat.knowledge in {None, KNOWN} and threat.budget is None and threat.bounds in {None, (0.0, 1.0)}
     )

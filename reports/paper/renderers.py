@@ -74,7 +74,7 @@ def _latex(text: TableText) -> str:
     rows = []
     for at, row in enumerate(text.rows):
         rows += [r"\midrule"] if at in text.starts else []
-        # `_tex` braces a cell that begins with a bracket: the line break before would take it for an option.
+        # `_tex` puts a cell that begins with a bracket in braces, or LaTeX takes it for an option of `\\`.
         rows += [" & ".join(_tex(cell) for cell in row) + r" \\"]
     lines = [
         r"\begin{table}",

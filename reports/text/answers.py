@@ -154,7 +154,7 @@ def _lost(board: Board, losses: int, count: int) -> list[str]:
 
 
 def _left_out(board: Board, present: Sequence[Row]) -> list[str]:
-    """Return who has no rank, and why."""
+    """Return which models have no rank, and why."""
     doubts = [row.model for row in present if row.doubted]
     partial = [row.model for row in board.rows if row.partial and row.model not in doubts]
     sentences = []

@@ -69,7 +69,7 @@ def _family(family: Family) -> Iterator[CurveLine]:
 
 
 def _places(curve: Curve) -> Iterator[tuple[Any, ...]]:
-    """Yield the places of a curve, and once more its last count where the looking ended."""
+    """Yield the places of a curve, and repeat its last count at the end of what was measured."""
     thin = curve.thinned(MOST_PLACES)
     places = list(zip(thin.x, thin.robust, thin.band(), strict=True))
     if thin.x[-1] < thin.end < math.inf:

@@ -76,7 +76,7 @@ class FittingTable:
             pad_edge=False,
         )
         if (widths := self._unfolded(columns, most)) is not None:
-            # A cell takes rich a third of a millisecond, so all of a line are one, and all lines too.
+            # rich needs a third of a millisecond for each cell, so the whole table is one cell.
             table.add_column(Text("\n".join(self._head(columns, widths))), no_wrap=True)
             table.add_row(Text("\n".join(self._line(row, columns, widths) for row in self.rows)))
             return table

@@ -111,5 +111,5 @@ def _plain(share: Share | None) -> str:
 def _share(share: Share | None) -> str:
     if share is None or share.value is None:
         return NOTHING
-    # Braces, for a cell that begins with a bracket would be read as an option of the line break before it.
+    # In braces: LaTeX would read a cell that begins with a bracket as an option of the line break before it.
     return f"{100 * share.value:.1f} {{\\small [{100 * share.low:.1f}, {100 * share.high:.1f}]}}"

@@ -194,7 +194,9 @@ def _board(
 
 
 def _evaluated(model: Model, sources: tuple[str, ...], stand_ins: Mapping[str, Model]) -> EvaluatedModel:
-    entry = EvaluatedModel(model=model, fingerprint=model.fingerprint(), sources=sources, seen=seen_by(model))
+    entry = EvaluatedModel(
+        model=model, fingerprint=model.fingerprint(), sources=sources, seen_images=seen_by(model)
+    )
     if model.name not in stand_ins:
         return entry
     other = stand_ins[model.name]

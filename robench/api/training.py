@@ -51,7 +51,7 @@ class Training:
         """Return one line: method, network, the epoch whose weights the network has, and its row."""
         row = chosen_row(self.history) or {}
         values = [f"{k} {v:.4g}" for k, v in row.items() if k not in {"epoch", "best"}]
-        numbers = ", ".join([self._kept(), *values])
+        numbers = ", ".join([self._kept_epoch(), *values])
         doubts = "".join(f"; doubt: {doubt}" for doubt in self.doubts)
         return f"Training({self.defense} of {type(self.network).__name__}; {numbers}{doubts})"
 
@@ -59,10 +59,10 @@ class Training:
         names = list(dict.fromkeys(name for row in self.history for name in row))
         rows = [[f"{row[name]:.4g}" if name in row else "" for name in names] for row in self.history]
         doubts = "".join(f"; doubt: {doubt}" for doubt in self.doubts)
-        epoch = f"; {self._kept()}" if len(self.history) > 1 else ""
+        epoch = f"; {self._kept_epoch()}" if len(self.history) > 1 else ""
         return html.table(f"{self.defense} of {type(self.network).__name__}{epoch}{doubts}", names, rows)
 
-    def _kept(self) -> str:
+    def _kept_epoch(self) -> str:
         """Return which epoch's weights the network has, such as `epoch 4 of 6 kept`."""
         epoch = f"epoch {(chosen_row(self.history) or {}).get('epoch', 1):.4g}"
         return f"{epoch} of {len(self.history)} kept" if len(self.history) > 1 else epoch

@@ -43,12 +43,12 @@ class BestPoints:
         self._numbers = torch.arange(len(x), device=x.device)
         self._largest_lead = torch.zeros_like(self.size)
 
-    def admissible(self, rows: Rows, points: Images, candidates: Mask) -> Mask:
-        """Tell which candidates (b,) among the points (b, C, H, W) of these rows are admissible too; (b,)."""
-        both = candidates.clone()
-        if bool(candidates.any()):
-            numbers = self._numbers[rows][candidates]
-            both[candidates] = self._threat.admits(self._x[numbers], points[candidates])
+    def admissible(self, rows: Rows, points: Images, successes: Mask) -> Mask:
+        """Tell which successes (b,) among the points (b, C, H, W) of these rows are admissible too; (b,)."""
+        both = successes.clone()
+        if bool(successes.any()):
+            numbers = self._numbers[rows][successes]
+            both[successes] = self._threat.admits(self._x[numbers], points[successes])
         return both
 
     def leads_clearly(self, rows: Rows, lead: PerSample, least: float) -> Mask:

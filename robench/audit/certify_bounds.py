@@ -63,7 +63,7 @@ class Bounded(NamedTuple):
 
 
 def bounded_plan(plan: Plan, name: str, methods: Sequence[Choice], radius: Radius | None) -> Plan:
-    """Return the plan with one model, and the one whose network it shares, and with bounds alone.
+    """Return the plan reduced to bounds of one model, and to the model whose network it shares, if any.
 
     Args:
         plan: the validated plan.

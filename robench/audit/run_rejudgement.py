@@ -142,9 +142,8 @@ def differing(one: Sequence[Any], other: Sequence[Any]) -> int:
 
 def _verdicts(record: Record) -> list[tuple[Any, ...]]:
     """Return what was judged of each image."""
-    draws = record.columns.stood or [""] * len(
-        record.columns.index
-    )  # under fresh noise, where it was asked so
+    # Outcomes under fresh noise; empty where the model was not asked again.
+    draws = record.columns.stood or [""] * len(record.columns.index)
     return list(zip(*(getattr(record.columns, name) for name in JUDGED), draws, strict=True))
 
 

@@ -115,7 +115,7 @@ def _mapped(reader: Reader, output: Ref, class_map: tuple[int, ...]) -> Ref:
 
 def _generators() -> tuple[object, ...]:
     """Return the states of the global generators."""
-    numbers = np.random.get_state()  # noqa: NPY002 - whether a network draws from it is asked
+    numbers = np.random.get_state()  # noqa: NPY002 - to see whether a network draws from it
     return random.getstate(), str(numbers), bytes(torch.get_rng_state().numpy())
 
 

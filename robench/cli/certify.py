@@ -57,7 +57,7 @@ def certify(
     seconds: Annotated[
         float | None,
         typer.Option(
-            "--seconds", help="branch_and_bound: most of them for an image.", rich_help_panel=BY_BOUNDS
+            "--seconds", help="branch_and_bound: most seconds for an image.", rich_help_panel=BY_BOUNDS
         ),
     ] = None,
     domains: Annotated[

@@ -20,7 +20,7 @@ def merge(
     from robench.record.merging import merge as bring_together
     from robench.run.workers.leases import Leases
 
-    check_parts(parts, out)  # first, for a lease makes the folder
+    check_parts(parts, out)  # before the lease, which creates the folder
     with Leases(out / "leases").joined("", alone=True):
         result = bring_together(parts, out)
     whole = f" of {result.expected}" if result.expected else ""

@@ -199,7 +199,7 @@ def _tell(entry: PaperDocument, runs: Sequence[Path], root: Path) -> None:
         return
     table = plugins.find("reports", "paper", where="robench paper")
     recipes = [table(table=entry.number)]
-    if entry.is_paired:
+    if entry.compares_heads:
         recipes.append(plugins.find("reports", "claims", where="robench paper")())
     console = output()
     with unread():

@@ -43,13 +43,13 @@ class PlainReporter(Quiet):
     def __init__(self) -> None:
         self.pace = Pace(0)
         self.parts: Sequence[Part] = ()
-        self.told = self.spoke = 0.0
+        self.last_training_time = self.last_line_time = 0.0
 
     def _line(self, text: str) -> None:
         errors = LastingErrors()
         errors.write(printable(text).replace("\n", " ") + "\n")
         errors.flush()
-        self.spoke = time.monotonic()
+        self.last_line_time = time.monotonic()
 
     def start(self, total: int) -> None:
         """Say how many units there are."""
@@ -63,7 +63,7 @@ class PlainReporter(Quiet):
     def alive(self, text: str, seconds: float, passes: int) -> None:
         """Say now and then which unit is running, if nothing else was printed."""
         self._say_resumed()
-        if time.monotonic() - self.spoke >= ALIVE_SECONDS:
+        if time.monotonic() - self.last_line_time >= ALIVE_SECONDS:
             self._line(f"  {alive_text(text, seconds, passes)}")
 
     def stage(self, text: str) -> None:
@@ -86,9 +86,9 @@ class PlainReporter(Quiet):
     def training(self, row: dict[str, float]) -> None:
         """Say every epoch's row, and a step now and then."""
         if "step" in row:
-            if time.monotonic() - self.told < TRAINING_LINE_SECONDS:
+            if time.monotonic() - self.last_training_time < TRAINING_LINE_SECONDS:
                 return
-            self.told = time.monotonic()
+            self.last_training_time = time.monotonic()
         self._line("  " + training_text(row))
 
     def finding(self, text: str) -> None:
@@ -113,7 +113,7 @@ class Bars(Progress):
             BarColumn(bar_width=6 if console.width < 100 else 24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            # Where room is short the description wraps, and the counts stay whole.
+            # In a narrow terminal the description is wrapped, not the counts.
             TextColumn("{task.description}", markup=False, table_column=Column()),
             console=console,
             transient=True,

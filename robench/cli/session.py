@@ -111,7 +111,7 @@ def finish(
     """
     if outcome.failed:  # before the last lines, so that these stay the last
         reasons = folder / "errors"
-        if not any(reasons.glob("*")):  # such as of a run that was ended before it wrote them
+        if not any(reasons.glob("*")):  # for example if the run was killed before it wrote them
             reasons = folder / "run.json"
         if is_asked_for() and (places := tracebacks_in(folder)):
             typer.echo(places, err=True)

@@ -67,7 +67,7 @@ class TrackioSink:
         assert self._process.stdout is not None
         answer = self._process.stdout.readline()
         if not answer:
-            raise OSError(self._last_words())
+            raise OSError(self._last_lines())
         return str(json.loads(answer)["run"])
 
     def write(self, metric: Metric) -> None:
@@ -95,7 +95,7 @@ class TrackioSink:
             self._process.wait()
             raise OSError(f"trackio was not done within {PATIENCE:.0f} seconds") from None
         if code:
-            raise OSError(self._last_words())
+            raise OSError(self._last_lines())
         self._release()
 
     def _send(self, line: Mapping[str, object]) -> None:
@@ -105,9 +105,9 @@ class TrackioSink:
             self._process.stdin.write(json.dumps(line) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise OSError(self._last_words()) from None
+            raise OSError(self._last_lines()) from None
 
-    def _last_words(self) -> str:
+    def _last_lines(self) -> str:
         """Return the last line of the process's stderr, after it has ended."""
         assert self._process is not None
         self._process.wait(PATIENCE)

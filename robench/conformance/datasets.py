@@ -159,7 +159,7 @@ def chance(trial: DatasetTrial) -> str:
     name, split = min(trial.splits.items(), key=lambda item: len(item[1]))
     other = trial.load(name, global_seed=1)
     require(not trial.moved, f"moved: {', '.join(trial.moved)}")
-    # Where it is never twice the same, `repeat` says so.
+    # A data set that differs at every read is reported by the law `repeat`.
     depends = split.digest() != other.digest() and split.digest() == trial.load(name).digest()
     require(not depends, "two states of the global generators give other images")
     return ""

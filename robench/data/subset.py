@@ -10,7 +10,7 @@ from robench.plurals import counted
 from robench.randomness import Randomness, seed_from
 from robench.types import Labels
 
-DEVIATIONS, LEEWAY = 5.0, 15.0
+STANDARD_DEVIATIONS, LEEWAY = 5.0, 15.0
 """Limit, in standard deviations plus a constant, of how far the first images' classes may deviate.
 
 By chance the limit is exceeded about once in a million times, with two classes as with a thousand.
@@ -68,7 +68,7 @@ def check_first(whole: ImageSet, count: int) -> None:
     variances = shares * (left / (len(labels) - 1))
     deviation = float(((counts - shares).square() / variances.clamp(min=RARE)).sum())
     freedom = int((every > 0).sum()) - 1
-    if deviation <= freedom + DEVIATIONS * (2 * freedom) ** 0.5 + LEEWAY:
+    if deviation <= freedom + STANDARD_DEVIATIONS * (2 * freedom) ** 0.5 + LEEWAY:
         return
     most = int((counts - shares).argmax())
     name = whole.classes[most] if most < len(whole.classes) else str(most)

@@ -21,7 +21,7 @@ MOST_CLASSES = 2000
 """Among fewer images, or for more classes, no order is looked for."""
 
 GAIN = 0.1
-"""Smallest gain in accuracy that is told."""
+"""Smallest gain in accuracy that is reported."""
 
 MENDED = 0.2
 """Smallest share of the wrong images that the order must mend: others the network itself names wrong."""

@@ -25,7 +25,7 @@ LEAST_WRONG = 0.1
 """With a smaller share of wrong images no other form can name many more right, and none is tried."""
 
 GAIN = 0.1
-"""Smallest gain in accuracy that is told."""
+"""Smallest gain in accuracy that is reported."""
 
 MENDED = 1 / 3
 """Smallest share of the wrong images that a form must mend: higher contrast may help any weak network."""
@@ -53,12 +53,12 @@ class Form(NamedTuple):
 
     Attributes:
         change: makes it from images (B, C, H, W) in [0, 1].
-        words: what is done to the images.
+        description: what is done to the images.
         remedy: how to declare it.
     """
 
     change: Callable[[Images], Images]
-    words: str
+    description: str
     remedy: str
 
 
@@ -94,7 +94,7 @@ def other_input(model: Model, x: Images, y: Labels) -> Finding | None:
     return Finding(
         code="other-input",
         evidence=f"it names {int(usual.sum())} of {counted(len(y), 'image')} right as it gets them, and "
-        f"{count} {form.words}",
+        f"{count} {form.description}",
         remedy=form.remedy,
     )
 
@@ -136,7 +136,7 @@ def _right(model: Model, x: Images, y: Labels) -> Mask | None:
     with torch.no_grad():
         try:
             outputs: Tensor = model.net(x)
-        except Exception as error:  # a network may demand images in its box, and say so in any words
+        except Exception as error:  # a network may refuse images outside its box by any error
             if is_out_of_memory(error):
                 raise
             return None

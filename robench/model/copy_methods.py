@@ -21,7 +21,7 @@ class CopyMethod:
         fold: fold batch-norm into convolutions.
         channels_last: lay convolutions out channels-last.
         winograd: compute 3x3 convolutions of many channels by Winograd's filtering.
-        views: copy a tensor where the network asks for a view that the layout does not allow.
+        copies_views: copy a tensor where the network asks for a view that the layout does not allow.
         compiled: let torch compile it.
         rough: take gradients from passes in bfloat16.
         graphs: replay passes with a gradient as CUDA graphs.
@@ -31,14 +31,14 @@ class CopyMethod:
     fold: bool = False
     channels_last: bool = False
     winograd: bool = False
-    views: bool = False
+    copies_views: bool = False
     compiled: bool = False
     rough: bool = False
     graphs: bool = False
 
 
 def _with_copied_views(method: CopyMethod) -> tuple[CopyMethod, CopyMethod]:
-    return method, replace(method, name=f"{method.name}, views copied", views=True)
+    return method, replace(method, name=f"{method.name}, views copied", copies_views=True)
 
 
 COPY_METHODS = (
@@ -112,7 +112,7 @@ def methods_for(
         if (fold or not one.fold)
         and (last or not one.channels_last)
         and (winograd or not one.winograd)
-        and (views or not one.views)
+        and (views or not one.copies_views)
     ]
 
 
@@ -120,7 +120,7 @@ def round_otherwise(networks: Sequence[nn.Module]) -> bool:
     """Tell whether these networks have a copy whose results differ in bits from copies of version 1."""
     parts = [part for network in networks for part in network.modules()]
     # The device does not matter: it is not part of the key.
-    return any(method.views for method in methods_for(networks)) or any(map(suits, parts))
+    return any(method.copies_views for method in methods_for(networks)) or any(map(suits, parts))
 
 
 def _asks_for_views(parts: Iterable[nn.Module]) -> bool:

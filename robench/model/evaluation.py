@@ -43,7 +43,7 @@ def switch_to_evaluation(net: nn.Module) -> bool:
     A program of `torch.export` refuses so: it computes what it computed when it was exported, in any mode.
 
     Args:
-        net: the network; whoever calls puts the modes back.
+        net: the network; the caller restores the modes.
 
     Returns:
         Whether every part took the mode.

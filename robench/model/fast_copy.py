@@ -59,7 +59,7 @@ def prepared_copy(network: nn.Module, method: CopyMethod) -> nn.Module:
             for part in twin.modules():
                 if applies(part) and not hooked(part) and "forward" not in part.__dict__:
                     LoneWinograd(cast("nn.Conv2d", part), room)
-        if method.views:
+        if method.copies_views:
             CopiedViews(twin)
         if method.compiled:
             CompiledCopy(twin)

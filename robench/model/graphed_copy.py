@@ -66,7 +66,7 @@ class GraphedCopy(Watcher):
     def _answer(self, question: Question, x: Tensor) -> Any:
         if self._is_asking:
             return question(x)
-        self._is_asking = True  # what a network asks itself on the way belongs to the same graph
+        self._is_asking = True  # calls of the network to itself are part of the same graph
         try:
             return self._replay(question, x) if self._has_gradient(x) else question(x)
         except AnotherWayError as error:
@@ -108,7 +108,7 @@ class GraphedCopy(Watcher):
             AnotherWayError: there is none, or it gives other numbers.
         """
         batches = [x[:count] for count in counts]
-        own = [_pass(question, batch) for batch in batches]  # an error of these is the copy's own
+        own = [_pass(question, batch) for batch in batches]  # an error here is the copy's, not the graph's
         try:
             probe(self._network, on_a_copy(question), x)
             graph = CapturedPass(question, x)
@@ -116,7 +116,7 @@ class GraphedCopy(Watcher):
         except AnotherWayError:
             raise
         except Exception as error:
-            if is_out_of_memory(error):  # who cuts batches asks again with fewer images
+            if is_out_of_memory(error):  # the caller that cuts batches tries again with fewer images
                 raise
             name = "" if isinstance(error, NotReplayableError) else f"{type(error).__name__}: "
             lines = str(error).strip().splitlines() or [""]

@@ -67,7 +67,7 @@ def _in_turn(
     surrogate, first = passes[0]
     if not without_gradient:
         own = first
-    order = (0, *range(len(leaves)), 1)  # the last is of other images, for it must overwrite nothing
+    order = (0, *range(len(leaves)), 1)  # the last pass, of other images, must not overwrite results
     gradients = [_gradient(passes[place][0], leaves[place], row) for place in order]
     one, two = (
         Answer(own.detach(), surrogate.detach(), gradient, without_gradient) for gradient in gradients[:2]

@@ -79,9 +79,9 @@ class PreparedModel:
         methods, doubt = self._methods(), ""
         originals = self._copies.originals(x)
         for method in methods:
-            is_of_use = not method.views or REFUSAL in doubt  # the method before failed at a `view`
+            is_of_use = not method.copies_views or REFUSAL in doubt  # the method before failed at a `view`
             if method.graphs and any(NO_GRAPH in reason for reason in self.reasons.values()):
-                continue  # no other copy of this network has one either
+                continue  # no copy of this network can have a CUDA graph
             doubt = self.reasons.get(method.name, "")
             if doubt or not is_of_use:
                 continue

@@ -196,7 +196,8 @@ def difference(original: Answer, other: Answer, tolerances: Tolerances = TOLERAN
     if not torch.equal(sound, torch.isfinite(two).all(dim=1)):
         return "its gradients are not finite in other places"
     error = relative_error(one[sound], two[sound])
-    # One image alone has no others beside which a jump would be an exception: only what is far off counts.
+    # A few images may differ at a jump of the gradient. With one image that cannot be told from a fault, so
+    # the tolerance is larger.
     tolerance = tolerances.gradient if len(error) > 1 else max(tolerances.gradient, 10 * GRADIENT_TOLERANCE)
     if len(error) and float((error > tolerance).double().mean()) > SPARED:
         return f"its gradients differ by {float(error.median()):.2g} of their length (median)"

@@ -63,7 +63,7 @@ def fixed_state(network: nn.Module) -> tuple[Any, ...]:
 
 def _generators(device: torch.device) -> list[Any]:
     """Return the states of the global generators."""
-    # Of these very states networks and libraries draw.
+    # Networks and libraries draw from exactly these states.
     states = [random.getstate(), cast("tuple[Any, ...]", np.random.get_state())[1]]  # noqa: NPY002
     states.append(torch.get_rng_state())
     return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states

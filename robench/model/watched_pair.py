@@ -82,12 +82,12 @@ class WatchedPair(Watcher):
     Attributes:
         first_alone: message if the first was used without the second.
         second_alone: message if the second was used without the first.
-        used: message if anything else used the output of the first.
+        other_use: message if anything else used the output of the first.
     """
 
     first_alone: ClassVar[str]
     second_alone: ClassVar[str]
-    used: ClassVar[str]
+    other_use: ClassVar[str]
 
     def __init__(self, first: nn.Module, second: nn.Module) -> None:
         self._given: weakref.ref[UnfinishedAnswer] | None = None
@@ -118,7 +118,7 @@ class WatchedPair(Watcher):
             self.refuse(self.first_alone)
 
     def _refuse_use(self) -> NoReturn:
-        self.refuse(self.used)
+        self.refuse(self.other_use)
 
     def _first(self, x: Tensor) -> Tensor:
         self.end()
@@ -148,7 +148,7 @@ class FoldedPair(WatchedPair):
 
     first_alone = "a convolution was used without the batch-norm that is folded into it"
     second_alone = "a batch-norm was used without the convolution it is folded into"
-    used = "what a convolution gave was used, though a batch-norm is folded into it"
+    other_use = "what a convolution gave was used, though a batch-norm is folded into it"
 
     def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d, convolution: Convolution) -> None:
         super().__init__(conv, norm)
@@ -179,7 +179,7 @@ class PooledPair(WatchedPair):
 
     first_alone = "a ReLU was used without the max-pooling it is done after"
     second_alone = "a max-pooling was used without the ReLU it is done before"
-    used = "what a ReLU gave was used, though a max-pooling is done before it"
+    other_use = "what a ReLU gave was used, though a max-pooling is done before it"
 
     def __init__(self, relu: nn.ReLU, pool: nn.MaxPool2d) -> None:
         self._pool = pool

@@ -21,7 +21,9 @@ def images_title(name: str, split: str) -> str:
 
 
 def data_title(name: str, options: Mapping[str, Any], split: str) -> str:
-    """Return the name under which images appear in rows and reports, as far as it is known unread.
+    """Return the name under which images appear in rows and reports.
+
+    Only the configuration is read here. The data set itself may add to the name once it is loaded.
 
     Args:
         name: of the data set plugin.

@@ -21,7 +21,7 @@ def named_code(plan: Plan) -> Iterator[Choice]:
 
 
 def check_allowed(plan: Plan, *, trust_code: bool) -> None:
-    """Refuse a plan that names files of code where nobody allowed to run them, before anything is done.
+    """Refuse a plan that names files of code unless the user allowed to run them, before anything is done.
 
     Raises:
         ConfigError: says which file is the first, and in which line.

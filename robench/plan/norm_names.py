@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 NORMS = ("Linf", "L2", "L1", "L0")
+"""The norms that robench judges under; `robench.attack.norms` measures and projects in each."""
 
 
 def proper_norm(spelling: object) -> str:

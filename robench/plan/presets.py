@@ -28,6 +28,7 @@ class Preset:
     smallest: tuple[Any, ...]
 
 
+# Numbers are written out even where they are an attack's defaults: a preset shall not change with these.
 PRESETS = {
     preset.name: preset
     for preset in (

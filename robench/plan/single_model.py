@@ -72,7 +72,7 @@ class SingleModel:
         model = self._model()
         name = self.name or plain_name(self.model, self.checkpoint)
         radii = [part.strip() for part in self.eps.split(",")]
-        if len(radii) > 1 and "0" in radii:  # 0,1 as 0.1 is written in some languages
+        if len(radii) > 1 and "0" in radii:  # some languages write 0.1 as 0,1
             is_number = len(radii) == 2 and radii[0] == "0" and radii[1].isdigit()
             do = f"A comma parts radii; write {'.'.join(radii)} for one number" if is_number else ""
             raise ConfigError(where="--eps", expected="radii above 0", got=repr(self.eps), do=do)

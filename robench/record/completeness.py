@@ -162,7 +162,7 @@ class Have:
         expected = sorted(choices if attempts & choices else attempts)
         if whole and any(own.keys() >= set(expected) for own in by_weights.values()) and expected:
             return []
-        # Images crafted on two sets of weights with one name, as in parts that each trained, are not added.
+        # Parts may each have trained a model of the same name: images of different weights do not add up.
         counts = [{name: count_images(own.get(name, ())) for name in expected} for own in by_weights.values()]
         have = max(counts, key=lambda count: sum(count.values()), default=dict.fromkeys(expected, 0))
         short = {name: count for name, count in have.items() if count < self.n}

@@ -140,8 +140,8 @@ _NEAREST: dict[str, tuple[str, str]] = {
 }
 
 
-def write_snapshot(path: Path, geometry: FeatureSnapshot) -> None:
-    """Write a geometry as safetensors, atomically.
+def write_snapshot(path: Path, snapshot: FeatureSnapshot) -> None:
+    """Write a snapshot as safetensors, atomically.
 
     Raises:
         StorageError: writing to disk failed.
@@ -150,20 +150,20 @@ def write_snapshot(path: Path, geometry: FeatureSnapshot) -> None:
     from safetensors.numpy import save
 
     tensors: dict[str, NDArray[Any]] = {}
-    about: Header = {"version": VERSION, "units": list(geometry.units), "reason": geometry.reason}
-    for part, layout, prefix in ((geometry.cloud, _CLOUD, "cloud"), (geometry.nearest, _NEAREST, "nearest")):
+    about: Header = {"version": VERSION, "units": list(snapshot.units), "reason": snapshot.reason}
+    for part, layout, prefix in ((snapshot.cloud, _CLOUD, "cloud"), (snapshot.nearest, _NEAREST, "nearest")):
         if part is not None:
             arrays = {name: getattr(part, name) for name in layout}
             tensors |= {f"{prefix}.{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
-    if geometry.cloud:
-        about["classes"], about["choice"] = list(geometry.cloud.classes), geometry.cloud.choice
-    if geometry.nearest:
-        about["template"] = geometry.nearest.template
+    if snapshot.cloud:
+        about["classes"], about["choice"] = list(snapshot.cloud.classes), snapshot.cloud.choice
+    if snapshot.nearest:
+        about["template"] = snapshot.nearest.template
     write_atomic(path, sealed_tensors(save(tensors, unsealed_notes({"geometry": json.dumps(about)}))))
 
 
 def read_snapshot(path: Path) -> FeatureSnapshot:
-    """Return the geometry in a file.
+    """Return the snapshot in a file.
 
     Raises:
         StorageError: missing, half-written, damaged, foreign, or of another version; names the file.
@@ -191,7 +191,7 @@ def read_snapshot(path: Path) -> FeatureSnapshot:
 
 
 def _checked(about: Header, tensors: Mapping[str, NDArray[Any]]) -> FeatureSnapshot:
-    """Return the geometry of a file's parts; whatever does not fit together raises."""
+    """Return the snapshot of a file's parts; whatever does not fit together raises."""
     cloud = nearest = None
     if arrays := _arrays(tensors, "cloud", _CLOUD):
         first, second = (int(label) for label in about["classes"])
@@ -231,7 +231,7 @@ def _broken(path: Path, got: str) -> StorageError:
 
 
 def snapshot_faults(store: RunFolder, keys: Iterable[str]) -> list[Fault]:
-    """Return a fault for every stored geometry that cannot be read.
+    """Return a fault for every stored snapshot that cannot be read.
 
     Args:
         store: the run folder.
@@ -240,7 +240,7 @@ def snapshot_faults(store: RunFolder, keys: Iterable[str]) -> list[Fault]:
     faults = []
     for key in keys:
         try:
-            read_snapshot(store.geometry(key))
+            read_snapshot(store.snapshot(key))
         except StorageError as error:
             faults.append(Fault.of(f"geometry/{key}.safetensors", error))
     return faults

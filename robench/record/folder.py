@@ -118,7 +118,7 @@ class RunFolder:
         """Return the path of a shard's clean images."""
         return self.root / "data" / f"{_plain(digest)}.safetensors"
 
-    def geometry(self, key: str) -> Path:
+    def snapshot(self, key: str) -> Path:
         """Return the path of a model's stored features."""
         return self.root / "geometry" / f"{_plain(key)}.safetensors"
 

@@ -1,4 +1,4 @@
-"""What `run.json` says of a run: written by whoever does it, and read without what is of a wrong type."""
+"""What `run.json` says of a run; when it is read, fields of a wrong type are left out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KINDS = {
     "failed_jobs": dict, "plan": str, "config": str,
 }  # fmt: skip
 _MOST_TOLD = 10
-"""Strange keys of a list that are told one by one."""
+"""So many unknown entries of a list are named one by one."""
 
 
 class RunFacts(TypedDict, total=False):

@@ -17,7 +17,7 @@ REVISION = 1
 """Revision of the bounds; raised when their results for an image change."""
 
 IMAGES = {"ibp": 500, "crown": 50, "alpha_crown": 20, "branch_and_bound": 10}
-"""Images of one unit: what is lost when a run is killed. What is said of an image depends on it alone."""
+"""Images of one unit: so many are lost when a run is killed. The bounds of an image depend on it alone."""
 
 SECONDS = {"ibp": 10.0, "crown": 120.0, "alpha_crown": 600.0, "branch_and_bound": 600.0}
 """Seconds per image after which a job counts as hanging, if its method has no limit in seconds."""

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from robench.attack.craft import Crafted, CraftSettings, craft
 from robench.attack.threat import ThreatModel, targets_under
+from robench.judge.attack_findings import ledger_findings, with_advice_for_authors
 from robench.judge.class_order import class_order
-from robench.judge.findings import ledger_findings, told_of_users_code
 from robench.judge.overlap import overlap_with
 from robench.judge.probes import probe
 from robench.judge.verdict import Verdict, fresh_outcomes, judge, with_count_as_proposed
@@ -148,7 +148,7 @@ def judge_unit(
     findings = verdict.findings
     if crafted is None:
         findings = (*findings, *batches.do(probe_model, most=settings.batch_size))
-        findings = (*findings, *overlap_with(unit.shard.data, unit.target.seen))
+        findings = (*findings, *overlap_with(unit.shard.data, unit.target.seen_images))
         order = class_order(verdict.clean, y, model.classes)
         findings = (*findings, order) if order else findings
     codes = known if crafted else {finding.code for finding in findings}
@@ -159,7 +159,7 @@ def judge_unit(
         is_users = bool(unit.crafting and unit.crafting.attack.info.code)
         owner = "the attack" if is_users else "the library"
         if unit.crafting and is_users:
-            findings = told_of_users_code(findings, crafted.ledger, label=unit.crafting.label)
+            findings = with_advice_for_authors(findings, crafted.ledger, label=unit.crafting.label)
         findings = (*findings, *ledger_findings(crafted.ledger, verdict.status, codes, owner=owner))
         findings = (*findings, *batches.do(climb_from_survivors, most=settings.batch_size))
     return record_of(

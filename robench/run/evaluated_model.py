@@ -26,7 +26,7 @@ class EvaluatedModel:
         fingerprint: hash of its weights and details.
         sources: names of gradient sources; all it offers if empty.
         stand_in: the same with a template drawn by another seed, for attackers who do not know this one's.
-        seen: gives the images it learned from, where they are known; asked where clean images are judged.
+        seen_images: gives the images it learned from, where known; asked where clean images are judged.
         copies: version of the copies of its network that attacks may ask; see `robench.model.copy_methods`.
 
     Raises:
@@ -37,7 +37,7 @@ class EvaluatedModel:
     fingerprint: str
     sources: tuple[str, ...] = ()
     stand_in: EvaluatedModel | None = None
-    seen: Callable[[], SeenImages] | None = None
+    seen_images: Callable[[], SeenImages] | None = None
     copies: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ def attacked_model(
             where=f"model {source.model.name!r}",
             expected="a stand-in with another template, as the threat withholds the template",
             got="none",
-            do="Give the subject a stand-in, or add template to `knowledge`",
+            do="Give the model a stand-in, or add template to `knowledge`",
         )
     return source.stand_in
 

@@ -42,8 +42,8 @@ def execute(
         out: the run folder; made if it does not exist.
         config_text: the configuration as the user wrote it, kept verbatim.
         environment: where it is done, and what it may do there.
-        reporter: who is told.
-        request: what the user asked for beside the plan; None where nobody typed anything.
+        reporter: gets the progress.
+        request: what the user asked for beside the plan; None if it was not typed at a prompt.
         engine: how attacks ask networks; see `robench.engines`.
         processes: the worker processes that do it, so that a model that dies, hangs or eats memory costs its
             own jobs only; None does everything in this process, and nobody else may use the folder.
@@ -136,7 +136,7 @@ def _do_here(
             store.note(outcome.record.key)
         seconds = time.perf_counter() - start
         for key in record_features(work, keeper, reporter):
-            summary.geometry.append(key)
+            summary.snapshots.append(key)
     finally:
         summary.failures = keeper.failures
     summary.end()

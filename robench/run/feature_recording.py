@@ -36,9 +36,9 @@ class Attacked:
 
 
 def record_features(work: Work, keeper: FolderKeeper, reporter: Reporter = QUIET) -> Iterator[str]:
-    """Keep a geometry of every model on every board; yield the key of each.
+    """Keep a snapshot of the features of every model on every board; yield the key of each.
 
-    It uses the white-box attack that leaves fewest images robust. Stored geometries are not computed again;
+    It uses the white-box attack that leaves fewest images robust. Stored ones are not computed again;
     a model that fails is recorded and the others go on.
 
     Raises:
@@ -64,14 +64,14 @@ def record_features(work: Work, keeper: FolderKeeper, reporter: Reporter = QUIET
                     "bytes": BYTES // len(work.boards),
                 }
             )
-            if keeper.has_geometry(key):
+            if keeper.has_snapshot(key):
                 yield key
                 continue
             title = f"features: {worst_attack.crafting.title}"
             reporter.begin(title)
             try:
                 with borrowed_global_randomness(seed_from(work.settings.seed, "features")):
-                    geometry = _geometry(work, worst_attack, stored_units, pair, choice)
+                    snapshot = _snapshot(work, worst_attack, stored_units, pair, choice)
             except StorageError:
                 raise
             except _LostError:
@@ -81,7 +81,7 @@ def record_features(work: Work, keeper: FolderKeeper, reporter: Reporter = QUIET
                 keeper.failed(key, title, text, error=error)
                 reporter.failed(f"{title}: {last_line(text)}")
                 continue
-            keeper.keep_geometry(key, geometry)
+            keeper.keep_snapshot(key, snapshot)
             yield key
     keeper.finished(FEATURES)
 
@@ -151,10 +151,10 @@ def most_confused(records: Sequence[Record]) -> tuple[tuple[int, ...], str]:
     return (first, second), "those with most images; no two were ever taken for each other"
 
 
-def _geometry(
+def _snapshot(
     work: Work, worst_attack: Attacked, keeper: FolderKeeper, pair: tuple[int, ...], choice: str
 ) -> FeatureSnapshot:
-    """Return the geometry of one model.
+    """Return the feature snapshot of one model.
 
     Raises:
         _LostError: the adversarial images it needs are no longer kept.
@@ -165,23 +165,23 @@ def _geometry(
         Part(shard=job.shard, record=record, x_adv=partial(images_of, job.key))
         for job, record in zip(worst_attack.jobs, worst_attack.records, strict=True)
     ]
-    geometry = FeatureSnapshot(units=tuple(record.key for record in worst_attack.records))
+    snapshot = FeatureSnapshot(units=tuple(record.key for record in worst_attack.records))
     model, threat = worst_attack.crafting.source.model, worst_attack.crafting.threat
     room = BYTES // len(work.boards) // 2
     batch = work.settings.batch_size
     batches = FittingBatches(images=batch, where=f"model {model.name!r}")
     if not pair:
-        return replace(geometry, reason="all images are of one class")
+        return replace(snapshot, reason="all images are of one class")
     if model.neighbourhood is None and model.features is None:
-        return replace(geometry, reason="it offers no features of an image")
+        return replace(snapshot, reason="it offers no features of an image")
     try:
         show = partial(cloud_of, model, parts, threat, (pair[0], pair[1]), choice, room=room)
         cloud = batches.do(lambda size: show(batch=size), most=batch)
     except InputError as refusal:  # a foreign network that cannot be split into features and a last layer
-        return replace(geometry, reason=refusal.got)
+        return replace(snapshot, reason=refusal.got)
     find = partial(nearest_of, model, parts, threat, room=room)
     nearest = batches.do(lambda size: find(batch=size), most=batch) if model.neighbourhood else None
-    return replace(geometry, cloud=cloud, nearest=nearest)
+    return replace(snapshot, cloud=cloud, nearest=nearest)
 
 
 class _LostError(Exception):

@@ -211,7 +211,7 @@ def _refusal(got: str) -> InputError:
 
 
 def _columns(places: Sequence[tuple[Part, int]]) -> dict[str, Any]:
-    """Return the records' columns that a geometry repeats, as int64 arrays."""
+    """Return the records' columns that a snapshot repeats, as int64 arrays."""
     names = ("index", "label", "clean", "adversarial")
     return {
         name: torch.tensor([getattr(part.record.columns, name)[row] for part, row in places]).long().numpy()

@@ -225,11 +225,11 @@ class FolderKeeper:
             images = (images.to(torch.float32) * 255).round().to(torch.uint8)
         self._write(path, {"images": images, "index": data.indices}, {})
 
-    def has_geometry(self, key: str) -> bool:
-        """Tell whether a geometry is stored; a half-written or foreign file counts as missing."""
+    def has_snapshot(self, key: str) -> bool:
+        """Tell whether a snapshot is stored; a half-written or foreign file counts as missing."""
         if self.force:
             return False
-        path = self.store.geometry(key)
+        path = self.store.snapshot(key)
         if not os.path.lexists(path):
             return False
         try:
@@ -239,16 +239,16 @@ class FolderKeeper:
             return False
         return True
 
-    def keep_geometry(self, key: str, geometry: FeatureSnapshot) -> None:
-        """Write the geometry of a model's feature space, and forget an earlier failure.
+    def keep_snapshot(self, key: str, snapshot: FeatureSnapshot) -> None:
+        """Write the snapshot of a model's feature space, and forget an earlier failure.
 
         Raises:
             StorageError: writing to disk failed.
         """
-        path = self.store.geometry(key)
+        path = self.store.snapshot(key)
         if path.is_dir():
             self.store.set_aside(path, "a folder in place of a file")
-        write_snapshot(path, geometry)
+        write_snapshot(path, snapshot)
         self.store.forget_error(key)
 
     def failed(

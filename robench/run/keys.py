@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from robench.attack.protocol import Attack
-from robench.judge.findings import TRANSFER_VERSION as TRANSFER_FINDINGS
-from robench.judge.findings import VERSION as FINDINGS
+from robench.judge.attack_findings import TRANSFER_VERSION as TRANSFER_FINDINGS
+from robench.judge.attack_findings import VERSION as FINDINGS
 from robench.judge.probes import VERSION as PROBES
 from robench.judge.verdict import VERSION as JUDGE
 from robench.machine import versions

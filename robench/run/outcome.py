@@ -50,7 +50,7 @@ class Summary:
         failures: how many jobs failed.
         status: `interrupted`, `part`, `failed jobs` or `finished`.
         units: keys of the finished records.
-        geometry: keys of the stored features.
+        snapshots: keys of the stored features.
         cached: how many of the units were stored already.
         images: images judged in the other units.
         replaced: see `Outcome`.
@@ -67,7 +67,7 @@ class Summary:
     failures: int = 0
     status: str = "interrupted"
     units: list[str] = field(default_factory=list)
-    geometry: list[str] = field(default_factory=list)
+    snapshots: list[str] = field(default_factory=list)
     cached: int = 0
     images: int = 0
     replaced: str = ""
@@ -109,7 +109,7 @@ class Summary:
             "command": self.command,
             "asked": self.asked,
             **self.facts,
-            "geometry": self.geometry,
+            "geometry": self.snapshots,
             "failed_jobs": self.failed_jobs,
             "plan": content_hash(self.plan),
             "config": self.config,

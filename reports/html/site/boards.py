@@ -91,7 +91,7 @@ def site_board(
     """
     identities = {name: identity for identity, name in own.names.items()}
     extra = [
-        _cells(board, row, identity, models.backgrounds, models.runs.get(identity, ()))
+        _entries_of_site(board, row, identity, models.backgrounds, models.runs.get(identity, ()))
         for row, identity in ((row, identities[row.model]) for row in board.rows)
     ]
     return SiteBoard(
@@ -105,7 +105,7 @@ def site_board(
     )
 
 
-def _cells(
+def _entries_of_site(
     board: Board,
     row: Row,
     identity: str,

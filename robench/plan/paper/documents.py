@@ -39,7 +39,7 @@ class PaperDocument:
         return self.name.startswith(TABLE)
 
     @property
-    def is_paired(self) -> bool:
+    def compares_heads(self) -> bool:
         """Whether it compares a head with softmax; Table 10 compares WNLL with WNLL."""
         return self.is_table and self.name != "table10"
 

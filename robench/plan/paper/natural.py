@@ -177,14 +177,14 @@ def _softmax(scale: NaturalScale, images: int, data: PaperData) -> dict[str, Any
 
 
 def _svm(scale: NaturalScale, images: int, data: PaperData) -> dict[str, Any]:
-    # Tang's squared hinge, one class against the rest, at a fifth of the rate: Crammer and Singer's stays
-    # where all scores are equal on 1,000 images of CIFAR-10.
+    # Tang's squared hinge, one class against the rest, at a fifth of the learning rate: with Crammer and
+    # Singer's loss, training on 1,000 images of CIFAR-10 does not leave the point where all scores are equal.
     common = {**_common(scale, data), "learning_rate": scale.learning_rate / 5}
     return {"svm": {"epochs": scale.epochs[images], "form": "one_vs_rest", "squared": True, **common}}
 
 
 def _wnll(scale: NaturalScale, images: int, data: PaperData) -> dict[str, Any]:
-    # 810 epochs of softmax stand beside two passes of 400 + 5 in the paper.
+    # The paper compares 810 epochs of softmax with two rounds of 400 + 5 epochs of WNLL.
     linear = max(1, scale.epochs[images] // 2 - (scale.wnll_epochs if scale.epochs[images] >= 100 else 0))
     return {
         "wnll_natural": {

@@ -32,7 +32,7 @@ class UnchangedCount(TypedDict, total=False):
 
 
 class ModelCard(UnchangedCount):
-    """What is written beside weights; whoever writes these adds the file's name and SHA-256."""
+    """What is written beside weights; the code that writes them adds the file's name and SHA-256."""
 
     name: str
     plan: str
@@ -99,7 +99,7 @@ class HeldOutPart(TypedDict, total=False):
 
 
 class StatedCard(TypedDict, total=False):
-    """What a card says, as far as somebody reads it by name; there may be more."""
+    """The fields of a card that are read by name; there may be more."""
 
     name: object
     sha256: object

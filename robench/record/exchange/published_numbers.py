@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from robench.errors import ConfigError, StorageError
+from robench.plan.norm_names import NORMS
 from robench.plan.radius import radius
 from robench.record.files import read_text
 from robench.record.strict_json import described
 
-THREATS = ("Linf", "L2", "L1", "L0", "corruptions")
+THREATS = (*NORMS, "corruptions")
 """Names of folders, which give the threat of the numbers in them."""
 MOST_BYTES = 2**24
 """Most bytes of one file: RobustBench's files have about 500."""

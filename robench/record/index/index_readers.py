@@ -132,8 +132,8 @@ class _Reader:
 
 def answer_shares() -> None:
     """Answer every line of stdin with the pieces of that share, as a process does, until no more come."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asked ends this process
-    gc.disable()  # records refer to nothing in circles
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends this one
+    gc.disable()  # records contain no reference cycles
     asker = os.getppid()
     answers = sys.stdout.buffer
     for line in sys.stdin.buffer:

@@ -104,7 +104,7 @@ class Piece:
         self.digests = array("|u1", count, DIGEST_BYTES)
         if (images < 0).any() or (draws < 0).any() or not np.isfinite(totals).all():
             raise PieceError("counts")
-        verdict_counts = images * draws  # of numbers of 32 bits
+        verdict_counts = images * draws  # cannot overflow: both are read from 32 bits
         if (verdict_counts > len(data)).any():
             raise PieceError("another length")
         self.status = array("|u1", int(images.sum()))

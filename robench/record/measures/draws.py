@@ -146,7 +146,7 @@ def sign_flip(first: Sequence[float], second: Sequence[float], *, scale: int) ->
     sizes: dict[int, int] = {}
     for step in filter(None, steps):
         sizes[abs(step)] = sizes.get(abs(step), 0) + 1
-    # The part of the sum on one side: of `count` equal sizes a binomial number are on it.
+    # The distribution of the sum of positive steps: of `count` equal sizes, a binomial number are positive.
     law = np.ones(1)
     for size, count in sizes.items():
         part = np.zeros(size * count + 1)

@@ -125,7 +125,7 @@ def _scores(group: Sequence[Record], fingerprint: str, norm: str, elsewhere: Bre
     for identity, mine in attacks.items():
         label = mine[0].attack.label
         sizes = smallest_perturbations(mine)
-        assert sizes is not None  # of the same norm
+        assert sizes is not None  # all records are of one norm
         images = sum(len(record.columns) for record in mine)
         passes = sum(record.columns.total("forwards") + record.columns.total("backwards") for record in mine)
         right = [image for image, size in best_sizes.items() if size > 0 and image in sizes]

@@ -31,7 +31,7 @@ class FinishedTraining:
         data: what it was given, held-out part included.
         parameters: numbers in the network that are trained or could be.
         rows: its history.
-        seconds: what it took; None where nobody measured it.
+        seconds: what it took; None if it was not measured.
         unchanged: number of its parameters if it changed none; else 0, and the cards do not speak of it.
     """
 
@@ -84,7 +84,7 @@ class FinishedTraining:
 
 
 def _without_folders(choice: Any) -> Any:
-    """Return a choice as a card says it: a user's file without its folders, for a card may be published."""
+    """Return a choice as a card says it: a user's file without its folders, because cards are published."""
     if isinstance(choice, dict) and is_reference(name := str(choice.get("name") or "")):
         return choice | {"name": short_name(name)}
     return choice

@@ -45,7 +45,7 @@ class NetworkTraining:
         path: where these will lie, in the folder of the training.
         defense: what trains.
         environment: where it is done; its device is resolved.
-        reporter: who is told.
+        reporter: gets the progress.
         builder: keeps weights.
     """
 

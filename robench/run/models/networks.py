@@ -128,7 +128,7 @@ class Networks:
                     where=spec.where or f"model {spec.name!r}",
                     expected="an existing checkpoint file",
                     got=str(path),
-                    do="Put it there, or correct `checkpoint`: a relative path starts at the configuration",
+                    do="Put it there, or correct `checkpoint`: relative to the configuration's folder",
                 )
 
     def _checkpoint(self, spec: ModelSpec) -> Path | None:
@@ -166,7 +166,7 @@ class Networks:
     def _start(self, spec: ModelSpec) -> dict[str, str]:
         """Return a hash of the first weights of a user's network, which it may read from a file.
 
-        Not of one that makes others each time: nothing tells its trainings apart.
+        Empty for a network that draws other weights each time: its trainings cannot be told apart.
         """
         if spec.architecture is None or not is_reference(spec.architecture.name):
             return {}
@@ -181,7 +181,7 @@ class Networks:
         if key not in self._contents:
             try:
                 content = content_of(train.data, root=self.environment.data_root)
-            except InputError:  # weights that are kept do without the images; a new training tells of it
+            except InputError:  # stored weights need no images; a new training will report the error
                 content, self._unreadable = "", True
             self._contents[key] = {FILES: content} if content else {}
         return self._contents[key]
@@ -222,12 +222,12 @@ class Networks:
             elif self._to_train(spec):
                 facts["checkpoint"], unchanged_count = self._train(spec, spec.train, module)
             else:
-                facts["checkpoint"], unchanged_count = self._found(spec, spec.train, module)
+                facts["checkpoint"], unchanged_count = self._earlier_weights(spec, spec.train, module)
             if unchanged_count:
                 remarks[UNCHANGED] = unchanged_count
         return Network(module, facts, remarks)
 
-    def _found(self, spec: ModelSpec, train: TrainSpec, module: Any) -> tuple[str, int]:
+    def _earlier_weights(self, spec: ModelSpec, train: TrainSpec, module: Any) -> tuple[str, int]:
         """Load the weights of an earlier training; return what `_train` does."""
         before, card_remarks = BeforeTraining.of(module), WeightRemarks()
         digest = self.builder.load(module, self.weights(spec), sha256=None, remarks=card_remarks.update)

@@ -54,7 +54,7 @@ class Workshop:
     tracebacks: dict[str, str] = field(default_factory=dict)
     builder: Builder = field(init=False)
     load: ImageLoader = field(init=False)
-    _seen: dict[str, SeenImages] = field(init=False, default_factory=dict)
+    _seen_images: dict[str, SeenImages] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Resolve the device and the builder.
@@ -172,7 +172,7 @@ class Workshop:
         model = self._model(spec, network, classes, "template", training_data=split)
         entry = self._identified(model, network, spec)
         if split.is_loaded or self._owner(spec).train is not None:
-            entry = replace(entry, seen=self._seen_by(spec))
+            entry = replace(entry, seen_images=self._seen_by(spec))
         if model.template and any(TEMPLATE not in threat.knowledge for threat in self.plan.threats):
             other = self._model(spec, network, classes, "stand-in template", training_data=split)
             return with_stand_in(entry, self._identified(other, network, spec))
@@ -184,17 +184,17 @@ class Workshop:
         def seen() -> SeenImages:
             split = self._training_split(spec)
             key = content_hash(split)
-            if key not in self._seen:
+            if key not in self._seen_images:
                 try:
-                    self._seen[key] = SeenImages(self.load(split))
-                except InputError as error:  # kept weights do without them
-                    self._seen[key] = SeenImages()
+                    self._seen_images[key] = SeenImages(self.load(split))
+                except InputError as error:  # stored weights need no training images
+                    self._seen_images[key] = SeenImages()
                     self.reporter.finding(
                         f"{spec.name}: whether it learned from judged images is not known, for its training "
                         f"images cannot be read: {last_line(str(error))}"
                     )
                 self.load.forget()
-            return self._seen[key]
+            return self._seen_images[key]
 
         return seen
 

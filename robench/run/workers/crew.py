@@ -82,7 +82,7 @@ class Crew:
 
     def lose(self, number: int) -> str:
         """Forget a worker that has ended; return how it ended, in words."""
-        return self.workers.pop(number).last_words()
+        return self.workers.pop(number).end_reason()
 
     def pause(self) -> None:
         """Wait until it is time to look again."""
@@ -115,6 +115,6 @@ class Crew:
         for worker in self.workers.values():
             worker.end("the run ended")
         for worker in self.workers.values():
-            worker.last_words()
+            worker.end_reason()
         self.workers.clear()
         self.executor.close()

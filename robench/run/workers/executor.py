@@ -66,7 +66,7 @@ class Worker(Protocol):
         """End it at once."""
         ...
 
-    def last_words(self) -> str:
+    def end_reason(self) -> str:
         """Return how it ended."""
         ...
 

@@ -121,7 +121,7 @@ class RayWorker:
         self._words = self._words or verdict
         self._ray.kill(self._actor, no_restart=True)
 
-    def last_words(self) -> str:
+    def end_reason(self) -> str:
         """Return how it ended, in words."""
         return self._words
 

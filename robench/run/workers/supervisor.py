@@ -189,7 +189,7 @@ class Supervisor:
                     del self._crew.tasks[number]
                     self._queue.settle(task)
             case ("features", key):
-                self.summary.geometry.append(key)
+                self.summary.snapshots.append(key)
             case ("stage", text) if task:  # without a job a worker makes its models again: reported before
                 self.reporter.stage(text)
             case ("ready", _, _, failures_by_model, _):

@@ -132,7 +132,7 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
-    def last_words(self) -> str:
+    def end_reason(self) -> str:
         """Return how it ended, in words; no more events can be read."""
         deadline = time.monotonic() + LAST_SECONDS
         while not self.ended and time.monotonic() < deadline:

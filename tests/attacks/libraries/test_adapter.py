@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from attacks.gradient.pgd import PGD
-from attacks.libraries import foolbox, rows
+from attacks.libraries import art, foolbox, rows, torchattacks
 from attacks.libraries.adapter import attack_classes, in_parts, step_of
 from attacks.libraries.rows import PGD_OPTIONS, Library, Row
 from robench.attack.norms import L2, LINF
@@ -70,6 +70,14 @@ def test_a_row_becomes_a_frozen_recipe():
     )
     assert info.bibtex == PGD.info.bibtex + "\n@misc{toy, title={Toy}}"
     assert (info.randomised, info.minimises, info.couples_images) == (True, False, False)
+
+
+@pytest.mark.parametrize("library", [art, foolbox, torchattacks])
+def test_an_attack_of_ours_by_a_library_has_our_defaults(library):
+    own = [(row.ours(), option) for row in library.ROWS if row.ours for option in row.options]
+    pairs = [(ours, option) for ours, option in own if hasattr(ours, option.name)]
+    assert {option.name for _, option in pairs} >= {"steps", "step_size", "restarts", "c", "learning_rate"}
+    assert [option.default for _, option in pairs] == [getattr(ours, option.name) for ours, option in pairs]
 
 
 def test_it_refuses_what_our_own_attack_refuses():

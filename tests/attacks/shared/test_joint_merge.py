@@ -75,13 +75,13 @@ def test_the_most_that_is_possible_is_reached(rivals):
 
 def test_passes_are_bounded_and_booked_and_none_is_spent_in_vain():
     net, oracle = game()
-    candidates, promise = lit(*range(COUNT)), torch.ones(COUNT)
+    worst_points, promise = lit(*range(COUNT)), torch.ones(COUNT)
     oracle.outputs(lit(0))
     before = net.asked
-    points = merge(oracle, candidates, promise, passes=1)
+    points = merge(oracle, worst_points, promise, passes=1)
     assert net.asked - before == 1
-    assert torch.equal(points, candidates)  # all at once breaks all
-    merge(oracle, candidates, promise, passes=10)
+    assert torch.equal(points, worst_points)  # all at once breaks all
+    merge(oracle, worst_points, promise, passes=10)
     assert net.asked - before == 1  # nothing stands any more
     assert set(oracle.ledger.forwards.tolist()) == {2}
 

@@ -190,7 +190,7 @@ def test_the_digits_are_learned(head):
     [
         ({"head": "knn"}, "protocol `joint`"),
         ({"head": "linear"}, "protocol `joint`"),
-        ({"head_options": {"template": 3}}, "training decides"),
+        ({"head_options": {"template": 3}}, "training sets itself"),
         ({"head_options": {"m": 1}}, "m of at least 2"),
         ({"head_options": {"k": 1}}, "option of GLL"),
         ({"per_class": 0}, "per_class"),

@@ -118,9 +118,9 @@ def read_geometry(folder, data):
     store = folder_of_two(folder)
     store.unit("k1").write_bytes(SEALED[0])
     (store.root / "run.json").write_bytes(json_bytes(FACTS[0]))
-    store.geometry("g1").write_bytes(data)
+    store.snapshot("g1").write_bytes(data)
     run = read_run(store.root)  # never an error: what cannot be read is named
-    one = read_snapshot(store.geometry("g1"))
+    one = read_snapshot(store.snapshot("g1"))
     assert one.units
     if one.cloud:
         assert len(one.cloud.index) == len(one.cloud.clean_features) == len(one.cloud.adversarial_features)

@@ -10,7 +10,7 @@ from reports.board.leaderboard import boards
 from reports.board.lifted_findings import _to_come, _told, lifted_codes
 from robench.api import benchmark, make_attack
 from robench.attack.ledger import Ledger
-from robench.judge.findings import ledger_findings
+from robench.judge.attack_findings import ledger_findings
 from robench.judge.verdict import Status
 from robench.model.interface import Model
 from robench.record.schema import Finding

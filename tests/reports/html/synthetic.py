@@ -93,7 +93,7 @@ def space(store, seed, size):
     units = (f"unit-{seed}-0-{hash_of('attack-0')}",)
     key = f"space-{seed}"
     graph = nearest if seed % 2 else None
-    write_snapshot(store.geometry(key), FeatureSnapshot(units=units, cloud=cloud, nearest=graph))
+    write_snapshot(store.snapshot(key), FeatureSnapshot(units=units, cloud=cloud, nearest=graph))
     return key
 
 

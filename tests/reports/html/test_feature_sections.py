@@ -63,17 +63,17 @@ def test_heads_on_one_network_share_a_figure(whole):
 
 def test_other_features_are_another_network(folder):
     store = Store(folder)
-    path = store.geometry("space-3")
-    geometry = read_snapshot(path)
-    features = geometry.cloud.clean_features + 0.1
-    write_snapshot(path, replace(geometry, cloud=replace(geometry.cloud, clean_features=features)))
+    path = store.snapshot("space-3")
+    snapshot = read_snapshot(path)
+    features = snapshot.cloud.clean_features + 0.1
+    write_snapshot(path, replace(snapshot, cloud=replace(snapshot.cloud, clean_features=features)))
     assert [len(group) for group in same_networks(views_of(folder)[0])] == [1, 1, 1]
 
 
 @pytest.mark.thorough
 def test_neighbours_are_the_kept_pictures_in_order(whole):
     page = parse(HTML().render_run(whole))
-    nearest = read_snapshot(Store(whole).geometry("space-1")).nearest
+    nearest = read_snapshot(Store(whole).snapshot("space-1")).nearest
     (section,) = [
         e
         for e in page.all("details")
@@ -99,7 +99,7 @@ def test_neighbours_are_the_kept_pictures_in_order(whole):
 @pytest.mark.thorough
 @pytest.mark.parametrize("keep", [0, 9, 0.5, 0.999])
 def test_a_half_written_file_is_a_line_and_the_rest_is_shown(folder, keep):
-    path = Store(folder).geometry("space-2")
+    path = Store(folder).snapshot("space-2")
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
     page = parse(HTML().render_run(folder))
@@ -114,7 +114,7 @@ def test_a_half_written_file_is_a_line_and_the_rest_is_shown(folder, keep):
 
 @pytest.mark.thorough
 def test_a_listed_file_that_is_gone_or_elsewhere_is_a_line(folder):
-    Store(folder).geometry("space-2").unlink()
+    Store(folder).snapshot("space-2").unlink()
     facts = Store(folder).read_json("run.json")
     Store(folder).write_json("run.json", facts | {"geometry": ["space-1", "space-2", "../../etc/passwd"]})
     page = parse(HTML().render_run(folder))
@@ -141,16 +141,16 @@ def test_older_folders_lack_the_section_and_say_nothing(tmp_path):
 
 def test_what_belongs_to_another_plan_is_passed_over(folder):
     (folder / "run.json").unlink()
-    geometry = read_snapshot(Store(folder).geometry("space-1"))
-    write_snapshot(Store(folder).geometry("other"), replace(geometry, units=("gone",)))
-    write_snapshot(Store(folder).geometry("zz-twice"), geometry)
+    snapshot = read_snapshot(Store(folder).snapshot("space-1"))
+    write_snapshot(Store(folder).snapshot("other"), replace(snapshot, units=("gone",)))
+    write_snapshot(Store(folder).snapshot("zz-twice"), snapshot)
     spaces, faults = read_feature_spaces(folder, Store(folder).read_records(), None)
     assert (len(spaces), faults) == (3, [])
 
 
 @pytest.mark.thorough
 def test_a_reason_is_shown_and_escaped(folder):
-    path = Store(folder).geometry("space-1")
+    path = Store(folder).snapshot("space-1")
     write_snapshot(path, replace(read_snapshot(path), cloud=None, reason="a <b>net</b> without nn.Linear"))
     page = parse(HTML().render_run(folder))
     assert "No picture of its features: a <b>net</b> without nn.Linear." in page.text
@@ -159,10 +159,10 @@ def test_a_reason_is_shown_and_escaped(folder):
 @pytest.mark.thorough
 def test_features_that_do_not_vary_say_so(folder):
     for key in ("space-2", "space-3"):
-        path = Store(folder).geometry(key)
-        geometry = read_snapshot(path)
-        equal = np.ones_like(geometry.cloud.clean_features)
-        write_snapshot(path, replace(geometry, cloud=replace(geometry.cloud, clean_features=equal)))
+        path = Store(folder).snapshot(key)
+        snapshot = read_snapshot(path)
+        equal = np.ones_like(snapshot.cloud.clean_features)
+        write_snapshot(path, replace(snapshot, cloud=replace(snapshot.cloud, clean_features=equal)))
     page = parse(HTML().render_run(folder))
     assert page.text.count("those of all these images are equal") == 2
 
@@ -188,7 +188,7 @@ def test_the_figure_is_the_plane_of_the_clean_features(whole):
     marks = [len(line.get_xdata()) for line in clean.lines]
     assert marks == [100, 0, 100, 0]  # on clean images no head is asked
     for axes, space in ((first, group[0]), (second, group[1])):
-        cloud = space.geometry.cloud
+        cloud = space.snapshot.cloud
         right = cloud.adversarial == cloud.label
         counts = [int((right & (cloud.label == 0)).sum()), int((~right & (cloud.label == 0)).sum())]
         assert [len(line.get_xdata()) for line in axes.lines][:2] == counts
@@ -206,9 +206,9 @@ def test_records_alone_hold_no_features(whole, tmp_path):
 def test_networks_whose_pictures_show_other_classes_are_labelled_each_for_itself(whole):
     """Run folders choose their two classes apart: one legend for all would name the wrong ones."""
     groups = same_networks(views_of(whole)[0])
-    cloud = groups[1][0].geometry.cloud
+    cloud = groups[1][0].snapshot.cloud
     other = replace(cloud, classes=(4, 7), label=np.where(cloud.label == 0, 4, 7))
-    second = [replace(v, geometry=replace(v.geometry, cloud=other)) for v in groups[1]]
+    second = [replace(v, snapshot=replace(v.snapshot, cloud=other)) for v in groups[1]]
     names = {space.model: "net" for group in groups for space in group}
     figure = Features().draw([groups[0], second], names)
     (legend,) = figure.legends

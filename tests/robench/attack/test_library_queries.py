@@ -9,7 +9,7 @@ from robench.attack.losses import cross_entropy
 from robench.attack.oracle import Oracle
 from robench.attack.protocol import AttackInfo
 from robench.attack.threat import Goal, ThreatModel
-from robench.judge.findings import ledger_findings
+from robench.judge.attack_findings import ledger_findings
 from robench.judge.verdict import judge
 from robench.model.interface import Model
 from robench.randomness import Randomness

@@ -42,7 +42,7 @@ def test_what_was_not_measured_is_not_mentioned(row, text):
 
 def test_steps_are_told_now_and_then_and_epochs_always(capsys):
     plain = PlainReporter()
-    plain.told = float("-inf")
+    plain.last_training_time = float("-inf")
     for step in (10, 20, 30):
         plain.training({"epoch": 1.0, "step": step, "steps": 30})
     plain.training({"epoch": 1.0, "loss": 1.0})
@@ -223,7 +223,7 @@ def test_a_long_unit_shows_that_it_lives_in_a_pipe_too(capsys):
     plain.start(2)
     plain.alive("cw on net", 31.0, 500)
     assert capsys.readouterr().err.splitlines() == ["2 units"]
-    plain.spoke -= 31.0
+    plain.last_line_time -= 31.0
     plain.alive("cw on net\x1b[31m", 62.0, 12_000)
     plain.alive("cw on net", 63.0, 12_500)
     (line,) = capsys.readouterr().err.splitlines()

@@ -13,7 +13,7 @@ from robench.model.copy_methods import CopyMethod
 from robench.model.fast_copy import prepared_copy
 from tests.robench.model.folding_networks import X, conv
 
-LAST = CopyMethod("channels-last, views copied", channels_last=True, views=True)
+LAST = CopyMethod("channels-last, views copied", channels_last=True, copies_views=True)
 
 
 class Views(nn.Module):

@@ -90,7 +90,7 @@ def test_a_copy_that_is_not_the_network_is_thrown_away(kind, word):
     before = bits(net)
     copies = PreparedModel(model := Model(name="m", net=net, classes=4))
     assert copies.choose(X, [model.source("exact")]) == AS_IT_IS
-    assert set(copies.reasons) == {r.name for r in COPY_METHODS if not (r.winograd or r.views)}
+    assert set(copies.reasons) == {r.name for r in COPY_METHODS if not (r.winograd or r.copies_views)}
     assert all(word in reason for reason in copies.reasons.values())
     with copies.using(AS_IT_IS):
         torch.testing.assert_close(answers(model.net, X)[0], answers(net, X)[0])

@@ -118,7 +118,7 @@ def test_every_kind_of_file_has_its_place(tmp_path):
     store = Store(tmp_path)
     places = {
         "units/k.json": store.unit, "adv/k.safetensors": store.adv, "data/k.safetensors": store.images,
-        "geometry/k.safetensors": store.geometry, "models/k": store.model, "errors/k.json": store.error,
+        "geometry/k.safetensors": store.snapshot, "models/k": store.model, "errors/k.json": store.error,
     }  # fmt: skip
     for name, place in places.items():
         assert place("k") == tmp_path / name

@@ -64,15 +64,15 @@ def copy(finished, tmp_path):
 def kept(out):
     store = Store(out)
     keys = store.read_json("run.json")["geometry"]
-    return {key: read_snapshot(store.geometry(key)) for key in keys}
+    return {key: read_snapshot(store.snapshot(key)) for key in keys}
 
 
 @pytest.mark.thorough
 def test_every_model_has_one_on_every_board(finished):
     snapshots = kept(finished)
     places = set()
-    for geometry in snapshots.values():
-        records = Store(finished).read_records(geometry.units)
+    for snapshot in snapshots.values():
+        records = Store(finished).read_records(snapshot.units)
         places.add((records[0].target.name, records[0].threat.norm))
         assert all(r.source.fingerprint == r.target.fingerprint for r in records)
         assert len(records) == 2  # shards
@@ -82,8 +82,8 @@ def test_every_model_has_one_on_every_board(finished):
 @pytest.mark.thorough
 def test_chosen_is_the_attack_that_leaves_fewest_images(finished):
     records = [r for r in Store(finished).read_records() if r.attack.label != "clean"]
-    for geometry in kept(finished).values():
-        own = Store(finished).read_records(geometry.units)
+    for snapshot in kept(finished).values():
+        own = Store(finished).read_records(snapshot.units)
         target, threat = own[0].target.name, own[0].threat.norm
         robust = {}
         for one in records:
@@ -95,12 +95,12 @@ def test_chosen_is_the_attack_that_leaves_fewest_images(finished):
 
 @pytest.mark.thorough
 def test_predictions_are_those_of_the_records(finished):
-    for geometry in kept(finished).values():
+    for snapshot in kept(finished).values():
         answers = {}
-        for one in Store(finished).read_records(geometry.units):
+        for one in Store(finished).read_records(snapshot.units):
             c = one.columns
             answers |= {i: v for i, *v in zip(c.index, c.label, c.clean, c.adversarial, strict=True)}
-        for part in (geometry.cloud, geometry.nearest):
+        for part in (snapshot.cloud, snapshot.nearest):
             if part is not None:
                 for at, index in enumerate(part.index.tolist()):
                     assert [int(part.label[at]), int(part.clean[at]), int(part.adversarial[at])] == answers[
@@ -111,9 +111,9 @@ def test_predictions_are_those_of_the_records(finished):
 @pytest.mark.thorough
 def test_heads_on_one_network_have_the_same_clean_features_and_classes(finished):
     clouds = {}
-    for geometry in kept(finished).values():
-        own = Store(finished).read_records(geometry.units[:1])[0]
-        clouds[own.target.name, own.threat.norm] = geometry.cloud
+    for snapshot in kept(finished).values():
+        own = Store(finished).read_records(snapshot.units[:1])[0]
+        clouds[own.target.name, own.threat.norm] = snapshot.cloud
     for norm in ("Linf", "L2"):
         first = clouds["net", norm]
         for other in ("net-wnll", "net-joint"):
@@ -135,9 +135,9 @@ def test_what_no_features_stand_for_says_so(finished):
 @pytest.mark.thorough
 def test_the_room_is_kept(finished):
     sizes = {}
-    for key, geometry in kept(finished).items():
-        target = Store(finished).read_records(geometry.units[:1])[0].target.name
-        size = Store(finished).geometry(key).stat().st_size
+    for key, snapshot in kept(finished).items():
+        target = Store(finished).read_records(snapshot.units[:1])[0].target.name
+        size = Store(finished).snapshot(key).stat().st_size
         sizes[target] = sizes.get(target, 0) + size
     assert max(sizes.values()) <= BYTES
 

@@ -28,7 +28,7 @@ class Simulated:
     def end(self, verdict=""):
         self.verdict = verdict
 
-    def last_words(self):
+    def end_reason(self):
         return self.verdict or "it ended by itself"
 
 

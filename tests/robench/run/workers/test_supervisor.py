@@ -124,7 +124,7 @@ class Simulated:
     def end(self, verdict=""):
         self.dead, self.words = True, self.words or verdict
 
-    def last_words(self):
+    def end_reason(self):
         return self.words
 
 
@@ -164,7 +164,7 @@ def test_every_job_is_done_once_and_attacks_after_the_clean_images_of_their_shar
     for shard in range(3):
         order = [index for where, index in jobs if where == shard]
         assert set(order[:2]) == {0, 1}
-    assert (summary.status, len(summary.units), summary.geometry) == ("finished", 15, ["f"])
+    assert (summary.status, len(summary.units), summary.snapshots) == ("finished", 15, ["f"])
     assert hall.crew.pop() is None  # it is closed at the end
     assert len(hall.crew) == 2
     assert all(worker.dead for worker in hall.crew)

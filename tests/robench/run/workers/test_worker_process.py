@@ -58,7 +58,7 @@ pipe.send(("stage", "forked"))
 def test_a_worker_that_leaves_its_pipe_to_a_child_is_seen_to_end(hire):
     here, worker = hire(FORK + "os._exit(7)")
     assert heard(here, worker) == [("stage", "forked")]
-    assert worker.last_words() == "its process ended with exit code 7"
+    assert worker.end_reason() == "its process ended with exit code 7"
 
 
 def test_a_worker_that_hangs_can_be_ended_though_a_child_has_its_pipe(hire):
@@ -67,13 +67,13 @@ def test_a_worker_that_hangs_can_be_ended_though_a_child_has_its_pipe(hire):
     assert list(worker.events()) == [("stage", "forked")]
     worker.end("it took too long")
     assert heard(here, worker) == []
-    assert worker.last_words() == "it took too long"
+    assert worker.end_reason() == "it took too long"
 
 
 def test_what_is_told_before_the_end_is_heard(hire):
     here, worker = hire("for number in range(2500): pipe.send(('stage', number))")
     assert heard(here, worker) == [("stage", number) for number in range(2500)]
-    assert worker.last_words() == "its process ended with exit code 0"
+    assert worker.end_reason() == "its process ended with exit code 0"
 
 
 @pytest.mark.thorough
@@ -83,7 +83,7 @@ def test_what_is_told_before_the_end_is_heard(hire):
 def test_a_worker_whose_pipe_something_else_was_written_to_is_ended(hire, message):
     here, worker = hire(f"os.write(pipe.fileno(), {message!r}); time.sleep(100)")
     assert heard(here, worker) == []
-    worker.last_words()
+    worker.end_reason()
     assert worker.ended
 
 
@@ -92,7 +92,7 @@ def test_a_worker_is_seen_to_end_where_nobody_waits_for_children(hire):
     try:
         here, worker = hire("pipe.send(('stage', 'once'))")
         assert heard(here, worker) == [("stage", "once")]
-        assert worker.last_words() == "its process ended with exit code 0"
+        assert worker.end_reason() == "its process ended with exit code 0"
     finally:
         signal.signal(signal.SIGCHLD, before)
 
@@ -108,7 +108,7 @@ def test_a_worker_that_ends_before_it_is_told_what_to_do_is_seen_to_end(hire, mo
     monkeypatch.setattr(worker_process.Connection, "send", late)
     here, worker = hire("sys.exit(3)")
     assert heard(here, worker) == []
-    assert worker.last_words() == "its process ended with exit code 3"
+    assert worker.end_reason() == "its process ended with exit code 3"
 
 
 @pytest.mark.parametrize("wish", ["ACTIVE", ""])
@@ -118,4 +118,4 @@ def test_threads_of_a_worker_sleep_while_they_wait_unless_the_user_says_otherwis
         monkeypatch.setenv("OMP_WAIT_POLICY", wish)
     here, worker = hire('pipe.send(os.environ["OMP_WAIT_POLICY"])')
     assert heard(here, worker) == [wish or "PASSIVE"]
-    assert worker.last_words() == "its process ended with exit code 0"
+    assert worker.end_reason() == "its process ended with exit code 0"

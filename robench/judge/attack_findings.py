@@ -148,7 +148,7 @@ def _silent_success(ledger: Ledger, status: list[Status], owner: str) -> Finding
     )
 
 
-def told_of_users_code(
+def with_advice_for_authors(
     findings: Collection[Finding], ledger: Ledger, *, label: str = "the attack"
 ) -> tuple[Finding, ...]:
     """Return the findings with a remedy for the author of the attack.

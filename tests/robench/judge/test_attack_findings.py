@@ -8,7 +8,7 @@ from robench.attack.ledger import Ledger
 from robench.attack.losses import margin
 from robench.attack.oracle import Oracle
 from robench.attack.threat import ThreatModel
-from robench.judge.findings import ledger_findings
+from robench.judge.attack_findings import ledger_findings
 from robench.model.interface import Model
 from robench.record.schema import Status
 from tests.truths import Lambda, images, small_net
