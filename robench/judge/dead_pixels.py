@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import torch
 
-from robench.attack.ledger import Ledger
 from robench.attack.losses import Loss, cross_entropy
 from robench.attack.oracle import Oracle
-from robench.attack.protocol import Attack
-from robench.attack.threat import ThreatModel
-from robench.judge.reference_ascent import MOST_ASKED, allows, is_notable
+from robench.judge.reference_ascent import MOST_ASKED, is_notable
 from robench.judge.survivors import Survivors
 from robench.plurals import counted
 from robench.randomness import Randomness
@@ -23,6 +20,7 @@ from robench.record.schema import Finding
 from robench.types import Images, Mask
 
 STEPS = 20
+GRADIENTS = 2 * STEPS
 
 LEAST = 0.05
 """Share of pixels without a gradient (median over images that have any) from which the ascent is made."""
@@ -30,16 +28,6 @@ LEAST = 0.05
 DEEPEST = 0.4
 """Pixels without a gradient are moved into the box by at most so much, in units of the box. The depth is the
 square of a uniform number, drawn for each pixel and step: layers may be constant to any depth."""
-
-
-def is_asked_about_dead_pixels(attack: Attack, threat: ThreatModel, ledger: Ledger, survivors: Mask) -> bool:
-    """Tell whether the survivors (B,) of an attack may be asked: if the threat allows the ascent.
-
-    Not after a control or a single gradient: no doubt about those is left to raise.
-    """
-    if attack.info.control or not bool(survivors.any()) or int(ledger.gradients.max()) == 1:
-        return False
-    return allows(threat, 2 * STEPS)
 
 
 def through_dead_pixels(survivors: Survivors) -> Finding | None:

@@ -11,14 +11,10 @@ attack with gradients are asked at the radius of its own threat, by an ascent of
 
 from __future__ import annotations
 
-from robench.attack.ledger import Ledger
 from robench.attack.losses import cross_entropy, score_margin
-from robench.attack.protocol import Attack
-from robench.attack.threat import ThreatModel
 from robench.judge.survivors import Survivors
 from robench.plurals import counted
 from robench.record.schema import Finding
-from robench.types import Mask
 
 STEPS = 10
 
@@ -37,36 +33,6 @@ FLAT_OUTPUT = "flat-output"
 TRIED = "scale-tried"
 NEGLIGIBLE = 0.01
 """The doubt, and what lifts it: by the tried images, the accuracy is too high by at most this share."""
-
-
-def is_asked(attack: Attack, threat: ThreatModel, ledger: Ledger, survivors: Mask) -> bool:
-    """Tell whether PGD is tried on an attack's survivors (B,).
-
-    Not if nothing survives, if the ascent of our own attack was watched, if the attack used a single gradient
-    (`weak-attacks-only` covers that), or if the threat does not allow gradients or so many passes. Foreign
-    code may use a ball of its own, in which its loss converges at once, so watching its ascent is not enough.
-    """
-    info = attack.info
-    if info.control or not bool(survivors.any()) or not allows(threat, STEPS):
-        return False
-    is_ours = type(attack).__module__.startswith("attacks.") and info.library == "robench" and not info.code
-    is_watched = is_ours and bool((ledger.rise[survivors] > 0).any())
-    return not is_watched and int(ledger.gradients.max()) != 1
-
-
-def is_asked_on_margin(attack: Attack, threat: ThreatModel, ledger: Ledger) -> bool:
-    """Tell whether the margin of an attack's survivors is climbed, on a model with `flat-output`.
-
-    Only after an attack of several gradients, and if the threat allows gradients and so many passes.
-    """
-    return not attack.info.control and allows(threat, MARGIN_STEPS) and int(ledger.gradients.max()) > 1
-
-
-def allows(threat: ThreatModel, steps: int) -> bool:
-    """Tell whether an ascent of so many gradients is allowed under a threat."""
-    if not threat.bounded or "weights" not in threat.knowledge:
-        return False
-    return threat.budget is None or threat.budget >= 2 * steps
 
 
 def weaker_than_pgd(survivors: Survivors) -> Finding | None:

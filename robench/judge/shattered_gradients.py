@@ -11,19 +11,17 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import cosine_similarity
 
-from robench.attack.ledger import Ledger
 from robench.attack.losses import Loss, cross_entropy
 from robench.attack.oracle import Oracle
-from robench.attack.protocol import Attack
-from robench.attack.threat import ThreatModel
-from robench.judge.reference_ascent import MOST_ASKED, allows, is_notable
+from robench.judge.reference_ascent import MOST_ASKED, is_notable
 from robench.judge.survivors import Survivors
 from robench.plurals import counted
 from robench.randomness import Randomness
 from robench.record.schema import Finding
-from robench.types import Images, Mask
+from robench.types import Images
 
 STEPS, DRAWS = 20, 4
+GRADIENTS = (STEPS + 1) * DRAWS
 """Steps, and points whose gradients are averaged for each."""
 
 ALIKE = 0.5
@@ -32,16 +30,6 @@ ALIKE = 0.5
 
 NEAR = 0.02
 """Least distance of the points, in units of the box: half the radius, if it is in Linf and larger."""
-
-
-def is_asked_beside(attack: Attack, threat: ThreatModel, ledger: Ledger, survivors: Mask) -> bool:
-    """Tell whether the survivors (B,) may be asked: if the attack followed gradients, and the threat allows.
-
-    Not after a control or a single gradient: no doubt about those is left to raise.
-    """
-    if attack.info.control or not bool(survivors.any()) or int(ledger.gradients.max()) <= 1:
-        return False
-    return allows(threat, (STEPS + 1) * DRAWS)
 
 
 def along_averages(survivors: Survivors) -> Finding | None:
