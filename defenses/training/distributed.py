@@ -23,7 +23,7 @@ from defenses.training.processes import FAILED, ProcessGroup
 from defenses.training.validation import ValidationAccuracy, validate
 from robench.data.images import ImageSet
 from robench.errors import ConfigError, JobError, RobenchError
-from robench.types import Images, Labels, Outputs
+from robench.types import Images, Labels, Outputs, Scalar
 
 Loss = Callable[[Images, Labels, BatchContext], tuple[Tensor, Outputs]]
 
@@ -62,7 +62,14 @@ class _LossModule(nn.Module):
         self.network = network
         self._objective = (objective,)  # in a tuple, so that a module is not registered
 
-    def forward(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+    def forward(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Scalar, Outputs]:
+        """Return the objective's mean loss and its outputs (B, K), these without a gradient.
+
+        Args:
+            x: this process's images (B, C, H, W) in [0, 1].
+            y: their labels (B,), from 0 to K - 1.
+            batch: the progress of the stage, and the randomness of these images.
+        """
         loss, logits = self._objective[0].loss(x, y, batch)
         return loss, logits.detach()
 

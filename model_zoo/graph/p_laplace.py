@@ -25,6 +25,7 @@ from model_zoo.graph.settings import Graph
 from model_zoo.graph.system import build
 from model_zoo.graph.weights import edge_weights, sigma_squared
 from robench.errors import InputError, JobError
+from robench.types import EdgeValues, Features, Mask, NeighbourLists, Outputs, PointLabels, Points
 
 LARGEST = 1024
 """Most queries in one graph: the systems are dense, one for each class."""
@@ -33,7 +34,7 @@ _ROUNDS = 1000
 
 
 def p_laplace(
-    query: Tensor, template: Tensor, labels: Tensor, *, classes: int, graph: Graph, p: float
+    query: Features, template: Points, labels: PointLabels, *, classes: int, graph: Graph, p: float
 ) -> Interpolation:
     """Extend the template's labels to the queries in one joint graph; arguments as `interpolate`.
 
@@ -61,7 +62,7 @@ def p_laplace(
 
 
 def p_laplace_values(
-    query: Tensor, template: Tensor, labels: Tensor, *, classes: int, graph: Graph, p: float
+    query: Features, template: Points, labels: PointLabels, *, classes: int, graph: Graph, p: float
 ) -> Interpolation:
     """Return the solutions of the classes side by side, `(Q, C)`, not divided by their sum."""
     lists = joint_lists(query, template, labels, classes=classes, graph=graph)
@@ -70,7 +71,9 @@ def p_laplace_values(
         return game_values(weight, lists.ids, lists.labels, classes=classes, p=p)
 
 
-def game_values(weight: Tensor, ids: Tensor, labels: Tensor, *, classes: int, p: float) -> Interpolation:
+def game_values(
+    weight: EdgeValues, ids: NeighbourLists, labels: PointLabels, *, classes: int, p: float
+) -> Interpolation:
     """Solve the equations for weights `(N, m)` of neighbour lists `ids (N, m)`, the template being last."""
     answer = _GameValue.apply(weight, ids, labels, classes, 1 / (p - 1))
     u, singular = cast("tuple[Tensor, Tensor]", answer)
@@ -138,8 +141,8 @@ class _Game(NamedTuple):
 class _GameValue(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, ids: Tensor, labels: Tensor, classes: int, alpha: float
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any, weight: EdgeValues, ids: NeighbourLists, labels: PointLabels, classes: int, alpha: float
+    ) -> tuple[Outputs, Mask]:
         """Return the classes' solutions `(Q, C)`, and which queries `(Q,)` have no path to the template.
 
         Args:
