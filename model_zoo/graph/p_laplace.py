@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -95,7 +96,7 @@ class _Game(NamedTuple):
     known: Tensor
     alpha: float
 
-    def matrix(self, highest: Tensor, lowest: Tensor) -> Tensor:
+    def matrix(self, highest: Int[Tensor, "K B"], lowest: Int[Tensor, "K B"]) -> Float[Tensor, "K B P"]:
         """Return `P (C, Q, N)`, where every query's value is its row times all values; choices `(C, Q)`."""
         tug = torch.zeros(*highest.shape, self.step.shape[1], dtype=self.step.dtype, device=self.step.device)
         half = torch.full_like(highest, (1 - self.alpha) / 2, dtype=self.step.dtype)[..., None]
@@ -103,7 +104,7 @@ class _Game(NamedTuple):
             tug.scatter_add_(2, choice[..., None], half)
         return tug.add_(self.step, alpha=self.alpha)
 
-    def values(self, highest: Tensor, lowest: Tensor) -> Tensor:
+    def values(self, highest: Int[Tensor, "K B"], lowest: Int[Tensor, "K B"]) -> Float[Tensor, "K P"]:
         """Return the values `(C, N)` under two fixed choices."""
         queries = len(self.step)
         matrix = self.matrix(highest, lowest)
@@ -111,7 +112,9 @@ class _Game(NamedTuple):
         system = torch.eye(queries, dtype=right.dtype, device=right.device) - matrix[..., :queries]
         return torch.cat([torch.linalg.solve(system, right)[..., 0], self.known], dim=1)
 
-    def improved(self, choice: Tensor, values: Tensor, sign: int) -> tuple[Tensor, bool]:
+    def improved(
+        self, choice: Int[Tensor, "K B"], values: Float[Tensor, "K P"], sign: int
+    ) -> tuple[Int[Tensor, "K B"], bool]:
         """Return each query's best neighbour (its choice unless another is better), and if one changed."""
         options = (sign * values)[:, None, :].masked_fill(~self.open, -torch.inf)
         best = options.max(dim=2)
@@ -119,7 +122,7 @@ class _Game(NamedTuple):
         better = best.values > present + _BETTER
         return torch.where(better, best.indices, choice), bool(better.any())
 
-    def solve(self) -> tuple[Tensor, Tensor, Tensor]:
+    def solve(self) -> tuple[Float[Tensor, "K P"], Int[Tensor, "K B"], Int[Tensor, "K B"]]:
         """Return the values of the game `(C, N)`, and the maximiser's and minimiser's choices `(C, Q)`."""
         first = self.open.to(torch.uint8).argmax(1).expand(len(self.known), -1)
         highest, lowest = first, first

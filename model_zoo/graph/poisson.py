@@ -30,7 +30,17 @@ from model_zoo.graph.settings import Graph
 from model_zoo.graph.solvers import Solve, conjugate_gradients
 from model_zoo.graph.system import NEGLIGIBLE, System, symmetrised
 from model_zoo.graph.weights import edge_weights, sigma_squared
-from robench.types import ClassValues, EdgeValues, Features, NeighbourLists, PointLabels, Points, PointValues
+from robench.types import (
+    ClassValues,
+    EdgeValues,
+    Features,
+    Mask,
+    NeighbourLists,
+    Outputs,
+    PointLabels,
+    Points,
+    PointValues,
+)
 
 _DENSE_LIMIT = 2048  # points of one graph; above, conjugate gradients cost less than a factorisation
 _MATRIX_ELEMENTS = 2**23  # of the dense matrices of one block of graphs
@@ -141,8 +151,8 @@ class _Operator(NamedTuple):
 class _Potential(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, ids: Tensor, source: Tensor, graphs: int, solver: str
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any, weight: EdgeValues, ids: NeighbourLists, source: ClassValues, graphs: int, solver: str
+    ) -> tuple[Outputs, Mask]:
         queries = len(ids) - len(source)
         operator = _operator(ids, weight.double())
         right = torch.cat([source.new_zeros(queries, source.shape[1]), source]).double()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robench.types import EdgeValues, PerPoint
+from robench.types import EdgeValues, PerPoint, SameShape
 
 # exp(-ratio) has long underflowed here; capped before the division, so that no slope is 0 * infinity.
 _MAX_RATIO = 1e4
@@ -20,7 +20,7 @@ def sigma_squared(distance2: EdgeValues, n: int) -> PerPoint:
     return distance2[:, n - 1]
 
 
-def edge_weights(distance2: Tensor, sigma2: Tensor, kernel: str = "gaussian") -> Tensor:
+def edge_weights(distance2: SameShape, sigma2: Tensor, kernel: str = "gaussian") -> SameShape:
     """Return `W = exp(-d2 / sigma2)`, or `exp(-(d2 / sigma2)^2)` for the "published" kernel.
 
     Args:

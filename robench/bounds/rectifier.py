@@ -15,7 +15,17 @@ from torch import Tensor
 
 from robench.bounds.rounding import UNIT
 from robench.bounds.rows import Rows
-from robench.types import Coefficients, LayerMask, LayerValues, PerRow, RowMask, RowNumbers, SameShape
+from robench.types import (
+    Coefficients,
+    LayerMask,
+    LayerValues,
+    PerRow,
+    RowMask,
+    RowNumbers,
+    SameShape,
+    SplitValues,
+    Values,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,14 +174,14 @@ class _Packed(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        a: Tensor,
-        lower: Tensor,
-        pressure: Tensor,
-        base: Tensor,
-        place: Tensor,
-        upper: Tensor,
-        offset: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+        a: Coefficients,
+        lower: SplitValues,
+        pressure: SplitValues,
+        base: Values,
+        place: RowNumbers,
+        upper: SplitValues,
+        offset: SplitValues,
+    ) -> tuple[Coefficients, PerRow]:
         """Return the coefficients (N, ...) of the inputs and the constants (N,)."""
         here = a.flatten(1).index_select(1, place)
         positive = here > 0

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from robench.types import Images, SameShape, Values
@@ -91,7 +92,7 @@ def on_a_copy(question: Question) -> Question:
     return lambda x: question(x.clone())
 
 
-def padded(x: Tensor, rows: int) -> Tensor:
+def padded(x: Values, rows: int) -> Float[Tensor, "rows ..."]:
     """Return rows (B, ...) with zeros after them, (`rows`, ...)."""
     return F.pad(x, (0, 0) * (x.ndim - 1) + (0, rows - len(x)))
 

@@ -131,7 +131,9 @@ class _Winograd(torch.autograd.Function):
     """The gradient of a convolution with respect to its images is a convolution with the reversed kernel."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, convolution: WinogradConvolution, backward: bool) -> Tensor:
+    def forward(
+        ctx: Any, x: Images, convolution: WinogradConvolution, backward: bool
+    ) -> Float[Tensor, "B K H W"]:
         ctx.convolution, ctx.is_backward = convolution, backward
         return convolution.transformed(x, backward=backward)
 
