@@ -113,7 +113,14 @@ class BoundLoss:
     _bounds: dict[bool, Any] = field(default_factory=dict)
 
     def check(self, data: ImageSet) -> None:
-        """Bound two images, so that a network without bounds is refused before the first epoch."""
+        """Bound two images, so that a network without bounds is refused before the first epoch.
+
+        Args:
+            data: the training split, images (N, C, H, W) in [0, 1].
+
+        Raises:
+            ConfigError: a layer has no bound, or the network computes something else than its layers say.
+        """
         import torch
 
         from defenses.training.trained_bounds import refusal
@@ -137,9 +144,9 @@ class BoundLoss:
 
         Args:
             x: images (B, C, H, W) in [0, 1].
-            y: labels (B,).
-            eps: radius.
-            beta: weight of margins propagated back; by default the final weight, or 0 for `ibp`.
+            y: labels (B,), from 0 to K - 1; their own column is 0.
+            eps: radius under Linf, at least 0.
+            beta: weight of margins propagated back, from 0 to 1; by default the final weight, or 0 for `ibp`.
         """
         from defenses.training.trained_bounds import TrainedBounds, margin_bounds
 

@@ -95,7 +95,7 @@ def calibrated_threshold(
 
     Args:
         net: computes the scores.
-        data: the training split.
+        data: the training split, images (N, C, H, W) in [0, 1].
         false_positives: the share, from 0 and below 1.
         calibration: most images to use; a seeded choice.
         seed: of the choice.

@@ -135,6 +135,16 @@ def validate_together(
     """Judge a stage's network on the held-out part, in chunks; see `defenses.training.validation.validate`.
 
     Chunks have the same images as in a single process, so that the verdict is the same.
+
+    Args:
+        group: the processes; each judges every `size`-th chunk.
+        stage: whose network and objective are asked.
+        data: the held-out images (N, C, H, W), the same in every process.
+        seed: of the attack.
+        layout: the memory layout of the images.
+
+    Returns:
+        Shares of the N images, from 0 to 1, the same in every process.
     """
     if group.size == 1:
         return validate(stage, data, seed=seed, layout=layout)

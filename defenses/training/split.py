@@ -44,7 +44,7 @@ def halves(data: ImageSet, seed: int, *label: object) -> tuple[ImageSet, ImageSe
     If the random split does not fulfil this, as in small sets, each class is split separately.
 
     Args:
-        data: labelled rows to split; the second half gets the odd one.
+        data: labelled images (N, C, H, W) to split; the second half gets the odd one.
         seed: the only source of randomness.
         label: separates uses of the same seed.
 

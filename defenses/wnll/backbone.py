@@ -137,8 +137,9 @@ class BackboneCache:
         """Return the outputs, or None if they are not fixed; see `Backbone.has_fixed_outputs`.
 
         Args:
-            template: images whose outputs never change; this object identifies the stage.
-            training_set: training rows that are used unchanged; None if they are attacked or augmented first.
+            template: images (T, C, H, W) whose outputs never change; this object identifies the stage.
+            training_set: training images (N, C, H, W) that are used unchanged; None if they are attacked or
+                augmented first.
         """
         if self._template is not template:
             self._template, self._outputs = template, None
