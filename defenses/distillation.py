@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from robench.data.images import ImageSet
-    from robench.types import Images, Labels, Outputs
+    from robench.types import Images, Labels, Outputs, Scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +107,14 @@ class SoftenedLoss(CleanObjective):
     temperature: float
     factor: float = 1.0
 
-    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
-        """Return the mean loss and the logits (B, K); see `defenses.training.objective.Objective`."""
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Scalar, Outputs]:
+        """Return the mean loss, at least 0, and the logits (B, K) of the images.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            batch: not used; the loss is the same in every epoch.
+        """
         import torch
         import torch.nn.functional as F
 

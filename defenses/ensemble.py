@@ -13,12 +13,12 @@ from robench.model.defense import DefenseInfo, TrainingContext
 from robench.papers import paper
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, Mask, Outputs
+    from robench.types import Images, Labels, Mask, Outputs, Scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,14 @@ class _EnsembleLoss:
     options: Ensemble
     classes: int
 
-    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Scalar, Outputs]:
+        """Return the mean of both cross-entropies, and the logits (B, K) of attacked images (section 3.4).
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            batch: its randomness chooses the network that is attacked; the progress is not used.
+        """
         import torch.nn.functional as F
 
         sources = (*self.others, self.network)
@@ -122,6 +129,13 @@ class _EnsembleLoss:
         return (F.cross_entropy(clean, y) + F.cross_entropy(adversarial, y)) / 2, adversarial
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
+        """Tell which images (B,) stay right when attacked on each of the other networks in turn.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            rng: not used; one step of FGSM has no chance in it.
+        """
         import torch
 
         from robench.model.interface import predictions

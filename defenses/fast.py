@@ -10,12 +10,12 @@ from robench.model.defense import DefenseInfo, TrainingContext
 from robench.papers import paper
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, Mask, Outputs
+    from robench.types import Images, Labels, Mask, Outputs, Scalar
 
 STRETCH = 1.25
 
@@ -68,13 +68,27 @@ class _FastLoss:
     inner: InnerAttack
     options: Fast
 
-    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Scalar, Outputs]:
+        """Return the mean cross-entropy at the end of one step, and the logits (B, K) there (Algorithm 3).
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            batch: the progress of the stage, and the randomness of these images.
+        """
         import torch.nn.functional as F
 
         logits: Outputs = self.inner.model.net(self.attacked(x, y, batch))
         return F.cross_entropy(logits, y), logits
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
+        """Tell which images (B,) withstand PGD of `steps` steps at the full radius `eps`.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            rng: randomness of these images.
+        """
         return self.inner.survives(x, y, rng, self.options.eps)
 
     def attacked(self, x: Images, y: Labels, batch: BatchContext) -> Images:

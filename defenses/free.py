@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, Mask, Outputs
+    from robench.types import Images, Labels, Mask, Outputs, Scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,16 @@ class _FreeLoss:
     delta: Tensor | None = None
     _leaf: Tensor | None = field(default=None, repr=False)
 
-    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Scalar, Outputs]:
+        """Return the mean cross-entropy at the kept perturbation, and the logits (B, K) there (Algorithm 1).
+
+        The perturbation (B, C, H, W), at most `eps` in the norm, first moves along the last gradient.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            batch: not used; the perturbation itself is the progress.
+        """
         import torch
         import torch.nn.functional as F
 
@@ -109,6 +118,13 @@ class _FreeLoss:
         return F.cross_entropy(logits, y), logits
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
+        """Tell which images (B,) withstand PGD of `steps` steps at the full radius `eps`.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            rng: randomness of these images.
+        """
         return self.inner.survives(x, y, rng, self.options.eps)
 
     def state(self) -> dict[str, Tensor]:

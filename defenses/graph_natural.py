@@ -43,7 +43,7 @@ class GraphTraining(GraphOptions):
         """Refuse data whose graphs could not be built.
 
         Args:
-            data: the training split or a subset of it.
+            data: the training split or a subset of it, images (N, C, H, W).
             seed: seed of the training.
 
         Raises:

@@ -13,13 +13,13 @@ from robench.model.defense import DefenseInfo
 from robench.papers import paper
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from defenses.graph.layer import GraphLayer
     from defenses.training.objective import BatchContext, Objective
     from robench.model.interface import Model
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, Mask, Outputs
+    from robench.types import Images, Labels, Mask, Outputs, Scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,15 @@ class _AttackedGraphLoss:
     options: GraphPGD
     layer: GraphLayer
 
-    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Scalar, Outputs]:
+        """Return the mean loss of attacked images in their graph, and the rows (B, K); see `GraphLayer.step`.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            batch: the progress of the stage, and the randomness of these images.
+        """
+
         def craft(model: Model, x: Images, y: Labels, rng: Randomness) -> Images:
             """Return the attacked images (B, C, H, W) of a graph with its template."""
             inner = self._inner(model, self.options.source)
@@ -87,6 +95,13 @@ class _AttackedGraphLoss:
         return self.layer.step(x, y, batch.rng, craft)
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
+        """Tell which images (B,) withstand the attack on the model of `validation_model`, at the full radius.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            rng: randomness of these images.
+        """
         model = self.layer.validator
         assert model is not None  # the loop asked for the model first
         name = "straight_through" if "straight_through" in model.sources else "kernel"

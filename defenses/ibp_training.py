@@ -11,12 +11,12 @@ from robench.model.defense import DefenseInfo, TrainingContext
 from robench.papers import paper
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, Mask, Outputs
+    from robench.types import Images, Labels, Mask, Outputs, Scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,14 @@ class BoundLoss:
     _bounds: dict[bool, Any] = field(default_factory=dict)
 
     def check(self, data: ImageSet) -> None:
-        """Bound two images, so that a network without bounds is refused before the first epoch."""
+        """Bound two images, so that a network without bounds is refused before the first epoch.
+
+        Args:
+            data: the training split, images (N, C, H, W) in [0, 1].
+
+        Raises:
+            ConfigError: a layer has no bound, or the network computes something else than its layers say.
+        """
         import torch
 
         from defenses.training.trained_bounds import refusal
@@ -132,14 +139,14 @@ class BoundLoss:
 
     def margins(
         self, x: Images, y: Labels, eps: float, *, beta: float | None = None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Outputs, Outputs]:
         """Return lower bounds (B, K) of the margins within `eps`, and the logits (B, K) of the images.
 
         Args:
             x: images (B, C, H, W) in [0, 1].
-            y: labels (B,).
-            eps: radius.
-            beta: weight of margins propagated back; by default the final weight, or 0 for `ibp`.
+            y: labels (B,), from 0 to K - 1; their own column is 0.
+            eps: radius under Linf, at least 0.
+            beta: weight of margins propagated back, from 0 to 1; by default the final weight, or 0 for `ibp`.
         """
         from defenses.training.trained_bounds import TrainedBounds, margin_bounds
 
@@ -158,8 +165,19 @@ class BoundLoss:
             bounds = beta * bounds + (1 - beta) * margin_bounds(steps, y, carried=False)
         return bounds, logits
 
-    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
-        """Return the mean loss and the logits (B, K) of the images themselves."""
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Scalar, Outputs]:
+        """Return the mean loss, at least 0, and the logits (B, K) of the images themselves.
+
+        The loss is kappa CE(f(x), y) + (1 - kappa) CE(-margins, y); see `IBPTraining` for both papers.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            batch: its progress sets radius and weights, from 0 before the ramp to the final ones after it.
+
+        Raises:
+            ConfigError: a layer has no bound; it is named.
+        """
         import torch.nn.functional as F
 
         options, progress = self.options, self.options.progress(batch.epochs_passed)
@@ -173,7 +191,13 @@ class BoundLoss:
         return kappa * F.cross_entropy(logits, y) + (1 - kappa) * worst, logits
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
-        """Tell which images (B,) the bounds certify at the full radius."""
+        """Tell which images (B,) the bounds certify at the full radius.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            rng: not used; bounds have no chance in them.
+        """
         import torch
 
         del rng

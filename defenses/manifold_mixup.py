@@ -13,11 +13,11 @@ from robench.model.defense import DefenseInfo, TrainingContext
 from robench.papers import paper
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, Outputs
+    from robench.types import Images, IntPerSample, Labels, Outputs, Scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,14 @@ class _MixedLoss(CleanObjective):
     network: Any
     options: ManifoldMixup
 
-    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Scalar, Outputs]:
+        """Return the mean loss of mixed images or features, and the logits (B, K) of these (section 2).
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            batch: its randomness draws share, partners and layer; the progress is not used.
+        """
         import torch.nn.functional as F
 
         share, partner, layer = self.draw(batch.rng)
@@ -101,7 +108,7 @@ class _MixedLoss(CleanObjective):
         mixture = share * F.cross_entropy(logits, y) + (1 - share) * F.cross_entropy(logits, y[partner])
         return mixture, logits
 
-    def draw(self, rng: Randomness) -> tuple[float, Tensor, str]:
+    def draw(self, rng: Randomness) -> tuple[float, IntPerSample, str]:
         """Return the share of the image itself, each image's partner (B,), and the layer to mix at."""
         import numpy as np
         import torch

@@ -12,9 +12,7 @@ from robench.model.defense import DefenseInfo
 from robench.papers import paper
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from robench.types import Labels, Outputs
+    from robench.types import Labels, Outputs, Scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +57,18 @@ class MART(KLPenaltyOptions):
 class _MartLoss(KLPenaltyLoss):
     options: MART
 
-    def formula(self, clean: Outputs, attacked: Outputs, y: Labels) -> Tensor:
+    def formula(self, clean: Outputs, attacked: Outputs, y: Labels) -> Scalar:
+        """Return the mean loss of equation 11, at least 0; see `mart_loss`.
+
+        Args:
+            clean: logits (B, K) of clean images.
+            attacked: logits (B, K) of attacked images.
+            y: labels (B,), from 0 to K - 1.
+        """
         return mart_loss(clean, attacked, y, self.options.weight)
 
 
-def mart_loss(clean: Outputs, attacked: Outputs, y: Labels, weight: float) -> Tensor:
+def mart_loss(clean: Outputs, attacked: Outputs, y: Labels, weight: float) -> Scalar:
     """Return the mean of BCE(attacked, y) + weight KL(p(clean) || p(attacked)) (1 - p_y(clean)).
 
     BCE is -log p_y - log(1 - max_{k != y} p_k); the second term is taken as a difference of two logsumexps,

@@ -11,10 +11,10 @@ from robench.model.defense import DefenseInfo, TrainingContext
 from robench.papers import paper
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from robench.data.images import ImageSet
-    from robench.types import Images, Labels, Outputs
+    from robench.types import Images, Labels, Outputs, Scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +55,14 @@ class CleanLoss(CleanObjective):
 
     network: nn.Module
 
-    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
-        """Return the mean loss and the logits (B, K); see `defenses.training.objective.Objective`."""
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Scalar, Outputs]:
+        """Return the mean loss, at least 0, and the logits (B, K) of the images.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            batch: not used; the loss is the same in every epoch.
+        """
         import torch.nn.functional as F
 
         del batch

@@ -11,12 +11,12 @@ from robench.model.defense import DefenseInfo, TrainingContext
 from robench.papers import paper
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from defenses.training.objective import BatchContext
     from robench.data.images import ImageSet
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, Mask, Outputs
+    from robench.types import Images, Labels, Mask, Outputs, Scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +73,14 @@ class AttackedLoss:
     inner: InnerAttack
     options: PGDTraining
 
-    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
-        """Attack the batch; return the mean loss and the logits (B, K) of the attacked images."""
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Scalar, Outputs]:
+        """Attack the batch; return the mean cross-entropy and the logits (B, K) of the attacked images.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            batch: the progress of the stage, and the randomness of these images.
+        """
         import torch.nn.functional as F
 
         x_adv = self.inner.craft(x, y, batch.rng, self.options.radius(batch.epochs_passed))
@@ -82,7 +88,13 @@ class AttackedLoss:
         return F.cross_entropy(logits, y), logits
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
-        """Tell which images (B,) withstand the attack at the full radius."""
+        """Tell which images (B,) withstand the attack at the full radius.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            rng: randomness of these images.
+        """
         return self.inner.survives(x, y, rng, self.options.eps)
 
 

@@ -12,10 +12,10 @@ from robench.model.defense import DefenseInfo, TrainingContext
 from robench.papers import paper
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from robench.data.images import ImageSet
-    from robench.types import Images, Labels, Outputs
+    from robench.types import Images, Labels, Outputs, Scalar
 
 FORMS = ("crammer_singer", "weston_watkins", "one_vs_rest")
 
@@ -70,15 +70,30 @@ class _HingeLoss(CleanObjective):
     network: nn.Module
     options: SVM
 
-    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Scalar, Outputs]:
+        """Return the mean hinge loss, at least 0, and the scores (B, K) of the images; see `hinge`.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            batch: not used; the loss is the same in every epoch.
+        """
         del batch
         scores: Outputs = self.network(x)
         options = self.options
         return hinge(scores, y, form=options.form, margin=options.margin, squared=options.squared), scores
 
 
-def hinge(scores: Outputs, y: Labels, *, form: str, margin: float, squared: bool) -> Tensor:
-    """Return the mean multi-class hinge loss of scores (B, K); the forms are those of `SVM`."""
+def hinge(scores: Outputs, y: Labels, *, form: str, margin: float, squared: bool) -> Scalar:
+    """Return the mean multi-class hinge loss, a scalar of at least 0.
+
+    Args:
+        scores: outputs (B, K) of the network, of any size.
+        y: labels (B,), from 0 to K - 1.
+        form: `crammer_singer`, `weston_watkins` or `one_vs_rest`; see `SVM`.
+        margin: the lead below which a class costs, above 0.
+        squared: whether each cost is squared before the sum.
+    """
     import torch
 
     own = y[:, None]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from defenses.training.objective import BatchContext
     from robench.model.interface import OutputKind
-    from robench.types import Images, Labels, Outputs, PerSample
+    from robench.types import Images, Labels, Outputs, PerSample, Scalar
 
 START = 0.001
 """Standard deviation of the Gaussian start: at the image itself the divergence has no gradient."""
@@ -64,7 +64,14 @@ class TRADES(KLPenaltyOptions):
 class _TradesLoss(KLPenaltyLoss):
     options: TRADES
 
-    def formula(self, clean: Outputs, attacked: Outputs, y: Labels) -> Tensor:
+    def formula(self, clean: Outputs, attacked: Outputs, y: Labels) -> Scalar:
+        """Return the mean loss of equation 5, at least 0; see `trades_loss`.
+
+        Args:
+            clean: logits (B, K) of clean images.
+            attacked: logits (B, K) of attacked images.
+            y: labels (B,), from 0 to K - 1.
+        """
         return trades_loss(clean, attacked, y, self.options.beta)
 
     def attacked_images(self, x: Images, y: Labels, batch: BatchContext) -> Images:
@@ -84,7 +91,7 @@ class _TradesLoss(KLPenaltyLoss):
         return self.inner.ascend(x, start, y, distance, eps=eps, steps=options.steps, step_size=step_size)
 
 
-def trades_loss(clean: Outputs, attacked: Outputs, y: Labels, beta: float) -> Tensor:
+def trades_loss(clean: Outputs, attacked: Outputs, y: Labels, beta: float) -> Scalar:
     """Return the mean of CE(clean, y) + beta KL(p(clean) || p(attacked)).
 
     Args:

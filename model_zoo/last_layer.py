@@ -13,7 +13,7 @@ from model_zoo.network import Network
 from robench.errors import InputError
 from robench.model.evaluation import switch_to_evaluation
 from robench.model.tested_network import TestedNetwork
-from robench.types import Features, Images, Outputs
+from robench.types import Features, Images, Outputs, Values
 
 
 @contextmanager
@@ -55,7 +55,7 @@ class SplitNetwork(nn.Module):
         last = self._last[0]
         return last if last.weight.dtype is torch.float32 else _InItsOwnType(last)
 
-    def features(self, x: Tensor) -> Outputs:
+    def features(self, x: Values) -> Outputs:
         """Map images (B, C, H, W) in [0, 1] to the features (B, D) under the last linear layer."""
         inputs_seen: list[Tensor] = []
         handle = self._last[0].register_forward_pre_hook(lambda _, inputs: inputs_seen.append(inputs[0]))
@@ -65,7 +65,7 @@ class SplitNetwork(nn.Module):
             handle.remove()
         return inputs_seen[-1].to(x.dtype)
 
-    def forward(self, x: Tensor) -> Outputs:
+    def forward(self, x: Values) -> Outputs:
         """Map images (B, C, H, W) to the network's own logits (B, K)."""
         return cast("Outputs", self._door[0](x))
 
@@ -81,7 +81,7 @@ class _InItsOwnType(nn.Module):
         return cast("Outputs", self.layer(z.to(self.layer.weight.dtype)).to(z.dtype))
 
 
-def split_last_linear(module: nn.Module, probe: Tensor) -> SplitNetwork:
+def split_last_linear(module: nn.Module, probe: Values) -> SplitNetwork:
     """Split a network into features and the linear layer that makes its logits.
 
     The layer is the last `nn.Linear` to run on the probe; a check on the probe ensures that its output is the
@@ -128,7 +128,7 @@ Branched: TypeAlias = Network | SplitNetwork
 """A network with `features` and a `linear` branch (None if there is no trained branch)."""
 
 
-def branched(network: nn.Module, probe: Tensor) -> Branched:
+def branched(network: nn.Module, probe: Values) -> Branched:
     """Return a network with features and a linear branch: itself if it is one, else its split.
 
     Raises:

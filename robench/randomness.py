@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from robench.types import SameShape
+
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
 _MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
@@ -57,13 +59,13 @@ class Randomness:
         """Return fresh streams for a named use; the same label always gives the same streams."""
         return Randomness(self.seed, self.images, (*self.stream, *label))
 
-    def uniform(self, like: Tensor) -> Tensor:
+    def uniform(self, like: SameShape) -> SameShape:
         """Draw uniform numbers in [0, 1), one per entry of `like` (B, ...)."""
         bits = self._bits(like)
         precision = 24 if like.dtype != torch.float64 else 53
         return (_shift(bits, 64 - precision)).to(like.dtype) * 2.0**-precision
 
-    def normal(self, like: Tensor) -> Tensor:
+    def normal(self, like: SameShape) -> SameShape:
         """Draw standard normal numbers, one per entry of `like` (B, ...), by Box and Muller (1958)."""
         radius = torch.sqrt(-2 * torch.log1p(-self.uniform(like)))
         return radius * torch.cos(2 * math.pi * self.uniform(like))

@@ -11,16 +11,20 @@ import types
 import typing
 from pathlib import Path
 
-from jaxtyping import jaxtyped
+from jaxtyping import AbstractArray, jaxtyped
 from torch import Tensor
 from torch.fx import Proxy
 
-WORDS = (
-    "Images", "Labels", "Pairs", "Outputs", "PerSample", "Mask", "Features", "Column", "Float[", "Int[",
-    "Bool[",
-)  # fmt: skip
-CONTAINERS = ("Callable[", "Sequence[", "list[", "Mapping[", "dict[", "Iterator[", "Iterable[")
-"""Annotations with these are left out: their entries are not looked at."""
+import robench.types
+from robench.errors import RobenchError
+
+WORDS = {name for name in vars(robench.types) if name in robench.types.__annotations__} | {
+    "Float",
+    "Int",
+    "Bool",
+}
+CONTAINERS = {"Callable", "Sequence", "list", "Mapping", "dict", "Iterator", "Iterable"}
+"""The entries of these are not looked at."""
 PACKAGES = (
     "attacks",
     "defenses",
@@ -47,11 +51,18 @@ def check_shapes() -> int:
     modules = [module for package in PACKAGES for module in _modules(package)]
     _import_types(modules)
     wrappers: dict[int, tuple[object, object]] = {}
+    count = 0
     for module in modules:
         for holder in (module, *_classes(module)):
-            for member in list(vars(holder).values()):
-                if inspect.isfunction(member) and member.__module__ == module.__name__ and tensors_of(member):
+            for name, member in list(vars(holder).items()):
+                function = _function_in(member)
+                if function is None or function.__module__ != module.__name__ or not tensors_of(function):
+                    continue
+                if function is member:
                     wrappers[id(member)] = (member, checking(member))
+                else:  # nobody imports it: it is replaced where it stands
+                    setattr(holder, name, type(member)(checking(function)))
+                    count += 1
     for holder in _holders():
         names = [f.name for f in dataclasses.fields(holder)] if _is_value(holder) else list(vars(holder))
         for name in names:
@@ -59,18 +70,40 @@ def check_shapes() -> int:
             if id(member) in wrappers and wrappers[id(member)][0] is member:
                 setter = object.__setattr__ if _is_value(holder) else setattr
                 setter(holder, name, wrappers[id(member)][1])
-    return len(wrappers)
+    return len(wrappers) + count
+
+
+def _function_in(member):
+    """Return the function that a member of a module or class is, or that it wraps."""
+    if isinstance(member, property):
+        return member.fget if member.fset is None else None
+    function = member.__func__ if isinstance(member, staticmethod | classmethod) else member
+    return function if inspect.isfunction(function) else None
 
 
 def tensors_of(function):
     """Return the names of a function's arguments, and `return`, whose annotations name tensors."""
-    if hasattr(function, "__wrapped__"):  # such as a context manager: the function inside has the annotations
+    if inspect.isgeneratorfunction(inspect.unwrap(function)):  # a context manager, or an iterator
         return []
-    return [
-        name
-        for name, hint in function.__annotations__.items()
-        if any(word in str(hint) for word in WORDS) and not any(kind in str(hint) for kind in CONTAINERS)
-    ]
+    return [name for name, hint in function.__annotations__.items() if _names_tensor(hint)]
+
+
+def _names_tensor(hint):
+    """Tell whether an annotation names a tensor outside of a container."""
+    if not isinstance(hint, str):
+        origin = typing.get_origin(hint)
+        if getattr(origin, "__name__", "") in CONTAINERS:
+            return False
+        is_word = inspect.isclass(hint) and issubclass(hint, AbstractArray)
+        return is_word or any(map(_names_tensor, typing.get_args(hint)))
+    waiting = [ast.parse(hint.strip(), mode="eval").body]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Name) and node.id in WORDS:
+            return True
+        if not (isinstance(node, ast.Subscript) and ast.unparse(node.value) in CONTAINERS):
+            waiting.extend(ast.iter_child_nodes(node))
+    return False
 
 
 def checking(function):
@@ -81,6 +114,7 @@ def checking(function):
     """
     names = tensors_of(function)
     signature = inspect.signature(function)
+    many = {p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL}
     hints: dict[str, object] = {}
 
     def check(values):
@@ -88,12 +122,12 @@ def checking(function):
             types = typing.get_type_hints(function, include_extras=True)
             hints.update({name: types[name] for name in names})
         for name, hint in hints.items():
-            value = values.get(name)
-            if name in values and not isinstance(value, Proxy) and not fits(value, hint):
-                shape = f"{value.dtype} {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
+            for value in values[name] if name in values and name in many else [values.get(name)]:
+                if name not in values or isinstance(value, Proxy) or fits(value, hint):
+                    continue
                 say = function.__annotations__[name]
                 raise ShapeError(
-                    f"{function.__module__}.{function.__qualname__}: {name} is {shape}, not {say}"
+                    f"{function.__module__}.{function.__qualname__}: {name} is {shown(value)}, not {say}"
                 )
 
     memory: dict[object, set[object]] = {}
@@ -111,7 +145,16 @@ def checking(function):
         except TypeError:
             return function(*args, **kwargs)  # which says what is wrong
         with jaxtyped("context"):
-            check(values)
+            try:
+                check(values)
+            except ShapeError as error:
+                try:
+                    function(*args, **kwargs)
+                except RobenchError:  # it refuses them itself, with an error for the user
+                    raise
+                except Exception:  # noqa: BLE001 - what it says of wrong shapes is no help
+                    raise error from None
+                raise
             if key not in memory:
                 result = function(*args, **kwargs)
             check({"return": result})
@@ -119,6 +162,13 @@ def checking(function):
         return result
 
     return call
+
+
+def shown(value):
+    """Return a value for a message: of a tensor type and shape, of a tuple all parts."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(shown, value))})"
+    return f"{value.dtype} {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
 
 
 def kind(value):

@@ -12,6 +12,8 @@ from robench.papers import paper
 
 if TYPE_CHECKING:
     import torch
+    from jaxtyping import Float
+    from torch import Tensor
 
     from robench.attack.losses import Loss
     from robench.attack.oracle import Oracle
@@ -43,7 +45,7 @@ def diverse_gradient(
 
 def rescaling(
     x: Images, rng: Randomness, *, probability: float, smallest: float
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Float[Tensor, "B 1 H H"], Float[Tensor, "B 1 W W"]]:
     """Draw the matrices R (B, 1, H, H) and C (B, 1, W, W) of a random rescaling of each image.
 
     The new height is uniform among the integers from smallest * H up to H - 1, the width keeps the

@@ -14,6 +14,8 @@ from robench.papers import paper
 
 if TYPE_CHECKING:
     import torch
+    from jaxtyping import Float
+    from torch import Tensor
 
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
@@ -25,7 +27,7 @@ Kernel = Literal["gaussian", "linear", "uniform"]
 REACH = 3.0
 
 
-def profile(kernel: Kernel, size: int, like: torch.Tensor) -> torch.Tensor:
+def profile(kernel: Kernel, size: int, like: torch.Tensor) -> Float[Tensor, " taps"]:
     """Return the weights (size,) of a separable smoothing kernel, summing to 1.
 
     Dong et al. 2019, section 3.3: `uniform`; `linear`, falling to 1 / (k + 1) of its height at its ends, for
@@ -45,7 +47,7 @@ def profile(kernel: Kernel, size: int, like: torch.Tensor) -> torch.Tensor:
     return weights / weights.sum()
 
 
-def smooth(gradient: Images, weights: torch.Tensor) -> Images:
+def smooth(gradient: Images, weights: Float[Tensor, " taps"]) -> Images:
     """Return each channel of (B, C, H, W) convolved with the kernel of that profile, zero beyond the edge."""
     import torch.nn.functional as F
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from attacks.minimal.smallest_change import SmallestChange
     from robench.attack.oracle import Oracle
+    from robench.types import IntPerSample
 
 REPAIRS = 4
 """Steps on the rest of a change after a value has been reset."""
@@ -74,7 +73,7 @@ def fewer_values(oracle: Oracle, smallest: SmallestChange, *, removals: int, rep
         attempt = torch.where(is_new, 0, attempt + 1)
 
 
-def ranks(attempt: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+def ranks(attempt: IntPerSample, count: IntPerSample) -> tuple[IntPerSample, IntPerSample]:
     """Return the ranks of the two values that go in an attempt, (B,) each; of one that goes alone, twice.
 
     First each value alone, then the pairs (0, 1), (0, 2), (1, 2), (0, 3), ...

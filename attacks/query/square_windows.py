@@ -9,8 +9,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from robench.attack.norms import L1, per_image
+from robench.types import SameShape
 
 if TYPE_CHECKING:
     from robench.attack.threat import ThreatModel
@@ -40,7 +43,9 @@ def numbers(x: Images) -> int:
     return 5 + x.shape[1]
 
 
-def paint(x: Images, best: Images, side: int, threat: ThreatModel, uniform: torch.Tensor) -> Images:
+def paint(
+    x: Images, best: Images, side: int, threat: ThreatModel, uniform: Float[Tensor, "B numbers"]
+) -> Images:
     """Return the best points with one window painted -eps or eps, each channel its own (Algorithm 2).
 
     Args:
@@ -70,7 +75,9 @@ def bumps_everywhere(x: Images, threat: ThreatModel, rng: Randomness) -> Images:
     return _on_the_sphere(x, delta, threat)
 
 
-def move_mass(x: Images, best: Images, side: int, threat: ThreatModel, uniform: torch.Tensor) -> Images:
+def move_mass(
+    x: Images, best: Images, side: int, threat: ThreatModel, uniform: Float[Tensor, "B numbers"]
+) -> Images:
     """Return the best points with the perturbation of one window moved into another (Algorithm 3).
 
     The other window gets its old direction plus a bump, and all the size that both windows had and the ball
@@ -94,7 +101,7 @@ def move_mass(x: Images, best: Images, side: int, threat: ThreatModel, uniform: 
     return _on_the_sphere(x, delta, threat)
 
 
-def corners(x: Images, side: int, uniform: torch.Tensor) -> torch.Tensor:
+def corners(x: Images, side: int, uniform: Float[Tensor, "B 2"]) -> Int[Tensor, "B 2"]:
     """Return top left corners of windows of that side inside each image, (B, 2) int64.
 
     Args:
@@ -106,12 +113,12 @@ def corners(x: Images, side: int, uniform: torch.Tensor) -> torch.Tensor:
     return (uniform * room).long()
 
 
-def signs(uniform: torch.Tensor) -> torch.Tensor:
+def signs(uniform: SameShape) -> SameShape:
     """Return -1 or 1 for uniform numbers in [0, 1), with equal chances."""
     return 1 - 2 * (uniform < 0.5).to(uniform.dtype)
 
 
-def inside(x: Images, corner: torch.Tensor, side: int) -> torch.Tensor:
+def inside(x: Images, corner: Int[Tensor, "B 2"], side: int) -> Bool[Tensor, "B 1 H W"]:
     """Return where each image's window lies, (B, 1, H, W) bool."""
     row = torch.arange(x.shape[2], device=x.device) - corner[:, :1]
     column = torch.arange(x.shape[3], device=x.device) - corner[:, 1:]
@@ -119,21 +126,21 @@ def inside(x: Images, corner: torch.Tensor, side: int) -> torch.Tensor:
     return (rows[:, None, :, None]) & (columns[:, None, None, :])
 
 
-def place(window: torch.Tensor, like: Images, corner: torch.Tensor) -> Images:
+def place(window: Float[Tensor, "B C side side"], like: Images, corner: Int[Tensor, "B 2"]) -> Images:
     """Return images that hold the windows (B, C, s, s) at the corners, and zero elsewhere."""
     canvas = torch.zeros_like(like).flatten(2)
     places = _places(like, corner, window.shape[3]).expand(-1, like.shape[1], -1)
     return canvas.scatter(2, places, window.flatten(2)).view(like.shape)
 
 
-def cut(image: Images, corner: torch.Tensor, side: int) -> torch.Tensor:
+def cut(image: Images, corner: Int[Tensor, "B 2"], side: int) -> Float[Tensor, "B C side side"]:
     """Return the windows of that side at the corners, (B, C, s, s)."""
     places = _places(image, corner, side).expand(-1, image.shape[1], -1)
     return image.flatten(2).gather(2, places).view(len(image), image.shape[1], side, side)
 
 
 @lru_cache
-def bump(side: int, power: int) -> torch.Tensor:
+def bump(side: int, power: int) -> Float[Tensor, "side side"]:
     """Return Square's update of one window, (s, s): a positive bump beside a negative one of the same size.
 
     Andriushchenko et al. 2020 (arXiv:1912.00049), Eq. 2 and Figure 3.

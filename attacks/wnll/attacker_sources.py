@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jaxtyping import Int
     from torch import Tensor
 
     from robench.model.interface import GradientSource, Model, Neighbourhood
@@ -84,7 +85,7 @@ def neighbour_scores(around: Neighbourhood, z: Features, classes: int) -> Output
     return -mean / scale
 
 
-def nearest_classes(around: Neighbourhood, x: Images, y: Labels, classes: int) -> Tensor:
+def nearest_classes(around: Neighbourhood, x: Images, y: Labels, classes: int) -> Int[Tensor, "B others"]:
     """Return the classes other than y (B, K - 1), nearest first in feature space."""
     import torch
 

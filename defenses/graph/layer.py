@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from defenses.graph.options import GraphOptions
 from defenses.training.objective import BatchContext, CleanObjective
@@ -21,7 +21,7 @@ from robench.data.images import ImageSet
 from robench.model.defense import TrainingContext
 from robench.model.interface import Model, OutputKind
 from robench.randomness import Randomness, seed_from
-from robench.types import Images, Labels, Outputs
+from robench.types import Images, Labels, Outputs, RowNumbers, Scalar
 
 Craft = Callable[[Model, Images, Labels, Randomness], Images]
 """Model, images (B, C, H, W), labels (B,) and their randomness to the training images (B, C, H, W)."""
@@ -49,7 +49,9 @@ class GraphLayer:
     validator: Model | None = field(default=None, init=False)
 
     def template(self, rng: Randomness) -> ImageSet:
-        """Return the template of a step: random training images, equally many of each class, in class order.
+        """Return the template of a step: T random training images (T, C, H, W), in class order.
+
+        There are `per_class` of each class, fewer of a class that has less than twice as many.
 
         Images of the mini-batch are used only if a class has too few others, and never all of a class.
 
@@ -67,16 +69,16 @@ class GraphLayer:
             parts.append(rows[: min(self.options.per_class, max(len(rows) // 2, 1))])
         return self.training_set.subset(torch.cat(parts))
 
-    def queries(self, template: ImageSet, rng: Randomness) -> Tensor:
+    def queries(self, template: ImageSet, rng: Randomness) -> RowNumbers:
         """Return the rows (n,) of the mini-batch that are not template images, as int64 row numbers."""
         rows = (~torch.isin(rng.images.cpu(), template.indices)).nonzero().squeeze(1)
         return rows.to(rng.images.device)
 
     def joint_model(self, template: ImageSet) -> Model:
-        """Return the model with the head: a batch shares one graph with the template."""
+        """Return the model with the head: a batch shares one graph with the template (T, C, H, W)."""
         return self._with_head(template, len(template), protocol="joint", seed=0)
 
-    def loss(self, model: Model, x: Images, y: Labels) -> tuple[Tensor, Outputs]:
+    def loss(self, model: Model, x: Images, y: Labels) -> tuple[Scalar, Outputs]:
         """Return the mean loss of images (B, C, H, W) in one graph with the template, and rows (B, K).
 
         The value is that of the graph; a trained linear branch is trained too, on detached features, so that
@@ -84,8 +86,12 @@ class GraphLayer:
 
         Args:
             model: the result of `joint_model`.
-            x: images of the mini-batch.
-            y: their labels.
+            x: images (B, C, H, W) in [0, 1] of the mini-batch.
+            y: their labels (B,), from 0 to K - 1.
+
+        Returns:
+            The loss, a scalar, NaN where a feature is not finite: the loop reports the step. The rows (B, K)
+            are of the head's output kind, zeros where the loss is NaN.
         """
         around = model.neighbourhood
         assert around is not None  # every graph head has a neighbourhood
@@ -106,15 +112,15 @@ class GraphLayer:
 
     def step(
         self, x: Images, y: Labels, rng: Randomness, craft: Craft | None = None
-    ) -> tuple[Tensor, Outputs]:
+    ) -> tuple[Scalar, Outputs]:
         """Return the mean loss of a mini-batch with its own template, and rows (B, K).
 
         Template images are not trained on: their rows are zeros, a tie, which counts as no class.
 
         Args:
-            x: images (B, C, H, W).
-            y: their labels (B,).
-            rng: their randomness.
+            x: images (B, C, H, W) in [0, 1].
+            y: their labels (B,), from 0 to K - 1.
+            rng: their randomness; `rng.images` has their indices.
             craft: changes the images first, in their graph with the template.
         """
         classes = len(self.training_set.classes)
@@ -145,7 +151,15 @@ class GraphLayer:
 def with_head(
     head: Callable[..., Model], network: nn.Module, data: ImageSet, *, seed: int, device: str
 ) -> Model:
-    """Return a network in training under a graph head, whose template is drawn from the data by the seed."""
+    """Return a network in training under a graph head, whose template is drawn from the data by the seed.
+
+    Args:
+        head: the recipe of the head.
+        network: images (B, C, H, W) in [0, 1] to logits (B, K), with features.
+        data: training images (N, C, H, W), which the template is drawn from.
+        seed: the only source of randomness.
+        device: where the model computes.
+    """
     return head(
         network,
         name="in training",
@@ -163,6 +177,12 @@ class GraphLoss(CleanObjective):
 
     layer: GraphLayer
 
-    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
-        """Return the mean loss and the rows (B, K); see `GraphLayer.step`."""
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Scalar, Outputs]:
+        """Return the mean loss and the rows (B, K); see `GraphLayer.step`.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            batch: its randomness draws the template; the progress is not used.
+        """
         return self.layer.step(x, y, batch.rng)

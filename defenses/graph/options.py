@@ -24,7 +24,16 @@ class GraphRecipe(Protocol):
     """A head that puts a batch and its template into one graph; the methods that a training needs."""
 
     def check(self, training_data: Callable[[], ImageSet], *, classes: int, seed: int) -> None:
-        """Refuse training data from which no graph can be built."""
+        """Refuse training data from which no graph can be built.
+
+        Args:
+            training_data: called for the training split, images (N, C, H, W).
+            classes: number of classes.
+            seed: of the draws of templates.
+
+        Raises:
+            InputError: a class is missing, or there are too few images.
+        """
         ...
 
     def __call__(self, network: Any, **given: Any) -> Any:

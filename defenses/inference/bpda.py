@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.autograd.function import FunctionCtx
 
 from defenses.inference.transforms import Transform
@@ -44,11 +44,13 @@ class _Identity(torch.autograd.Function):
     """Forward: the transformed images. Backward: the gradient, unchanged, to the images themselves."""
 
     @staticmethod
-    def forward(_ctx: FunctionCtx, x: Tensor, images: Tensor) -> Tensor:
+    def forward(_ctx: FunctionCtx, x: Images, images: Images) -> Images:
+        """Return the transformed images (B, C, H, W) in [0, 1], in the type of x (B, C, H, W)."""
         return images.view_as(images).to(x.dtype)
 
     @staticmethod
-    def backward(_ctx: FunctionCtx, *gradients: Any) -> tuple[Tensor, None]:
+    def backward(_ctx: FunctionCtx, *gradients: Any) -> tuple[Images, None]:
+        """Return the gradient (B, C, H, W) of the transformed images as that of x (Athalye et al. 2018)."""
         return gradients[0], None
 
 

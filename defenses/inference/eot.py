@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from defenses.inference.bpda import TransformedNetwork, bpda_source, details_of, straight_through
@@ -30,9 +31,12 @@ def log_mean(distributions: Sequence[Outputs]) -> Outputs:
     return torch.stack(list(distributions)).logsumexp(dim=0) - math.log(len(distributions))
 
 
-def own_outputs(answer: Callable[[Images], Outputs], x: Images, surrogate: Outputs) -> Tensor:
-    """Return the model's own outputs (B, K) for images (B, C, H, W) in [0, 1], without gradient.
+def own_outputs(
+    answer: Callable[[Images], Outputs], x: Images, surrogate: Outputs
+) -> Outputs | Float[Tensor, "B K+1"]:
+    """Return the model's own outputs for images (B, C, H, W) in [0, 1], without gradient.
 
+    They are (B, K), or (B, K + 1) of a model that may reject.
     Inside another expectation they are not used: the surrogate's outputs (B, K) are returned instead, which
     saves the pass.
     """

@@ -45,7 +45,7 @@ class Inpainter(Transform):
         return minimise(x, mask, weight=self.weight, iterations=self.iterations).clamp(0, 1)
 
 
-def minimise(x: Images, mask: Tensor, *, weight: float, iterations: int) -> Images:
+def minimise(x: Images, mask: Images, *, weight: float, iterations: int) -> Images:
     """Return z (B, C, H, W) that minimises `objective` approximately.
 
     Args:
@@ -73,7 +73,7 @@ def minimise(x: Images, mask: Tensor, *, weight: float, iterations: int) -> Imag
     return z
 
 
-def objective(z: Images, x: Images, mask: Tensor, *, weight: float) -> PerSample:
+def objective(z: Images, x: Images, mask: Images, *, weight: float) -> PerSample:
     """Return 1/2 sum_kept (z - x)^2 + weight * TV(z) of each image, (B,), float64."""
     z, x = z.double(), x.double()
     down, right = _differences(z)

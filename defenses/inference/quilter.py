@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from defenses.inference.transforms import Transform
@@ -16,7 +17,7 @@ from robench.data.images import ImageSet
 from robench.errors import InputError
 from robench.model.noise import noise_of
 from robench.randomness import seed_from
-from robench.types import Images
+from robench.types import Features, Images, NearestPoints, Points
 
 _DISTANCES = 2_000_000
 """Most distances in memory at once."""
@@ -25,7 +26,7 @@ _EXACT = 2**24
 """Integers up to here are exact in float32."""
 
 
-def draw_patches(data: ImageSet, *, side: int, count: int, least: int, seed: int) -> Tensor:
+def draw_patches(data: ImageSet, *, side: int, count: int, least: int, seed: int) -> Points:
     """Return different patches (D, C * side * side) of training images, D at most `count`, as 0 to 255.
 
     Args:
@@ -75,12 +76,12 @@ class Quilter(Transform):
         seed: of the choice, with the image and the draw.
     """
 
-    def __init__(self, patches: Tensor, *, side: int, overlap: int, neighbours: int, seed: int) -> None:
+    def __init__(self, patches: Points, *, side: int, overlap: int, neighbours: int, seed: int) -> None:
         super().__init__()
         self.side, self.overlap, self.neighbours, self.seed = side, overlap, neighbours, seed
         self.register_buffer("patches", patches)
 
-    def shared(self, x: Images) -> Tensor:
+    def shared(self, x: Images) -> Int[Tensor, "B places k"]:
         """Return the nearest patches for each place in each image, (B, places, neighbours), nearest first."""
         rows, columns = self._starts(x.shape[2]), self._starts(x.shape[3])
         windows = _levels(x).unfold(2, self.side, 1).unfold(3, self.side, 1)
@@ -129,7 +130,7 @@ class Quilter(Transform):
         return canvas
 
 
-def nearest(queries: Tensor, database: Tensor, count: int) -> Tensor:
+def nearest(queries: Features, database: Points, count: int) -> NearestPoints:
     """Return the indices (N, count) of the nearest rows of a database, nearest first, by index at a tie.
 
     Args:
@@ -149,7 +150,7 @@ def nearest(queries: Tensor, database: Tensor, count: int) -> Tensor:
     return torch.cat(indices)
 
 
-def cut(differences: Tensor) -> Tensor:
+def cut(differences: Float[Tensor, "B lines overlap"]) -> Int[Tensor, "B lines"]:
     """Return the seam of least total difference, (B, length): the start of the new patch on each line.
 
     Efros & Freeman 2001, section 2.1: dynamic programming; from line to line the seam moves by at most one.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from robench.model.interface import NOT_FINITE, predictions
 from robench.model.noise import noise_of
 from robench.model.out_of_memory import at_once
-from robench.types import Images, Outputs
+from robench.types import ClassCounts, Images, Outputs
 
 _BLOCK = 16
 """Noises drawn at once. It decides which noise a copy gets, so it must not depend on the batch."""
@@ -50,7 +50,7 @@ class SmoothedNetwork(nn.Module):
         shares = counts.to(x.dtype) / self.votes
         return shares.where((failures == 0)[:, None], torch.nan)
 
-    def counts(self, x: Images, copies: int, *, use: str) -> Tensor:
+    def counts(self, x: Images, copies: int, *, use: str) -> ClassCounts:
         """Return how many of `copies` noisy copies get each class, (B, K) int64.
 
         A copy whose output is not finite, or ties, counts for no class.

@@ -53,7 +53,7 @@ class SqueezedNetwork(nn.Module):
         first, *others = (log_probabilities(o, self.output).exp() for o in outputs)
         return torch.stack([(other - first).abs().sum(dim=1) for other in others]).amax(dim=0)
 
-    def decide(self, outputs: Sequence[Outputs]) -> Tensor:
+    def decide(self, outputs: Sequence[Outputs]) -> Outputs:
         """Return log-probabilities (B, K + 1) from the base's outputs (B, K) on the versions."""
         log_probs = log_probabilities(outputs[0], self.output)
         limits = torch.finfo(log_probs.dtype)
@@ -95,7 +95,7 @@ def calibrated_threshold(
 
     Args:
         net: computes the scores.
-        data: the training split.
+        data: the training split, images (N, C, H, W) in [0, 1].
         false_positives: the share, from 0 and below 1.
         calibration: most images to use; a seeded choice.
         seed: of the choice.

@@ -50,7 +50,13 @@ class Average:
 
     @contextmanager
     def applied(self, network: nn.Module, rows: ImageSet, layout: torch.memory_format) -> Iterator[None]:
-        """Inside the block the network has the mean weights, if there are any; afterwards its own."""
+        """Inside the block the network has the mean weights, if there are any; afterwards its own.
+
+        Args:
+            network: images (B, C, H, W) in [0, 1] to logits (B, K).
+            rows: training images (N, C, H, W), on which batch norm is measured anew for `swa`.
+            layout: the memory layout of the images.
+        """
         if not self.count:
             yield
             return

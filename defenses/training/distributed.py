@@ -23,7 +23,7 @@ from defenses.training.processes import FAILED, ProcessGroup
 from defenses.training.validation import ValidationAccuracy, validate
 from robench.data.images import ImageSet
 from robench.errors import ConfigError, JobError, RobenchError
-from robench.types import Images, Labels, Outputs
+from robench.types import Images, Labels, Outputs, Scalar
 
 Loss = Callable[[Images, Labels, BatchContext], tuple[Tensor, Outputs]]
 
@@ -62,7 +62,14 @@ class _LossModule(nn.Module):
         self.network = network
         self._objective = (objective,)  # in a tuple, so that a module is not registered
 
-    def forward(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+    def forward(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Scalar, Outputs]:
+        """Return the objective's mean loss and its outputs (B, K), these without a gradient.
+
+        Args:
+            x: this process's images (B, C, H, W) in [0, 1].
+            y: their labels (B,), from 0 to K - 1.
+            batch: the progress of the stage, and the randomness of these images.
+        """
         loss, logits = self._objective[0].loss(x, y, batch)
         return loss, logits.detach()
 
@@ -128,6 +135,16 @@ def validate_together(
     """Judge a stage's network on the held-out part, in chunks; see `defenses.training.validation.validate`.
 
     Chunks have the same images as in a single process, so that the verdict is the same.
+
+    Args:
+        group: the processes; each judges every `size`-th chunk.
+        stage: whose network and objective are asked.
+        data: the held-out images (N, C, H, W), the same in every process.
+        seed: of the attack.
+        layout: the memory layout of the images.
+
+    Returns:
+        Shares of the N images, from 0 to 1, the same in every process.
     """
     if group.size == 1:
         return validate(stage, data, seed=seed, layout=layout)

@@ -28,7 +28,7 @@ class TrainingSettings:
 
     Attributes:
         network: one module with all weights that any stage trains or needs; saved completely.
-        validation_set: the held-out part, on the device; None for none.
+        validation_set: the held-out part (M, C, H, W), on the device; None for none.
         context: seed, device, files and progress.
         layout: memory format of the images (B, C, H, W).
         group: the processes that train together.
@@ -65,7 +65,7 @@ class StageRun:
         """Train on every row once, or `replays` times in a row, and return the row of the history.
 
         Args:
-            data: the rows, on the device.
+            data: the rows, images (N, C, H, W) and labels (N,), on the device.
             epoch: counted from 0 over all stages.
 
         Raises:

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from robench.types import Values
+
 Function = Callable[..., Tensor]
 
 
@@ -50,7 +52,7 @@ POSITIVE_METHODS = (
 )  # fmt: skip
 
 
-def rule_of_layer(layer: nn.Module, clean: Tensor) -> Rule | None:
+def rule_of_layer(layer: nn.Module, clean: Values) -> Rule | None:
     """Return the rule of a layer, None if there is none.
 
     Args:

@@ -47,7 +47,7 @@ def train(
 
     Args:
         network: images in [0, 1] to logits (B, K).
-        data: the training split or a subset of it; part of it is held out.
+        data: the training split or a subset of it (N, C, H, W); part of it is held out.
         objective: the objective to minimise; it may contain `network`.
         options: the recipe; all its options are part of the state's identity.
         context: seed, device, state file, progress.
@@ -85,8 +85,8 @@ def train_stages(
     Args:
         stages: the stages, in order.
         network: one module with all weights that any stage trains or needs; saved completely.
-        data: the training split or a subset of it, for the state's identity.
-        validation_set: the held-out part, to choose checkpoints by.
+        data: the training split or a subset of it (N, C, H, W), for the state's identity.
+        validation_set: the held-out part (M, C, H, W), to choose checkpoints by.
         options: the recipe; all its options are part of the state's identity.
         context: seed, device, state file, progress.
 

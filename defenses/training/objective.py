@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from robench.data.images import ImageSet
     from robench.model.interface import Model
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, Mask, Outputs
+    from robench.types import Images, Labels, Mask, Outputs, Scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,14 @@ class Objective(Protocol):
 
     adversarial: ClassVar[bool]
 
-    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Scalar, Outputs]:
         """Return the mean loss of a batch, ready for `backward`, and the outputs (B, K) it was computed from.
+
+        A loss that is NaN or infinite ends the training: the loop reports the step.
 
         Args:
             x: images (B, C, H, W) in [0, 1].
-            y: labels (B,).
+            y: labels (B,), from 0 to K - 1.
             batch: the progress of the stage, and the randomness of these images.
         """
         ...
@@ -69,7 +71,7 @@ class CleanObjective:
     adversarial: ClassVar[bool] = False
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> None:
-        """Know of no attack."""
+        """Know of no attack: images (B, C, H, W) and labels (B,) are not looked at, and None is returned."""
         del x, y, rng
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robench.model.defense import TrainingContext
 from robench.run.models.torchrun import launched_rank
+from robench.types import IntPerSample, RowNumbers, Scalar
 
 T = TypeVar("T")
 FAILED = 3
@@ -42,11 +43,11 @@ class ProcessGroup:
             return context
         return replace(context, state=None, history=None, last=None, progress=lambda row: None)
 
-    def share(self, rows: Tensor) -> Tensor:
+    def share(self, rows: IntPerSample) -> RowNumbers:
         """Return this process's part of a mini-batch's rows (B,)."""
         return rows if self.size == 1 else rows.tensor_split(self.size)[self.rank]
 
-    def weighted_loss(self, loss: Tensor, own: int, whole: int) -> Tensor:
+    def weighted_loss(self, loss: Scalar, own: int, whole: int) -> Scalar:
         """Scale the mean loss, a scalar, of `own` images so that its mean over processes is that of all."""
         return loss if self.size == 1 else loss * (own * self.size / whole)
 

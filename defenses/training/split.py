@@ -13,7 +13,7 @@ from robench.randomness import seed_from
 
 
 def split(data: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet | None]:
-    """Return disjoint parts of the data, for training and for choosing the checkpoint.
+    """Return disjoint parts (n, C, H, W) of the data (N, C, H, W), for training and choosing the checkpoint.
 
     Only images with a label are held out; all images without one stay in the first part.
 
@@ -44,7 +44,7 @@ def halves(data: ImageSet, seed: int, *label: object) -> tuple[ImageSet, ImageSe
     If the random split does not fulfil this, as in small sets, each class is split separately.
 
     Args:
-        data: labelled rows to split; the second half gets the odd one.
+        data: labelled images (N, C, H, W) to split; the second half gets the odd one.
         seed: the only source of randomness.
         label: separates uses of the same seed.
 
@@ -66,7 +66,7 @@ def halves(data: ImageSet, seed: int, *label: object) -> tuple[ImageSet, ImageSe
 
 
 def joined(one: ImageSet, other: ImageSet) -> ImageSet:
-    """Return the rows of both parts of one data set together."""
+    """Return the rows of both parts, N and M images (C, H, W) of one data set, together: N + M."""
     if not len(other):
         return one
     return replace(

@@ -12,7 +12,7 @@ from robench.data.images import ImageSet
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Model, Surrogate
 from robench.randomness import borrowed_global_randomness
-from robench.types import Images, Outputs
+from robench.types import Images, IntPerSample, Outputs, Values
 
 _BATCH = 250
 _PROBE = 8
@@ -31,7 +31,7 @@ class Tail(nn.Module):
         self.buffer, self.linear = network.buffer, network.linear
         self.training = network.training  # only the flag
 
-    def forward(self, h: Tensor) -> Outputs:
+    def forward(self, h: Values) -> Outputs:
         """Map backbone outputs (B, ...) to logits (B, K)."""
         return cast("Outputs", self.linear(self.buffer(h)))
 
@@ -48,14 +48,14 @@ class Backbone(nn.Module):
         self.network = network
         self.training = network.training  # only the flag
 
-    def forward(self, x: Images) -> Tensor:
+    def forward(self, x: Images) -> Values:
         """Map images (B, C, H, W) to backbone outputs (B, ...), with their gradient.
 
         A large batch is processed in pieces, so that temporary memory of a piece is freed before the next.
         """
         return torch.cat([self.buffer_inputs(part)[0][-1] for part in torch.split(x, _BATCH)])
 
-    def buffer_inputs(self, x: Images) -> tuple[list[Tensor], Outputs]:
+    def buffer_inputs(self, x: Images) -> tuple[list[Values], Outputs]:
         """Return all inputs of the buffer for images (B, C, H, W), and the network's logits (B, K)."""
         inputs: list[Tensor] = []
         buffer = cast("nn.Module", self.network.buffer)
@@ -108,7 +108,7 @@ class BackboneOutputs:
     training_set: ImageSet | None = None
     order: Tensor | None = None
 
-    def batch(self, indices: Tensor) -> Outputs | None:
+    def batch(self, indices: IntPerSample) -> Outputs | None:
         """Return the outputs (B, ...) of training images by their indices in the full split, if known."""
         if self.training_set is None or self.order is None:
             return None
@@ -137,8 +137,9 @@ class BackboneCache:
         """Return the outputs, or None if they are not fixed; see `Backbone.has_fixed_outputs`.
 
         Args:
-            template: images whose outputs never change; this object identifies the stage.
-            training_set: training rows that are used unchanged; None if they are attacked or augmented first.
+            template: images (T, C, H, W) whose outputs never change; this object identifies the stage.
+            training_set: training images (N, C, H, W) that are used unchanged; None if they are attacked or
+                augmented first.
         """
         if self._template is not template:
             self._template, self._outputs = template, None
@@ -173,6 +174,7 @@ class _ThroughBackbone(nn.Module):
         self.training = backbone.training  # only the flag
 
     def forward(self, x: Images) -> Outputs:
+        """Map images (B, C, H, W) in [0, 1] to the head's outputs (B, K)."""
         return cast("Outputs", self.head(self.backbone(x)))
 
 

@@ -12,13 +12,13 @@ from robench.model.defense import DefenseInfo
 from robench.papers import paper
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from defenses.training.objective import BatchContext, Objective
     from defenses.wnll.stage import WNLLStage
     from robench.model.interface import Model
     from robench.randomness import Randomness
-    from robench.types import Images, Labels, Mask, Outputs
+    from robench.types import Images, Labels, Mask, Outputs, Scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +65,28 @@ class _AttackedInterpolation:
     options: WNLLPGD
     stage: WNLLStage
 
-    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Scalar, Outputs]:
+        """Return the mean loss of attacked images at the WNLL output, and u (B, K) (Algorithm 3).
+
+        Rows of u are on the simplex. The attack goes through the step's own template and the linear branch.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            batch: the progress of the stage, and the randomness of these images.
+        """
         model = self.stage.training_model(batch.rng)
         x_adv = self._inner(model).craft(x, y, batch.rng.split("attack"), self.options.eps)
         return self.stage.loss(model, x_adv, y)
 
     def survives(self, x: Images, y: Labels, rng: Randomness) -> Mask:
+        """Tell which images (B,) withstand the attack on the model of `validation_model`, at the full radius.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            rng: randomness of these images.
+        """
         assert self.stage.validator is not None  # the loop asked for the model first
         return self._inner(self.stage.validator).survives(x, y, rng, self.options.eps)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from defenses.graph.layer import with_head
 from defenses.training.objective import BatchContext, CleanObjective
@@ -18,7 +18,7 @@ from robench.errors import ConfigError
 from robench.model.defense import TrainingContext
 from robench.model.interface import Model, OutputKind
 from robench.randomness import Randomness, seed_from
-from robench.types import Images, Labels, Outputs
+from robench.types import Images, Labels, Outputs, Scalar, Values
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class WNLLStage:
             Backbone(self.network), self._joint(rng, Tail(self.network), outputs.template)
         )
 
-    def clean_loss(self, x: Images, y: Labels, rng: Randomness) -> tuple[Tensor, Outputs]:
+    def clean_loss(self, x: Images, y: Labels, rng: Randomness) -> tuple[Scalar, Outputs]:
         """Return the mean loss and u (B, K) of clean images, or of their augmented copies; see `loss`.
 
         Args:
@@ -73,8 +73,16 @@ class WNLLStage:
         model = self._joint(rng, Tail(self.network), outputs.template)
         return self.loss(model, h.to(x.device), y)
 
-    def loss(self, model: Model, x: Tensor, y: Labels) -> tuple[Tensor, Outputs]:
-        """Return the loss at the WNLL output, whose gradient goes through the linear branch, and u (B, K)."""
+    def loss(self, model: Model, x: Values, y: Labels) -> tuple[Scalar, Outputs]:
+        """Return the mean loss at the WNLL output, and u (B, K), whose rows are on the simplex.
+
+        The gradient of the loss goes through the linear branch (Wang & Osher 2019, Eq. 13).
+
+        Args:
+            model: a result of `training_model`, or one that takes backbone outputs.
+            x: the images (B, C, H, W) in [0, 1], or their backbone outputs (B, ...), that the model takes.
+            y: labels (B,), from 0 to K - 1.
+        """
         surrogate, u = model.source("straight_through").surrogate(x)
         return surrogate_loss(surrogate, u, y, self.options.surrogate), u
 
@@ -114,18 +122,24 @@ class InterpolatedLoss(CleanObjective):
 
     stage: WNLLStage
 
-    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Tensor, Outputs]:
-        """Return the mean loss and the logits (B, K); see `defenses.training.objective.Objective`."""
+    def loss(self, x: Images, y: Labels, batch: BatchContext) -> tuple[Scalar, Outputs]:
+        """Return the mean loss and u (B, K), whose rows are on the simplex; see `WNLLStage.clean_loss`.
+
+        Args:
+            x: images (B, C, H, W) in [0, 1].
+            y: labels (B,), from 0 to K - 1.
+            batch: its randomness draws the template; the progress is not used.
+        """
         return self.stage.clean_loss(x, y, batch.rng)
 
 
-def surrogate_loss(surrogate: Outputs, u: Outputs, y: Labels, kind: str) -> Tensor:
+def surrogate_loss(surrogate: Outputs, u: Outputs, y: Labels, kind: str) -> Scalar:
     """Return the mean of -log u_y with the gradient of Eq. 13.
 
     Args:
         surrogate: has the value u (B, K) and passes its gradient to the logits unchanged.
-        u: the WNLL output (B, K), distributions over the classes.
-        y: labels (B,).
+        u: the WNLL output (B, K), rows on the simplex.
+        y: labels (B,), from 0 to K - 1.
         kind: `logits` or `simplex`; see `WNLLOptions`.
     """
     if kind == "simplex":

@@ -47,7 +47,7 @@ class WNLLTraining(WNLLOptions):
         """Refuse data that one of the stages cannot use, before the first stage starts.
 
         Args:
-            data: the training split or a subset of it.
+            data: the training split or a subset of it, images (N, C, H, W).
             seed: seed of the training.
 
         Raises:

@@ -81,7 +81,7 @@ class EnResNet(nn.Module):
         return z.mean(dim=(2, 3))
 
 
-def shaken(z: Tensor, noise: float, randomness: Randomness | None) -> Tensor:
+def shaken(z: Images, noise: float, randomness: Randomness | None) -> Images:
     """Return z (B, C, H, W) plus normal numbers of deviation noise * std(z), the std over each image's own.
 
     Drawn in float32 whatever z is: in bfloat16 a uniform number rounds to 1, and its normal to infinity.

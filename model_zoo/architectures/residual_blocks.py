@@ -8,6 +8,8 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from robench.types import Images, Values
+
 BlockMaker = Callable[[int, int, int], nn.Module]
 """Channels in, width and stride to a block."""
 
@@ -33,7 +35,7 @@ class Block(nn.Module):
             self.shortcut.append(nn.Conv2d(channels, out, 1, stride=stride, bias=False))
             self.shortcut.append(nn.BatchNorm2d(out))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Images) -> Values:
         """Map activations (B, C, H, W) to (B, C', H', W'), non-negative."""
         out = x
         for number in range(1, self.convolutions + 1):
@@ -75,7 +77,7 @@ class PreActivationBlock(nn.Module):
             self.shortcut.append(nn.Conv2d(channels, out, 1, stride=stride, bias=False))
         self.activated, self.dropout = activated, dropout
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Images) -> Values:
         """Map activations (B, C, H, W) to (B, C', H', W')."""
         out = F.relu(_norm(self, 1)(x))
         projects = len(self.shortcut) > 0

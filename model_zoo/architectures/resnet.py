@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import cast
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from robench.errors import ConfigError
-from robench.types import Images, Outputs
+from robench.types import Images, Outputs, Values
 
 
 class _Block(nn.Module):
@@ -22,7 +22,7 @@ class _Block(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels_out)
         self.stride, self.extra = stride, channels_out - channels_in
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Images) -> Values:
         out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         if self.extra:
             half = self.extra // 2

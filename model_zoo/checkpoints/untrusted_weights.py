@@ -25,9 +25,13 @@ _HARMLESS = re.compile(
 )
 """Names that weights themselves need, so that a file that is only damaged is not called hostile."""
 _REFUSED = re.compile(
-    r"torch\._utils\._rebuild_(sparse_tensor|nested_tensor|device_tensor_\w+|wrapper_subclass)|builtins\.bytearray"
+    r"torch\._utils\._rebuild_(sparse_tensor|nested_tensor|device_tensor_\w+|wrapper_subclass)"
+    r"|(builtins|__builtin__)\.bytearray"
 )
-"""Names that torch allows and weights here do not need: each can compute without end on a few bytes."""
+"""Names that torch allows and weights here do not need: each can compute without end on a few bytes.
+
+Pickles of protocol 2, which `torch.save` writes, call `builtins` by its older name.
+"""
 TO_TENSORS = "Convert them where the file is trusted: torch.save({name: torch.from_numpy(array), ...}, FILE)"
 """What to do with weights stored as numpy arrays, which the safe reader does not create."""
 _SAFETENSORS = re.compile(rb'\s*\{\s*"')

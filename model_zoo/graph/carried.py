@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from robench.types import FeatureRow, PerRow, PointPairs, Points
+
 Linear = Callable[[Tensor, int], Tensor]
 """Lower bounds (N,) of `a z` for rows a (N, D), over the features z that an image (its number) can have."""
 
@@ -22,8 +24,8 @@ def rounding_of(width: int) -> float:
 
 
 def distances_over(
-    low: Tensor, high: Tensor, points: Tensor, linear: Linear | None, image: int
-) -> tuple[Tensor, Tensor]:
+    low: FeatureRow, high: FeatureRow, points: Points, linear: Linear | None, image: int
+) -> tuple[PerRow, PerRow]:
     """Return smallest and largest squared distances (T,) from points (T, D) to the features of an image.
 
     Args:
@@ -46,7 +48,7 @@ def distances_over(
     return torch.maximum(nearest, tangent - room), torch.minimum(farthest, chord + room)
 
 
-def surely_nearer(low: Tensor, high: Tensor, points: Tensor, off: float) -> Tensor:
+def surely_nearer(low: FeatureRow, high: FeatureRow, points: Points, off: float) -> PointPairs:
     """Tell of s (rows) and t (columns) whether s is nearer than t everywhere in a box, (T, T)."""
     middle, radius = (low + high) / 2, (high - low) / 2
     distance = (points - middle).square().sum(1)
@@ -57,8 +59,14 @@ def surely_nearer(low: Tensor, high: Tensor, points: Tensor, off: float) -> Tens
 
 
 def also_nearer(
-    nearer: Tensor, pairs: Tensor, low: Tensor, high: Tensor, points: Tensor, linear: Linear, image: int
-) -> Tensor:
+    nearer: PointPairs,
+    pairs: PointPairs,
+    low: FeatureRow,
+    high: FeatureRow,
+    points: Points,
+    linear: Linear,
+    image: int,
+) -> PointPairs:
     """Return `nearer` (T, T) with further pairs (T, T) that the network's own bounds decide.
 
     Only undecided pairs whose order is right at the middle of the box are bounded.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
 
 from model_zoo.graph.settings import Graph
 from robench.errors import InputError
+from robench.types import PointLabels, Points
 
 
 def expected_template_size(classes: int) -> float:
@@ -21,7 +21,7 @@ def expected_template_size(classes: int) -> float:
     return classes * math.fsum(1 / k for k in range(1, classes + 1))
 
 
-def check_template(labels: Tensor, classes: int, features: Tensor | None = None) -> None:
+def check_template(labels: PointLabels, classes: int, features: Points | None = None) -> None:
     """Refuse a template that cannot label the `classes` classes.
 
     Args:
@@ -59,7 +59,7 @@ def check_template(labels: Tensor, classes: int, features: Tensor | None = None)
             )
 
 
-def check_features(features: Tensor, what: str) -> None:
+def check_features(features: Points, what: str) -> None:
     """Refuse features that are not a finite `(N, D)` matrix of floats."""
     if features.ndim != 2 or not features.dtype.is_floating_point:
         raise InputError(

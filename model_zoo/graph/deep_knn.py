@@ -12,15 +12,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from model_zoo.graph.knn import ballots
-from robench.types import Outputs
+from robench.types import (
+    ClassCounts,
+    Features,
+    IntPerRow,
+    IntPerSample,
+    Outputs,
+    PerSample,
+    PointLabels,
+    Points,
+)
 
 
 def layer_votes(
-    queries: Sequence[Tensor], points: Sequence[Tensor], labels: Tensor, *, classes: int, k: int
-) -> tuple[Tensor, Tensor]:
+    queries: Sequence[Features], points: Sequence[Points], labels: PointLabels, *, classes: int, k: int
+) -> tuple[ClassCounts, Outputs]:
     """Return how many of the kL neighbours are of each class, (Q, C), and u (Q, C) on the simplex.
 
     `u_c = (v_c + b_c) / (kL + 1)`: one more vote is divided, b_c being the mean over layers of each layer's
@@ -42,7 +52,7 @@ def layer_votes(
     return votes, ((votes + share) / (k * len(parts) + 1)).to(queries[0].dtype)
 
 
-def conforming(votes: Tensor, calibration: Tensor) -> Tensor:
+def conforming(votes: Int[Tensor, " B *S"], calibration: IntPerRow) -> Int[Tensor, " B *S"]:
     """Return how many calibration images conform no better than each class, (Q, C) int64.
 
     Args:
@@ -52,7 +62,7 @@ def conforming(votes: Tensor, calibration: Tensor) -> Tensor:
     return torch.searchsorted(calibration, votes.contiguous(), right=True)
 
 
-def with_rejection(u: Outputs, credible: Tensor, least: float) -> Tensor:
+def with_rejection(u: Outputs, credible: PerSample | IntPerSample, least: float) -> Float[Tensor, "B K+1"]:
     """Return u (Q, C + 1) with a column that is the largest exactly where too few images conform no better.
 
     The odds of rejection against the largest entry are `least` over that number, so that an attacker without

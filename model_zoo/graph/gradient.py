@@ -21,12 +21,25 @@ from torch.autograd.function import once_differentiable
 from model_zoo.graph.neighbours import squared_distances
 from model_zoo.graph.solvers import solve_rows
 from model_zoo.graph.system import build
+from robench.types import (
+    EdgeValues,
+    Features,
+    Mask,
+    NeighbourLists,
+    Outputs,
+    PerPair,
+    PointLabels,
+    Points,
+    PointValues,
+)
 
 _DENSE_LIMIT = 4096  # points; above, the matrix of coefficients is never made dense
 _DIFFERENCE_ELEMENTS = 2**22
 
 
-def neighbour_distances(query: Tensor, template: Tensor, index: Tensor, distance2: Tensor) -> Tensor:
+def neighbour_distances(
+    query: Features, template: Points, index: NeighbourLists, distance2: EdgeValues
+) -> EdgeValues:
     """Return the squared distances `(N, m)` of neighbour lists, differentiable in the points.
 
     Args:
@@ -40,13 +53,15 @@ def neighbour_distances(query: Tensor, template: Tensor, index: Tensor, distance
 
 class _NeighbourDistances(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, template: Tensor, index: Tensor, distance2: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, query: Features, template: Points, index: NeighbourLists, distance2: EdgeValues
+    ) -> EdgeValues:
         ctx.save_for_backward(query, template, index)
         return distance2.clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, coefficient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, coefficient: EdgeValues) -> tuple[Tensor | None, ...]:
         """Return dL/d(query) and, only if requested, dL/d(template)."""
         query, template, index = ctx.saved_tensors
         points = torch.cat([query, template])
@@ -56,7 +71,7 @@ class _NeighbourDistances(torch.autograd.Function):
         return grad[: len(query)], by_template, None, None
 
 
-def cross_distances(query: Tensor, template: Tensor) -> Tensor:
+def cross_distances(query: Features, template: Points) -> PerPair:
     """Return the squared distances `(Q, T)` of every query to every template point.
 
     Differentiable once in `query (Q, D)`; `template (T, D)` is constant.
@@ -66,14 +81,14 @@ def cross_distances(query: Tensor, template: Tensor) -> Tensor:
 
 class _CrossDistances(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, template: Tensor) -> Tensor:
+    def forward(ctx: Any, query: Features, template: Points) -> PerPair:
         ctx.save_for_backward(query, template)
         everyone = torch.arange(len(template), device=query.device).expand(len(query), -1)
         return squared_distances(query, template, everyone)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, coefficient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, coefficient: PerPair) -> tuple[Features, None]:
         """Return dL/d(query)."""
         query, template = ctx.saved_tensors
         centre = template.mean(0)  # a shared offset would only add cancellation
@@ -86,8 +101,14 @@ class HarmonicExtension(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, index: Tensor, labels: Tensor, classes: int, mu: float, solver: str
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any,
+        weight: EdgeValues,
+        index: NeighbourLists,
+        labels: PointLabels,
+        classes: int,
+        mu: float,
+        solver: str,
+    ) -> tuple[Outputs, Mask]:
         """Build the system from weights `(N, m)` of the lists `index (N, m)` and solve it."""
         system = build(index, weight, labels, classes, mu)
         u, ctx.solve = solve_rows(system, solver)
@@ -98,7 +119,7 @@ class HarmonicExtension(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_u: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_u: Outputs, _: Tensor) -> tuple[Tensor | None, ...]:
         """Return dL/d(weight)."""
         index, labels, singular, u = ctx.saved_tensors
         # rows of singular queries are constant; their edges are too weak to count
@@ -110,7 +131,7 @@ class HarmonicExtension(torch.autograd.Function):
         return by_weight, None, None, None, None, None
 
 
-def edge_gradient(spread: Tensor, values: Tensor, index: Tensor) -> Tensor:
+def edge_gradient(spread: PointValues, values: PointValues, index: NeighbourLists) -> EdgeValues:
     """Return `(spread_i - spread_j) . (values_j - values_i)`, `(N, m)`, of every edge i -> j of the lists."""
     grad = torch.empty(index.shape, dtype=values.dtype, device=values.device)
     step = _rows_at_once(index, values.shape[1])

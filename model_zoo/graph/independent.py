@@ -19,6 +19,7 @@ from model_zoo.graph.neighbours import nearest_neighbours, neighbours_in, workin
 from model_zoo.graph.search import within
 from model_zoo.graph.settings import Graph
 from model_zoo.graph.weights import edge_weights, sigma_squared
+from robench.types import Features, PointLabels, Points
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class PreparedTemplate:
 
 @torch.no_grad()
 def prepare_template(
-    template: Tensor, labels: Tensor, *, classes: int, graph: Graph | None = None
+    template: Points, labels: PointLabels, *, classes: int, graph: Graph | None = None
 ) -> PreparedTemplate:
     """Return the template `(T, D)` with labels `(T,)`, ready for `interpolate_independent`."""
     graph = graph or Graph()
@@ -65,7 +66,7 @@ def prepare_template(
     return PreparedTemplate(template, labels, one_hot, classes, graph, radius2, inner2, outer2)
 
 
-def interpolate_independent(query: Tensor, prepared: PreparedTemplate) -> Interpolation:
+def interpolate_independent(query: Features, prepared: PreparedTemplate) -> Interpolation:
     """Interpolate the template's labels to each row of `query (Q, D)` as if it were the only one.
 
     Equals the joint protocol with Q = 1 and does not depend on the batch; differentiable in the query (the

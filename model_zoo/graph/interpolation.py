@@ -14,6 +14,7 @@ from model_zoo.graph.neighbours import nearest_neighbours, working_precision
 from model_zoo.graph.settings import Graph
 from model_zoo.graph.weights import edge_weights, sigma_squared
 from robench.errors import InputError
+from robench.types import EdgeValues, Features, PointLabels, Points
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Interpolation:
 
 
 def interpolate(
-    query: Tensor, template: Tensor, labels: Tensor, *, classes: int, graph: Graph | None = None
+    query: Features, template: Points, labels: PointLabels, *, classes: int, graph: Graph | None = None
 ) -> Interpolation:
     """Interpolate the template's labels to the queries in one joint graph.
 
@@ -75,7 +76,9 @@ class Lists(NamedTuple):
     distance2: Tensor
 
 
-def joint_lists(query: Tensor, template: Tensor, labels: Tensor, *, classes: int, graph: Graph) -> Lists:
+def joint_lists(
+    query: Features, template: Points, labels: PointLabels, *, classes: int, graph: Graph
+) -> Lists:
     """Return the neighbours of all points in the joint graph of queries `(Q, D)` and template `(T, D)`.
 
     Raises:
@@ -94,7 +97,7 @@ def joint_lists(query: Tensor, template: Tensor, labels: Tensor, *, classes: int
     return Lists(query, template, labels, near.ids, distance2)
 
 
-def harmonic(lists: Lists, weight: Tensor, *, classes: int, mu: float, solver: str) -> Interpolation:
+def harmonic(lists: Lists, weight: EdgeValues, *, classes: int, mu: float, solver: str) -> Interpolation:
     """Solve Eq. 5 for weights `(N, m)` of neighbour lists; mu = 0 is Laplace's equation for `S = W + W^T`."""
     if len(lists.query) == 0:
         return Interpolation(weight.new_zeros(0, classes), lists.labels.new_zeros(0, dtype=torch.bool))
@@ -103,7 +106,7 @@ def harmonic(lists: Lists, weight: Tensor, *, classes: int, mu: float, solver: s
     return Interpolation(u, singular)
 
 
-def check_pair(query: Tensor, template: Tensor) -> None:
+def check_pair(query: Features, template: Points) -> None:
     """Refuse query features that do not match those of the template."""
     check_features(query, "query")
     if query.shape[1:] != template.shape[1:] or query.device != template.device:

@@ -26,15 +26,15 @@ from torch import Tensor
 from model_zoo.graph.carried import Linear, also_nearer, distances_over, rounding_of, surely_nearer
 from model_zoo.graph.independent import PreparedTemplate
 from model_zoo.graph.settings import Graph
-from robench.types import Labels
+from robench.types import Features, Labels, Outputs
 
 _LEAST = math.exp(-1)
 """Weight of a neighbour at the distance sigma, under both kernels."""
 
 
 def share_margins(
-    low: Tensor, high: Tensor, y: Labels, prepared: PreparedTemplate, *, linear: Linear | None = None
-) -> Tensor:
+    low: Features, high: Features, y: Labels, prepared: PreparedTemplate, *, linear: Linear | None = None
+) -> Outputs:
     """Return lower bounds (B, C) of u_y - u_c over boxes of features, for one template; 0 for y itself.
 
     Args:
@@ -49,7 +49,7 @@ def share_margins(
     return torch.stack(rows) if rows else low.new_zeros(0, prepared.classes)
 
 
-def vote_margins(margins: Sequence[Tensor], y: Labels, rule: str) -> Tensor:
+def vote_margins(margins: Sequence[Outputs], y: Labels, rule: str) -> Outputs:
     """Return lower bounds (B, C) of the combined result of several templates for y minus each other class.
 
     Args:

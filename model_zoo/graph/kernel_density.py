@@ -7,16 +7,16 @@ log-density of every class over the *whole* template, with the query's own scale
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from model_zoo.graph.coverage import check_template
 from model_zoo.graph.interpolation import check_pair
 from model_zoo.graph.neighbours import neighbours_in, working_precision
 from model_zoo.graph.weights import sigma_squared
 from robench.errors import InputError
+from robench.types import Features, Outputs, PerSample, PointLabels, Points
 
 
-def query_scale(query: Tensor, template: Tensor, n: int) -> Tensor:
+def query_scale(query: Features, template: Points, n: int) -> PerSample:
     """Return each query's own `sigma^2 (Q,)` among the template, itself counted first; differentiable."""
     index = neighbours_in(query, template, n - 1).ids
     farthest = template[index[:, -1:]]
@@ -24,15 +24,15 @@ def query_scale(query: Tensor, template: Tensor, n: int) -> Tensor:
 
 
 def class_log_density(
-    query: Tensor,
-    template: Tensor,
-    labels: Tensor,
+    query: Features,
+    template: Points,
+    labels: PointLabels,
     *,
     classes: int,
     n: int = 15,
     tau: float = 1.0,
     detach_scale: bool = True,
-) -> Tensor:
+) -> Outputs:
     """Return `log sum_{t: y_t = c} exp(-|z - z_t|^2 / (tau sigma^2))` as `(Q, C)`, usable as logits.
 
     Args:

@@ -12,17 +12,19 @@ from torch import Tensor
 
 from model_zoo.graph.carried import Linear, also_nearer, rounding_of, surely_nearer
 from model_zoo.graph.neighbours import neighbours_in
-from robench.types import Labels
+from robench.types import ClassCounts, Features, Labels, Outputs, PointLabels, Points
 
 
-def nearest_votes(query: Tensor, points: Tensor, labels: Tensor, *, classes: int, k: int) -> Tensor:
+def nearest_votes(query: Features, points: Points, labels: PointLabels, *, classes: int, k: int) -> Outputs:
     """Return u (Q, C) on the simplex for features (Q, D) among template points (T, D) with labels (T,)."""
     votes, share = ballots(query, points, labels, classes=classes, k=k)
     u = (votes + share) / (k + 1)
     return u.to(query.dtype if query.is_floating_point() else torch.float32)
 
 
-def ballots(query: Tensor, points: Tensor, labels: Tensor, *, classes: int, k: int) -> tuple[Tensor, Tensor]:
+def ballots(
+    query: Features, points: Points, labels: PointLabels, *, classes: int, k: int
+) -> tuple[ClassCounts, Outputs]:
     """Return how many of the k nearest are of each class, (Q, C), and its share of the divided vote."""
     voters = labels[neighbours_in(query, points, k).ids]
     one_hot = torch.nn.functional.one_hot(voters, classes)
@@ -32,16 +34,16 @@ def ballots(query: Tensor, points: Tensor, labels: Tensor, *, classes: int, k: i
 
 
 def vote_margins_over(
-    low: Tensor,
-    high: Tensor,
+    low: Features,
+    high: Features,
     y: Labels,
-    points: Tensor,
-    labels: Tensor,
+    points: Points,
+    labels: PointLabels,
     *,
     classes: int,
     k: int,
     linear: Linear | None = None,
-) -> Tensor:
+) -> Outputs:
     """Return lower bounds (B, C) of u_y - u_c while features move; 0 for y itself.
 
     Args:

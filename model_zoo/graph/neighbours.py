@@ -9,6 +9,7 @@ from torch import Tensor
 
 from model_zoo.graph.search import PRODUCT_ELEMENTS, Searcher, careful, faiss_searcher, torch_searcher
 from robench.errors import InputError
+from robench.types import Features, NearestDistances, NearestPoints, Points
 
 # Candidates beyond m: enough that rounding in the fast search almost never decides who is a neighbour.
 _SPARE = 6
@@ -28,7 +29,7 @@ class Neighbours(NamedTuple):
 
 
 @torch.no_grad()
-def nearest_neighbours(features: Tensor, m: int, *, search: str = "auto") -> Neighbours:
+def nearest_neighbours(features: Points, m: int, *, search: str = "auto") -> Neighbours:
     """Return the m nearest neighbours of every row of `features (N, D)` among all rows.
 
     A row is always its own first neighbour, at distance exactly 0, also where it has duplicates. Rows at the
@@ -38,18 +39,18 @@ def nearest_neighbours(features: Tensor, m: int, *, search: str = "auto") -> Nei
 
 
 @torch.no_grad()
-def neighbours_in(queries: Tensor, reference: Tensor, m: int, *, search: str = "auto") -> Neighbours:
+def neighbours_in(queries: Features, reference: Points, m: int, *, search: str = "auto") -> Neighbours:
     """Return the m nearest rows of `reference (N, D)` of every row of `queries (R, D)`."""
     return _nearest(queries, reference, m, search, own=False)
 
 
-def working_precision(features: Tensor) -> Tensor:
+def working_precision(features: Points) -> Points:
     """Return half-precision features as float32; distances and weights need that much. Others stay."""
     return features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
 
 
 @torch.no_grad()
-def squared_distances(rows: Tensor, reference: Tensor, index: Tensor) -> Tensor:
+def squared_distances(rows: Features, reference: Points, index: NearestPoints) -> NearestDistances:
     """Return `|rows_i - reference_index[i, k]|^2` as `(R, k)`, from differences, in bounded memory."""
     width, k = rows.shape[1], index.shape[1]
     step = max(1, _DIFFERENCE_ELEMENTS // max(1, width * k))

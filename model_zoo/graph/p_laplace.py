@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -25,6 +26,7 @@ from model_zoo.graph.settings import Graph
 from model_zoo.graph.system import build
 from model_zoo.graph.weights import edge_weights, sigma_squared
 from robench.errors import InputError, JobError
+from robench.types import EdgeValues, Features, Mask, NeighbourLists, Outputs, PointLabels, Points
 
 LARGEST = 1024
 """Most queries in one graph: the systems are dense, one for each class."""
@@ -33,7 +35,7 @@ _ROUNDS = 1000
 
 
 def p_laplace(
-    query: Tensor, template: Tensor, labels: Tensor, *, classes: int, graph: Graph, p: float
+    query: Features, template: Points, labels: PointLabels, *, classes: int, graph: Graph, p: float
 ) -> Interpolation:
     """Extend the template's labels to the queries in one joint graph; arguments as `interpolate`.
 
@@ -61,7 +63,7 @@ def p_laplace(
 
 
 def p_laplace_values(
-    query: Tensor, template: Tensor, labels: Tensor, *, classes: int, graph: Graph, p: float
+    query: Features, template: Points, labels: PointLabels, *, classes: int, graph: Graph, p: float
 ) -> Interpolation:
     """Return the solutions of the classes side by side, `(Q, C)`, not divided by their sum."""
     lists = joint_lists(query, template, labels, classes=classes, graph=graph)
@@ -70,7 +72,9 @@ def p_laplace_values(
         return game_values(weight, lists.ids, lists.labels, classes=classes, p=p)
 
 
-def game_values(weight: Tensor, ids: Tensor, labels: Tensor, *, classes: int, p: float) -> Interpolation:
+def game_values(
+    weight: EdgeValues, ids: NeighbourLists, labels: PointLabels, *, classes: int, p: float
+) -> Interpolation:
     """Solve the equations for weights `(N, m)` of neighbour lists `ids (N, m)`, the template being last."""
     answer = _GameValue.apply(weight, ids, labels, classes, 1 / (p - 1))
     u, singular = cast("tuple[Tensor, Tensor]", answer)
@@ -92,7 +96,7 @@ class _Game(NamedTuple):
     known: Tensor
     alpha: float
 
-    def matrix(self, highest: Tensor, lowest: Tensor) -> Tensor:
+    def matrix(self, highest: Int[Tensor, "K B"], lowest: Int[Tensor, "K B"]) -> Float[Tensor, "K B P"]:
         """Return `P (C, Q, N)`, where every query's value is its row times all values; choices `(C, Q)`."""
         tug = torch.zeros(*highest.shape, self.step.shape[1], dtype=self.step.dtype, device=self.step.device)
         half = torch.full_like(highest, (1 - self.alpha) / 2, dtype=self.step.dtype)[..., None]
@@ -100,7 +104,7 @@ class _Game(NamedTuple):
             tug.scatter_add_(2, choice[..., None], half)
         return tug.add_(self.step, alpha=self.alpha)
 
-    def values(self, highest: Tensor, lowest: Tensor) -> Tensor:
+    def values(self, highest: Int[Tensor, "K B"], lowest: Int[Tensor, "K B"]) -> Float[Tensor, "K P"]:
         """Return the values `(C, N)` under two fixed choices."""
         queries = len(self.step)
         matrix = self.matrix(highest, lowest)
@@ -108,7 +112,9 @@ class _Game(NamedTuple):
         system = torch.eye(queries, dtype=right.dtype, device=right.device) - matrix[..., :queries]
         return torch.cat([torch.linalg.solve(system, right)[..., 0], self.known], dim=1)
 
-    def improved(self, choice: Tensor, values: Tensor, sign: int) -> tuple[Tensor, bool]:
+    def improved(
+        self, choice: Int[Tensor, "K B"], values: Float[Tensor, "K P"], sign: int
+    ) -> tuple[Int[Tensor, "K B"], bool]:
         """Return each query's best neighbour (its choice unless another is better), and if one changed."""
         options = (sign * values)[:, None, :].masked_fill(~self.open, -torch.inf)
         best = options.max(dim=2)
@@ -116,7 +122,7 @@ class _Game(NamedTuple):
         better = best.values > present + _BETTER
         return torch.where(better, best.indices, choice), bool(better.any())
 
-    def solve(self) -> tuple[Tensor, Tensor, Tensor]:
+    def solve(self) -> tuple[Float[Tensor, "K P"], Int[Tensor, "K B"], Int[Tensor, "K B"]]:
         """Return the values of the game `(C, N)`, and the maximiser's and minimiser's choices `(C, Q)`."""
         first = self.open.to(torch.uint8).argmax(1).expand(len(self.known), -1)
         highest, lowest = first, first
@@ -138,8 +144,8 @@ class _Game(NamedTuple):
 class _GameValue(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, ids: Tensor, labels: Tensor, classes: int, alpha: float
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any, weight: EdgeValues, ids: NeighbourLists, labels: PointLabels, classes: int, alpha: float
+    ) -> tuple[Outputs, Mask]:
         """Return the classes' solutions `(Q, C)`, and which queries `(Q,)` have no path to the template.
 
         Args:

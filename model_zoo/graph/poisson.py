@@ -30,12 +30,25 @@ from model_zoo.graph.settings import Graph
 from model_zoo.graph.solvers import Solve, conjugate_gradients
 from model_zoo.graph.system import NEGLIGIBLE, System, symmetrised
 from model_zoo.graph.weights import edge_weights, sigma_squared
+from robench.types import (
+    ClassValues,
+    EdgeValues,
+    Features,
+    Mask,
+    NeighbourLists,
+    Outputs,
+    PointLabels,
+    Points,
+    PointValues,
+)
 
 _DENSE_LIMIT = 2048  # points of one graph; above, conjugate gradients cost less than a factorisation
 _MATRIX_ELEMENTS = 2**23  # of the dense matrices of one block of graphs
 
 
-def poisson(query: Tensor, template: Tensor, labels: Tensor, *, classes: int, graph: Graph) -> Interpolation:
+def poisson(
+    query: Features, template: Points, labels: PointLabels, *, classes: int, graph: Graph
+) -> Interpolation:
     """Solve the Poisson equation in one joint graph; arguments as `interpolate`.
 
     Rows of u are scores that sum to 0, not points of the simplex; a query in a component without template
@@ -48,7 +61,7 @@ def poisson(query: Tensor, template: Tensor, labels: Tensor, *, classes: int, gr
         return potential(weight, lists.ids, sources(lists.labels, classes, weight.dtype), 1, graph.solver)
 
 
-def poisson_independent(query: Tensor, prepared: PreparedTemplate) -> Interpolation:
+def poisson_independent(query: Features, prepared: PreparedTemplate) -> Interpolation:
     """Solve the Poisson equation for each row of `query (Q, D)` in a graph with the template alone."""
     check_pair(query, prepared.features)
     graph, template = prepared.graph, prepared.features
@@ -68,7 +81,7 @@ def poisson_independent(query: Tensor, prepared: PreparedTemplate) -> Interpolat
     return Interpolation(torch.cat([part.u for part in parts]), torch.cat([part.singular for part in parts]))
 
 
-def sources(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
+def sources(labels: PointLabels, classes: int, dtype: torch.dtype) -> ClassValues:
     """Return `G_t - mean(G)` `(T, C)`; columns sum to 0."""
     one_hot = F.one_hot(labels, classes).to(dtype)
     return one_hot - one_hot.mean(0)
@@ -104,7 +117,9 @@ def _joined(
     )
 
 
-def potential(weight: Tensor, ids: Tensor, source: Tensor, graphs: int, solver: str) -> Interpolation:
+def potential(
+    weight: EdgeValues, ids: NeighbourLists, source: ClassValues, graphs: int, solver: str
+) -> Interpolation:
     """Solve for weights `(N, m)` of the lists of `graphs` graphs of equal size; return rows of the queries.
 
     Args:
@@ -128,7 +143,7 @@ class _Operator(NamedTuple):
     degree: Tensor
     component: Tensor
 
-    def total(self, values: Tensor) -> Tensor:
+    def total(self, values: PointValues) -> PointValues:
         """Return the sum of `values (N, C)` over each point's component, `(N, C)`."""
         return torch.zeros_like(values).index_add(0, self.component, values)[self.component]
 
@@ -136,8 +151,8 @@ class _Operator(NamedTuple):
 class _Potential(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, ids: Tensor, source: Tensor, graphs: int, solver: str
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any, weight: EdgeValues, ids: NeighbourLists, source: ClassValues, graphs: int, solver: str
+    ) -> tuple[Outputs, Mask]:
         queries = len(ids) - len(source)
         operator = _operator(ids, weight.double())
         right = torch.cat([source.new_zeros(queries, source.shape[1]), source]).double()

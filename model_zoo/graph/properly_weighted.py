@@ -17,6 +17,7 @@ from model_zoo.graph.neighbours import nearest_neighbours, neighbours_in, workin
 from model_zoo.graph.settings import Graph
 from model_zoo.graph.weights import edge_weights, sigma_squared
 from robench.errors import InputError
+from robench.types import Features, PointLabels, Points
 
 
 class Reach(NamedTuple):
@@ -34,7 +35,7 @@ class Reach(NamedTuple):
 
 
 def properly_weighted(
-    query: Tensor, template: Tensor, labels: Tensor, *, classes: int, graph: Graph, reach: Reach
+    query: Features, template: Points, labels: PointLabels, *, classes: int, graph: Graph, reach: Reach
 ) -> Interpolation:
     """Extend the template's labels to the queries in one joint graph; arguments as `interpolate`.
 
@@ -50,7 +51,7 @@ def properly_weighted(
 
 
 @torch.no_grad()
-def typical_scale(template: Tensor, graph: Graph) -> float:
+def typical_scale(template: Points, graph: Graph) -> float:
     """Return the median distance of template points `(T, D)` to their n-th neighbour, a unit for `radius`.
 
     Raises:

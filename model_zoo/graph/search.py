@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from robench.errors import InputError
+from robench.types import Features, NearestDistances, NearestPoints, PerPair, PerRow, Points, RowNumbers
 
 PRODUCT_ELEMENTS = 2**25  # of one block of the distance matrix: 128 MiB in float32
 _GROUP = 32  # values of a row whose minimum is taken before any is selected
@@ -29,7 +30,7 @@ class Shortlist(NamedTuple):
 Searcher = Callable[[Tensor, int], Shortlist]
 
 
-def torch_searcher(reference: Tensor) -> Searcher:
+def torch_searcher(reference: Points) -> Searcher:
     """Return a searcher of rows in `reference (N, D)`: one product and the nearest of it, on its device.
 
     The first call must be the one with the most rows: its block of memory serves the others.
@@ -56,7 +57,7 @@ def torch_searcher(reference: Tensor) -> Searcher:
     return find
 
 
-def smallest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def smallest(values: PerPair, k: int) -> tuple[NearestDistances, NearestPoints]:
     """Return the k smallest of every row of `values (R, M)`, in no order, and their columns `(R, k)`.
 
     With many columns the minima of groups are taken first: the k smallest values lie in the k groups whose
@@ -74,7 +75,7 @@ def smallest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return nearest.values, column.gather(1, nearest.indices)
 
 
-def faiss_searcher(reference: Tensor) -> Searcher:
+def faiss_searcher(reference: Points) -> Searcher:
     """Return a searcher of rows in `reference (N, D)` through a faiss flat index, on its GPU where it can."""
     import faiss
 
@@ -106,7 +107,7 @@ def faiss_searcher(reference: Tensor) -> Searcher:
     return find
 
 
-def careful(rows: Tensor, reference: Tensor, k: int) -> Tensor:
+def careful(rows: Features, reference: Points, k: int) -> NearestPoints:
     """Return the k nearest `(R, k)` in double precision; among equals, the lowest index."""
     centre = reference.double().mean(0)
     points, rows = reference.double() - centre, rows.double() - centre
@@ -125,7 +126,7 @@ def _roundoff(features: Tensor) -> float:
     return (features.shape[1] + 8) * unit
 
 
-def within(rows: Tensor, reference: Tensor, radius2: Tensor) -> tuple[Tensor, Tensor]:
+def within(rows: Features, reference: Points, radius2: PerRow) -> tuple[RowNumbers, RowNumbers]:
     """Return pairs (row, reference point) that hold all within `radius2 (N,)` of each reference point.
 
     A few pairs beyond the radius, by rounding of the product form, may be among them.

@@ -16,12 +16,13 @@ from model_zoo.graph.interpolation import Interpolation, check_pair, harmonic, j
 from model_zoo.graph.neighbours import neighbours_in, working_precision
 from model_zoo.graph.settings import Graph
 from model_zoo.graph.weights import edge_weights
+from robench.types import Features, PointLabels, Points
 
 _SHARPNESS = 4.0
 
 
 def self_tuning(
-    query: Tensor, template: Tensor, labels: Tensor, *, classes: int, graph: Graph
+    query: Features, template: Points, labels: PointLabels, *, classes: int, graph: Graph
 ) -> Interpolation:
     """Extend the template's labels to the queries in one joint graph; arguments as `interpolate`.
 
@@ -37,7 +38,7 @@ def self_tuning(
         return harmonic(lists, weight, classes=classes, mu=0.0, solver=graph.solver)
 
 
-def self_tuning_independent(query: Tensor, prepared: PreparedTemplate) -> Interpolation:
+def self_tuning_independent(query: Features, prepared: PreparedTemplate) -> Interpolation:
     """Label each row of `query (Q, D)` as if it were the only one: the weighted share of its neighbours.
 
     By joining, a query is the new k-th neighbour of template points it is near, and sets their eps. The

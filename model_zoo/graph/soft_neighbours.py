@@ -17,11 +17,11 @@ from torch import Tensor
 
 from model_zoo.graph.carried import Linear
 from model_zoo.graph.neighbours import nearest_neighbours
-from robench.types import Labels
+from robench.types import Features, Labels, Outputs, PointLabels, Points
 
 
 @torch.no_grad()
-def bandwidth_squared(points: Tensor, n: int) -> float:
+def bandwidth_squared(points: Points, n: int) -> float:
     """Return h^2: the median over points (T, D) of the squared distance to their n-th neighbour among them.
 
     A point is its own first neighbour. If that median is 0 (duplicates), it is replaced by the mean, and by 1
@@ -32,7 +32,9 @@ def bandwidth_squared(points: Tensor, n: int) -> float:
     return median or mean or 1.0
 
 
-def log_posteriors(query: Tensor, points: Tensor, labels: Tensor, *, classes: int, h2: float) -> Tensor:
+def log_posteriors(
+    query: Features, points: Points, labels: PointLabels, *, classes: int, h2: float
+) -> Outputs:
     """Return log probabilities (Q, C) for features (Q, D): densities of the classes, scaled to sum 1.
 
     Classes count as often as they are among the points (T, D) with labels (T,). Computed in float64, from
@@ -46,16 +48,16 @@ def log_posteriors(query: Tensor, points: Tensor, labels: Tensor, *, classes: in
 
 
 def density_margins_over(
-    low: Tensor,
-    high: Tensor,
+    low: Features,
+    high: Features,
     y: Labels,
-    points: Tensor,
-    labels: Tensor,
+    points: Points,
+    labels: PointLabels,
     *,
     classes: int,
     h2: float,
     linear: Linear | None = None,
-) -> Tensor:
+) -> Outputs:
     """Return lower bounds (B, C) of f_y - f_c while features move; 0 for y itself.
 
     Args:

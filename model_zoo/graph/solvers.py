@@ -9,6 +9,7 @@ from torch import Tensor
 
 from model_zoo.graph.system import System
 from robench.errors import JobError
+from robench.types import Outputs
 
 Solve = Callable[[Tensor], Tensor]
 
@@ -18,7 +19,7 @@ _CG_TOLERANCE = 1e-12
 _CG_STEPS = 10_000
 
 
-def solve_rows(system: System, solver: str = "auto") -> tuple[Tensor, Solve]:
+def solve_rows(system: System, solver: str = "auto") -> tuple[Outputs, Solve]:
     """Solve Eq. 5.
 
     Rows of the exact solution sum to 1 (A times a vector of ones is the row sum of B), so the computed sums

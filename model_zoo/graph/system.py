@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
+
+from robench.types import EdgeMask, EdgeValues, NeighbourLists, PointLabels, RowNumbers
 
 # A point whose paths to the template are all weaker than this, relative to its degree, counts as without a
 # path: in double precision such an A cannot be distinguished from a singular one.
@@ -41,7 +44,7 @@ class System(NamedTuple):
         return _finish(self.row, self.col, value, mass, self.singular)
 
 
-def build(index: Tensor, weight: Tensor, labels: Tensor, classes: int, mu: float) -> System:
+def build(index: NeighbourLists, weight: EdgeValues, labels: PointLabels, classes: int, mu: float) -> System:
     """Return the system of a graph with neighbour lists `index (N, m)` and weights `weight (N, m)`.
 
     `A = diag(deg) - S_QQ` and `B = (S_QT + mu W_TQ^T) G = (W_QT + (1 + mu) W_TQ^T) G`.
@@ -62,7 +65,9 @@ def build(index: Tensor, weight: Tensor, labels: Tensor, classes: int, mu: float
     return _finish(row, col, value, mass, _unreachable(row, col, value, mass))
 
 
-def symmetrised(index: Tensor, weight: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def symmetrised(
+    index: NeighbourLists, weight: EdgeValues, kept: EdgeMask
+) -> tuple[RowNumbers, RowNumbers, Float[Tensor, " n"]]:
     """Return entries `(row, col, value)` of `S = W + W^T` from the `kept (R, m)` edges of neighbour lists.
 
     Every edge comes once in each direction; entries that come in several parts add up.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from model_zoo.graph.coverage import check_template
 from model_zoo.graph.independent import PreparedTemplate, interpolate_independent
 from model_zoo.graph.interpolation import Interpolation, interpolate
 from model_zoo.graph.settings import Graph
 from robench.errors import InputError
+from robench.types import Features, PointLabels, Points, RowNumbers
 
 RULES = ("majority", "mean")
 
@@ -46,8 +46,8 @@ def combine(rows: Sequence[Interpolation], rule: str = "majority") -> Interpolat
 
 
 def vote(
-    query: Tensor,
-    templates: Sequence[tuple[Tensor, Tensor]],
+    query: Features,
+    templates: Sequence[tuple[Points, PointLabels]],
     *,
     classes: int,
     graph: Graph | None = None,
@@ -61,15 +61,15 @@ def vote(
 
 
 def vote_independent(
-    query: Tensor, templates: Sequence[PreparedTemplate], *, rule: str = "majority"
+    query: Features, templates: Sequence[PreparedTemplate], *, rule: str = "majority"
 ) -> Interpolation:
     """Vote in the independent protocol, with each prepared template in turn."""
     return combine([interpolate_independent(query, template) for template in templates], rule)
 
 
 def disjoint_templates(
-    labels: Tensor, size: int, count: int, *, classes: int, generator: torch.Generator
-) -> list[Tensor]:
+    labels: PointLabels, size: int, count: int, *, classes: int, generator: torch.Generator
+) -> list[RowNumbers]:
     """Draw `count` disjoint random template batches of `size` points, each holding every class.
 
     Args:

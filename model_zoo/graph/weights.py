@@ -9,16 +9,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from robench.types import EdgeValues, PerPoint, SameShape
+
 # exp(-ratio) has long underflowed here; capped before the division, so that no slope is 0 * infinity.
 _MAX_RATIO = 1e4
 
 
-def sigma_squared(distance2: Tensor, n: int) -> Tensor:
+def sigma_squared(distance2: EdgeValues, n: int) -> PerPoint:
     """Return each row's `sigma^2 (R,)`: entry n of `distance2 (R, m)`, the row itself being the first."""
     return distance2[:, n - 1]
 
 
-def edge_weights(distance2: Tensor, sigma2: Tensor, kernel: str = "gaussian") -> Tensor:
+def edge_weights(distance2: SameShape, sigma2: Tensor, kernel: str = "gaussian") -> SameShape:
     """Return `W = exp(-d2 / sigma2)`, or `exp(-(d2 / sigma2)^2)` for the "published" kernel.
 
     Args:

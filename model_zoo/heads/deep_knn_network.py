@@ -17,7 +17,7 @@ from model_zoo.heads.sources import StraightThrough
 from model_zoo.heads.template_network import memory_of
 from robench.data.images import ImageSet
 from robench.model.interface import GradientSource, Neighbourhood, OutputKind
-from robench.types import Features, Images, Outputs, PerSample
+from robench.types import ClassCounts, Features, Images, Outputs, PerSample, Points
 
 
 class DeepKNNNetwork(nn.Module):
@@ -64,13 +64,13 @@ class DeepKNNNetwork(nn.Module):
         self.least = _ceiling(reject_below * len(calibration)) - 0.5 if reject_below else 0.0
         self.training = branches.training  # only this flag: the mode of the shared network is not changed
 
-    def votes(self, z: Features, moved: Tensor | None = None) -> tuple[Tensor, Outputs]:
+    def votes(self, z: Features, moved: Points | None = None) -> tuple[ClassCounts, Outputs]:
         """Return the votes (B, K) and u (B, K) of finite features (B, D); `moved` as in `classify`."""
         points = self.points if moved is None else moved
         parts, near = self.branches.split(z), self.branches.split(points)
         return layer_votes(parts, near, self.labels, classes=self.classes, k=self.k)
 
-    def classify(self, z: Features, moved: Tensor | None = None) -> Outputs:
+    def classify(self, z: Features, moved: Points | None = None) -> Outputs:
         """Map features (B, D) to u (B, K), or (B, K + 1) with rejection; a row that is not finite to NaN.
 
         Features `moved` (T, D), if given, replace those of the template.

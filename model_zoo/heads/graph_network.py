@@ -17,7 +17,7 @@ from model_zoo.last_layer import Branched, evaluating
 from robench.data.images import ImageSet
 from robench.model.out_of_memory import FittingBatches
 from robench.model.tested_network import TestedNetwork
-from robench.types import Features, Outputs
+from robench.types import Features, Outputs, PointLabels, Points, Values
 
 _BATCH = 250
 
@@ -35,7 +35,9 @@ class Template(nn.Module):
         joint: skip the search among the template's own points, which a joint graph makes itself.
     """
 
-    def __init__(self, features: Tensor, labels: Tensor, *, classes: int, graph: Graph, joint: bool) -> None:
+    def __init__(
+        self, features: Points, labels: PointLabels, *, classes: int, graph: Graph, joint: bool
+    ) -> None:
         super().__init__()
         self.classes, self.graph = classes, graph
         if joint:
@@ -117,15 +119,15 @@ class GraphNetwork(nn.Module, ABC):
         self.training = branches.training  # only this flag: the mode of the shared network is not changed
 
     @abstractmethod
-    def together(self, query: Tensor, template: Tensor, labels: Tensor) -> Interpolation:
+    def together(self, query: Features, template: Points, labels: PointLabels) -> Interpolation:
         """Label all rows of `query (Q, D)` in one graph with the template `(T, D)`, labels `(T,)`."""
 
     @abstractmethod
-    def alone(self, query: Tensor, template: PreparedTemplate) -> Interpolation:
+    def alone(self, query: Features, template: PreparedTemplate) -> Interpolation:
         """Label each row of `query (Q, D)` as if it were the only one."""
 
     @property
-    def points(self) -> tuple[Tensor, Tensor]:
+    def points(self) -> tuple[Points, PointLabels]:
         """Features (T, D) and labels (T,) of all templates together."""
         features = [template.get_buffer("features") for template in self.templates]
         return torch.cat(features), torch.cat([template.get_buffer("labels") for template in self.templates])
@@ -135,7 +137,7 @@ class GraphNetwork(nn.Module, ABC):
         """Every template prepared for the independent protocol."""
         return [template.prepared for template in self.templates if isinstance(template, Template)]
 
-    def interpolation(self, z: Outputs, moved: Tensor | None = None) -> Interpolation:
+    def interpolation(self, z: Features, moved: Points | None = None) -> Interpolation:
         """Label finite features (B, D): rows (B, K), and which of them no path reached.
 
         Features `moved` (T, D), if given, replace those of all templates together.
@@ -160,14 +162,14 @@ class GraphNetwork(nn.Module, ABC):
         whole = self.together(torch.cat([z, self.unlabelled.to(z.dtype)]), points, labels)
         return Interpolation(whole.u[: len(z)], whole.singular[: len(z)])
 
-    def classify(self, z: Features, moved: Tensor | None = None) -> Outputs:
+    def classify(self, z: Features, moved: Points | None = None) -> Outputs:
         """Map features (B, D) to rows (B, K); a row of features with NaN or infinity to NaN.
 
         Features `moved` (T, D), if given, replace those of all templates together.
         """
         return guarded(z, lambda finite: self.interpolation(finite, moved).u)
 
-    def forward(self, x: Tensor) -> Outputs:
+    def forward(self, x: Values) -> Outputs:
         """Map images (B, C, H, W) in [0, 1] to rows (B, K)."""
         return self.classify(self.branches.features(x))
 
@@ -182,7 +184,7 @@ def guarded(z: Features, apply: Callable[[Features], Outputs]) -> Outputs:
 
 
 @torch.no_grad()
-def clean_features(branches: Branched | TestedNetwork, images: ImageSet, device: str) -> Tensor:
+def clean_features(branches: Branched | TestedNetwork, images: ImageSet, device: str) -> Points:
     """Return float32 features (T, D) of clean images, in evaluation mode, on the network's device.
 
     Raises:

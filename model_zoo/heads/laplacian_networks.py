@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from model_zoo.graph.independent import PreparedTemplate
 from model_zoo.graph.interpolation import Interpolation
 from model_zoo.graph.p_laplace import p_laplace
@@ -14,12 +12,13 @@ from model_zoo.graph.properly_weighted import Reach, properly_weighted, typical_
 from model_zoo.graph.self_tuning import self_tuning, self_tuning_independent
 from model_zoo.heads.graph_network import GraphNetwork
 from robench.errors import ConfigError
+from robench.types import Features, PointLabels, Points
 
 
 class JointNetwork(GraphNetwork):
     """A graph network of heads that equal another head if an image is alone with the template."""
 
-    def alone(self, query: Tensor, template: PreparedTemplate) -> Interpolation:
+    def alone(self, query: Features, template: PreparedTemplate) -> Interpolation:
         """Refuse to classify images alone; the recipe refuses that earlier, with the name of the option.
 
         Raises:
@@ -44,7 +43,7 @@ class ProperlyWeightedNetwork(JointNetwork):
         scale = typical_scale(self.points[0], self.graph)
         self.radius, self.alpha, self.zeta = radius * scale, alpha, zeta
 
-    def together(self, query: Tensor, template: Tensor, labels: Tensor) -> Interpolation:
+    def together(self, query: Features, template: Points, labels: PointLabels) -> Interpolation:
         """Extend labels in one graph with the template."""
         reach = Reach(self.radius, self.alpha, self.zeta)
         return properly_weighted(query, template, labels, classes=self.classes, graph=self.graph, reach=reach)
@@ -53,11 +52,11 @@ class ProperlyWeightedNetwork(JointNetwork):
 class SelfTuningNetwork(GraphNetwork):
     """Images to class probabilities by Laplace's equation on self-tuning weights; see `GraphNetwork`."""
 
-    def together(self, query: Tensor, template: Tensor, labels: Tensor) -> Interpolation:
+    def together(self, query: Features, template: Points, labels: PointLabels) -> Interpolation:
         """Extend labels in one graph with the template."""
         return self_tuning(query, template, labels, classes=self.classes, graph=self.graph)
 
-    def alone(self, query: Tensor, template: PreparedTemplate) -> Interpolation:
+    def alone(self, query: Features, template: PreparedTemplate) -> Interpolation:
         """Extend labels to each query by the closed form of a graph with one query."""
         return self_tuning_independent(query, template)
 
@@ -65,11 +64,11 @@ class SelfTuningNetwork(GraphNetwork):
 class PoissonNetwork(GraphNetwork):
     """Images to scores by the Poisson equation; see `GraphNetwork`."""
 
-    def together(self, query: Tensor, template: Tensor, labels: Tensor) -> Interpolation:
+    def together(self, query: Features, template: Points, labels: PointLabels) -> Interpolation:
         """Solve in one graph with the template."""
         return poisson(query, template, labels, classes=self.classes, graph=self.graph)
 
-    def alone(self, query: Tensor, template: PreparedTemplate) -> Interpolation:
+    def alone(self, query: Features, template: PreparedTemplate) -> Interpolation:
         """Solve one graph for each query."""
         return poisson_independent(query, template)
 
@@ -87,6 +86,6 @@ class PLaplaceNetwork(JointNetwork):
         super().__init__(branches, **options)
         self.p = p
 
-    def together(self, query: Tensor, template: Tensor, labels: Tensor) -> Interpolation:
+    def together(self, query: Features, template: Points, labels: PointLabels) -> Interpolation:
         """Extend labels in one graph with the template."""
         return p_laplace(query, template, labels, classes=self.classes, graph=self.graph, p=self.p)

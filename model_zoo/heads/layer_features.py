@@ -13,7 +13,7 @@ from model_zoo.last_layer import evaluating
 from model_zoo.network import Network
 from robench.errors import ConfigError, InputError, nearest
 from robench.model.tested_network import TestedNetwork
-from robench.types import Images, Outputs
+from robench.types import Features, Images, Outputs
 
 _PASSIVE = (nn.Identity, nn.Dropout, nn.Flatten)
 
@@ -56,13 +56,13 @@ class LayerFeatures(nn.Module):
                 )
         self.widths = [rows[0].flatten(1).shape[1] for rows in outputs]
 
-    def both(self, x: Images) -> tuple[Tensor, Outputs]:
+    def both(self, x: Images) -> tuple[Features, Outputs]:
         """Map images (B, C, H, W) to features (B, D) of all layers and to the network's outputs (B, K)."""
         outputs, answer = _caught(self._door[0], self._parts, x)
         rows = [F.normalize(output[0].flatten(1).to(x.dtype), dim=1) for output in outputs]
         return torch.cat(rows, dim=1), answer
 
-    def features(self, x: Images) -> Tensor:
+    def features(self, x: Images) -> Features:
         """Map images (B, C, H, W) to the features (B, D) of all layers."""
         return self.both(x)[0]
 
@@ -70,7 +70,7 @@ class LayerFeatures(nn.Module):
         """Map images (B, C, H, W) to the network's own outputs (B, K)."""
         return self.both(x)[1]
 
-    def split(self, z: Tensor) -> list[Tensor]:
+    def split(self, z: Features) -> list[Features]:
         """Return the features (B, D) layer by layer."""
         return list(torch.split(z, self.widths, dim=1))
 

@@ -15,6 +15,7 @@ from robench.data.images import ImageSet, crop_flip
 from robench.errors import InputError
 from robench.model.batch_identity import current_batch
 from robench.randomness import Randomness, seed_from
+from robench.types import PointLabels, Points
 
 _TRIES = 100
 
@@ -78,7 +79,7 @@ class RedrawnNetwork(WNLLNetwork):
         return batch.once(self, lambda: self._draw(batch.key))
 
     @property
-    def points(self) -> tuple[Tensor, Tensor]:
+    def points(self) -> tuple[Points, PointLabels]:
         """Features (T, D) and labels (T,) of the batch's template."""
         template = self.batch_template
         return template.points, template.labels

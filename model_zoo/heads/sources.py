@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.autograd.function import FunctionCtx
 
 from model_zoo.graph.kernel_density import class_log_density
@@ -26,12 +26,12 @@ class StraightThrough(torch.autograd.Function):
     """Forward: u. Backward: dL/du passed to the logits unchanged (Wang & Osher 2019, Eq. 13 and 24)."""
 
     @staticmethod
-    def forward(_ctx: FunctionCtx, u: Tensor, logits: Tensor) -> Tensor:
+    def forward(_ctx: FunctionCtx, u: Outputs, logits: Outputs) -> Outputs:
         """Return u (B, K); the logits (B, K) are used only in the backward pass."""
         return u.view_as(u).to(logits.dtype)
 
     @staticmethod
-    def backward(_ctx: FunctionCtx, *gradients: Any) -> tuple[None, Tensor]:
+    def backward(_ctx: FunctionCtx, *gradients: Any) -> tuple[None, Outputs]:
         """Send dL/du (B, K) to the logits."""
         return None, gradients[0]
 

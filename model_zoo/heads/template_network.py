@@ -21,7 +21,7 @@ from robench.data.images import ImageSet
 from robench.errors import ConfigError
 from robench.model.interface import GradientSource, Memory, Neighbourhood, OutputKind
 from robench.model.tested_network import TestedNetwork
-from robench.types import Features, Images, Labels, Outputs
+from robench.types import Features, Images, Labels, Outputs, PointLabels, Points
 
 
 class TemplateNetwork(nn.Module):
@@ -57,11 +57,11 @@ class TemplateNetwork(nn.Module):
         self.register_buffer("labels", labels, persistent=False)
         self.training = branches.training  # only this flag: the mode of the shared network is not changed
 
-    def answer(self, z: Features, points: Tensor) -> Outputs:
+    def answer(self, z: Features, points: Points) -> Outputs:
         """Map finite features (B, D) among template points (T, D) to outputs (B, K)."""
         raise NotImplementedError
 
-    def margins_over(self, low: Tensor, high: Tensor, y: Labels, linear: Linear | None = None) -> Tensor:
+    def margins_over(self, low: Features, high: Features, y: Labels, linear: Linear | None = None) -> Outputs:
         """Return lower bounds (B, K) of the true class's output minus each other's; see `BoundedHead`."""
         raise NotImplementedError
 
@@ -69,7 +69,7 @@ class TemplateNetwork(nn.Module):
         """Return its facts for the model's details, beside options and template."""
         return {}
 
-    def classify(self, z: Features, moved: Tensor | None = None) -> Outputs:
+    def classify(self, z: Features, moved: Points | None = None) -> Outputs:
         """Map features (B, D) to outputs (B, K); a row of features with NaN or infinity to NaN.
 
         Features `moved` (T, D), if given, replace those of the template.
@@ -96,12 +96,12 @@ class TemplateNetwork(nn.Module):
 class KNNNetwork(TemplateNetwork):
     """The vote of the k nearest template images (`model_zoo.graph.knn`), `reach` of them; gradient 0."""
 
-    def answer(self, z: Features, points: Tensor) -> Outputs:
+    def answer(self, z: Features, points: Points) -> Outputs:
         """Map finite features (B, D) to u (B, K) on the simplex."""
         votes = nearest_votes(z.detach(), points, self.labels, classes=self.classes, k=self.reach)
         return votes.to(z.dtype)
 
-    def margins_over(self, low: Tensor, high: Tensor, y: Labels, linear: Linear | None = None) -> Tensor:
+    def margins_over(self, low: Features, high: Features, y: Labels, linear: Linear | None = None) -> Outputs:
         """Return lower bounds (B, K) of u_y minus each other u over boxes of features (B, D), float64."""
         points, labels = self.points.cpu(), self.labels.cpu()
         return vote_margins_over(
@@ -141,11 +141,11 @@ class KernelDensityNetwork(TemplateNetwork):
         """Return the bandwidth h."""
         return {"h": self.h2**0.5}
 
-    def answer(self, z: Features, points: Tensor) -> Outputs:
+    def answer(self, z: Features, points: Points) -> Outputs:
         """Map finite features (B, D) to log probabilities (B, K)."""
         return log_posteriors(z, points, self.labels, classes=self.classes, h2=self.h2)
 
-    def margins_over(self, low: Tensor, high: Tensor, y: Labels, linear: Linear | None = None) -> Tensor:
+    def margins_over(self, low: Features, high: Features, y: Labels, linear: Linear | None = None) -> Outputs:
         """Return lower bounds (B, K) of log p_y minus each other over boxes of features (B, D), float64."""
         points, labels = self.points.cpu(), self.labels.cpu()
         return density_margins_over(
@@ -200,7 +200,7 @@ def density(net: TemplateNetwork, z: Features, tau: float) -> Outputs:
     return guarded(z, of)
 
 
-def memory_of(template: ImageSet, points: Tensor, labels: Tensor) -> Memory:
+def memory_of(template: ImageSet, points: Points, labels: PointLabels) -> Memory:
     """Return the images of a template with their features (T, D) and labels (T,), on one device."""
     images = template.batch(slice(None))[0].to(points.device)
     return Memory(images=images, points=points, labels=labels)

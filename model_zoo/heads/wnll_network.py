@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch import Tensor, nn
+from torch import nn
 
 from model_zoo.graph.carried import Linear
 from model_zoo.graph.independent import PreparedTemplate, interpolate_independent
@@ -13,7 +13,7 @@ from model_zoo.graph.interval_vote import share_margins, vote_margins
 from model_zoo.heads.graph_network import GraphNetwork
 from model_zoo.network import Network
 from robench.errors import ConfigError
-from robench.types import Features, Labels
+from robench.types import Features, Labels, Outputs, PointLabels, Points, Values
 
 
 class FeatureNetwork(nn.Module):
@@ -24,7 +24,7 @@ class FeatureNetwork(nn.Module):
         self.network = network
         self.training = network.training  # only the flag
 
-    def forward(self, x: Tensor) -> Features:
+    def forward(self, x: Values) -> Features:
         """Map images (B, C, H, W) to features (B, D)."""
         features: Features = self.network.features(x)
         return features
@@ -48,11 +48,11 @@ class WNLLNetwork(GraphNetwork):
     With the graph's mu "none" it is Laplace learning.
     """
 
-    def together(self, query: Tensor, template: Tensor, labels: Tensor) -> Interpolation:
+    def together(self, query: Features, template: Points, labels: PointLabels) -> Interpolation:
         """Interpolate in one graph with the template."""
         return interpolate(query, template, labels, classes=self.classes, graph=self.graph)
 
-    def alone(self, query: Tensor, template: PreparedTemplate) -> Interpolation:
+    def alone(self, query: Features, template: PreparedTemplate) -> Interpolation:
         """Interpolate by the closed form of a graph with one query."""
         return interpolate_independent(query, template)
 
@@ -77,7 +77,7 @@ class WNLLNetwork(GraphNetwork):
         """What a bound of a margin must exceed: weights are computed in float32."""
         return 1e-3
 
-    def margins_over(self, low: Tensor, high: Tensor, y: Labels, linear: Linear | None = None) -> Tensor:
+    def margins_over(self, low: Features, high: Features, y: Labels, linear: Linear | None = None) -> Outputs:
         """Return lower bounds (B, K) of u_y minus each other u over boxes of features (B, D), float64."""
         margins = [
             share_margins(low, high, y, _on_the_cpu(template), linear=linear) for template in self.prepared

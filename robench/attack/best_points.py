@@ -7,7 +7,7 @@ import torch
 from robench.attack.ledger import Ledger, Rows
 from robench.attack.norms import per_image
 from robench.attack.threat import ThreatModel
-from robench.types import Images, Mask, PerSample
+from robench.types import Images, Mask, PerSample, RowNumbers
 
 
 class BestPoints:
@@ -58,7 +58,7 @@ class BestPoints:
         self._largest_lead[rows] = torch.maximum(self._largest_lead[rows], size)
         return lead >= least * self._largest_lead[rows]
 
-    def meet(self, rows: Rows, points: Images, reached: Mask, confident: Mask | None) -> torch.Tensor:
+    def meet(self, rows: Rows, points: Images, reached: Mask, confident: Mask | None) -> RowNumbers:
         """Record which points of these rows succeed, and keep the best.
 
         Args:

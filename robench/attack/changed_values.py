@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from robench.randomness import Randomness
-from robench.types import FlatImages, Images, PerSample
+from robench.types import FlatImages, Images, PerSample, Values
 
 
-def size(delta: Tensor) -> PerSample:
+def size(delta: Values) -> PerSample:
     """Return how many entries of each perturbation (B, ...) are not zero, (B,)."""
     return (delta != 0).flatten(1).sum(dim=1).to(delta.dtype)
 

@@ -23,7 +23,7 @@ from robench.model.out_of_memory import FREE, SMALLER_SHARD, first_fitting, halv
 from robench.model.prepared import AS_IT_IS, PreparedModel
 from robench.plan.knowledge import denied
 from robench.randomness import Randomness, borrowed_global_randomness
-from robench.types import Images, Labels
+from robench.types import Images, IntPerSample, Labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ def craft(
     y: Labels,
     *,
     threat: ThreatModel,
-    indices: torch.Tensor,
+    indices: IntPerSample,
     settings: CraftSettings = CraftSettings(),
     prepared: PreparedModel | None = None,
 ) -> Crafted:

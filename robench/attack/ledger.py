@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from robench.types import Mask
+from robench.types import Mask, RowNumbers
 
 Rows = torch.Tensor | slice
 """Images of a batch: their numbers (b,), or `ALL`, which avoids copies."""
@@ -80,7 +80,7 @@ class Ledger:
         self.nonfinite[rows] |= ~finite
         _add(self.zero_gradient, rows, zero)
 
-    def note_points(self, rows: Rows, *, start: int, nonfinite: Mask, first: torch.Tensor) -> None:
+    def note_points(self, rows: Rows, *, start: int, nonfinite: Mask, first: RowNumbers) -> None:
         """Record one point for each image of these rows, after its passes were counted.
 
         Args:

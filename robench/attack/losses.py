@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from robench.model.interface import OutputKind
@@ -154,7 +155,7 @@ def ranked_margin(rank: int = 0) -> Loss:
     return loss
 
 
-def without_rejection(outputs: Outputs, y: Labels, *, targeted: bool = False) -> Tensor:
+def without_rejection(outputs: Outputs, y: Labels, *, targeted: bool = False) -> Float[Tensor, "B K-1"]:
     """Return scores (B, K) of a model that may reject, from its outputs (B, K + 1), as an attacker sees them.
 
     A rejection stops an attack just as the right answer does. Untargeted, the label gets the larger of its

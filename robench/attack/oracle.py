@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from robench.attack.attack_state import AttackState
 from robench.attack.ledger import ALL, Rows
 from robench.attack.losses import Loss
 from robench.model.interface import GradientSource, predictions
-from robench.types import Images, LabelsOrPairs, Mask, Outputs, PerSample
+from robench.types import Images, LabelsOrPairs, Mask, Outputs, PerSample, RowNumbers
 
 
 class Oracle(AttackState):
@@ -77,7 +78,7 @@ class Oracle(AttackState):
         self.follow_ascent(value)
         return value, gradient
 
-    def score_gradients(self, x_adv: Images) -> tuple[Outputs, Tensor]:
+    def score_gradients(self, x_adv: Images) -> tuple[Outputs, Float[Tensor, "B K C H W"]]:
         """Return the scores (B, K) of the source and the gradient (B, K, C, H, W) of each, by 1 + K passes.
 
         Scores are logits or log-probabilities; of a simplex point the logarithm is taken. Images that are not
@@ -123,7 +124,7 @@ class Oracle(AttackState):
         answers = predictions(self.outputs(x_adv), self.model.output)
         return self._questions.reached(answers, self.y) & active
 
-    def lead(self, rows: torch.Tensor, points: Images) -> PerSample:
+    def lead(self, rows: RowNumbers, points: Images) -> PerSample:
         """Return the lead (b,) of the answer the attacker wants, relative to the image's largest output.
 
         One forward pass for points (b, C, H, W) of these rows (b,); -inf where the goal is not reached.

@@ -143,7 +143,7 @@ def check_attackable(
         ) from None
 
 
-def run_attack(attack: Attack, oracle: Oracle, rng: Randomness, *, copies: bool = True) -> Tensor:
+def run_attack(attack: Attack, oracle: Oracle, rng: Randomness, *, copies: bool = True) -> Images:
     """Return what an attack proposes for the oracle's images, (B, C, H, W); its call may have either form.
 
     Args:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from robench.attack.losses import Loss, margin, scores, without_rejection
 from robench.attack.norms import per_image
 from robench.attack.threat import Goal
 from robench.model.interface import NOT_FINITE, GradientSource, Model, predictions
-from robench.types import Images, Labels, LabelsOrPairs, Mask, Outputs, PerSample
+from robench.types import Images, Labels, LabelsOrPairs, Mask, Outputs, PerSample, Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Questions:
         target = y if self.goal is Goal.TARGETED else None
         return reached(self.model, predicted, y, target)
 
-    def scores(self, own: Outputs, y: Labels) -> Tensor:
+    def scores(self, own: Outputs, y: Labels) -> Values:
         """Return the model's outputs (b, K) as the attacker sees them, with a rejection included in them."""
         if not self.model.rejects:
             return own
@@ -107,7 +108,9 @@ class Questions:
         return (self.lead(own, y) / scale).where(self.reached(predictions(own), y), -torch.inf)
 
 
-def reached(model: Model, answers: Tensor, y: Labels, target: Labels | None) -> Tensor:
+def reached(
+    model: Model, answers: Int[Tensor, "... B"], y: Labels, target: Labels | None
+) -> Bool[Tensor, "... B"]:
     """Tell which answers (..., B) are what an attacker wants, (..., B). The judge uses the same rule.
 
     NaN and a rejection are neither the right answer nor what an attacker wants. A tie is not the right

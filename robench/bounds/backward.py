@@ -19,6 +19,7 @@ from robench.bounds.rectifier import Lines, Passing, Rectifier
 from robench.bounds.region import Region
 from robench.bounds.rounding import gamma
 from robench.bounds.rows import Rows
+from robench.types import IntPerRow, PerRow
 
 Slopes = dict[int, Tensor]
 """By number of a rectifier the slopes of its lower lines, in the shape of the coefficients there."""
@@ -49,7 +50,7 @@ class Backward:
         slopes: Slopes | None = None,
         fill: bool = False,
         seen: dict[int, Tensor] | None = None,
-    ) -> tuple[Tensor, Rows]:
+    ) -> tuple[PerRow, Rows]:
         """Return lower bounds (N,) of functions of a node, and the resulting functions of the images.
 
         Args:
@@ -97,7 +98,9 @@ class Backward:
             least = torch.where(least.isnan(), -torch.inf, least)
         return least, at
 
-    def neurons(self, node: int, owner: Tensor, place: Tensor, sign: Tensor) -> tuple[int, Rows, Tensor]:
+    def neurons(
+        self, node: int, owner: IntPerRow, place: IntPerRow, sign: IntPerRow
+    ) -> tuple[int, Rows, PerRow]:
         """Return functions that are single values of a node, with a sign, and the node to start from.
 
         Args:

@@ -18,6 +18,16 @@ from robench.bounds.network import Bounded
 from robench.bounds.passes import Passes
 from robench.bounds.rectifier import PackedLines, Passing, Rectifier
 from robench.bounds.rows import Rows
+from robench.types import (
+    Coefficients,
+    IntPerRow,
+    OutputFunctions,
+    PerRow,
+    RowMask,
+    RowNumbers,
+    SplitSigns,
+    SplitValues,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +54,7 @@ class Layer:
         lines = replace(self.lines, **{name: getattr(self.lines, name).to(dtype) for name in names})
         return replace(self, lines=lines, ends=(self.ends[0].to(dtype), self.ends[1].to(dtype)))
 
-    def within(self, split: Tensor, slopes: Tensor, pressure: Tensor) -> PackedLines:
+    def within(self, split: SplitSigns, slopes: SplitValues, pressure: SplitValues) -> PackedLines:
         """Return the lines in subdomains, (N, U) each."""
         split, slopes, pressure = split[:, self.part], slopes[:, self.part], pressure[:, self.part]
         is_split = split != 0
@@ -103,7 +113,7 @@ class Domains:
     def __len__(self) -> int:
         return len(self.functions)
 
-    def of(self, index: Tensor | slice | Sequence[int]) -> Domains:
+    def of(self, index: RowNumbers | RowMask | slice | Sequence[int]) -> Domains:
         """Return some of them."""
         return Domains(*(getattr(self, name)[index] for name in _PARTS))
 
@@ -146,7 +156,7 @@ class Splitter:
         """U, the number of rectifiers without a fixed sign."""
         return self.layers[-1].part.stop if self.layers else 0
 
-    def root(self, functions: Tensor) -> Domains:
+    def root(self, functions: OutputFunctions) -> Domains:
         """Return the whole region for each of the functions (F, K), not yet bounded."""
         count = len(functions)
         slopes = [layer.lines.lower for layer in self.rough_layers]
@@ -172,7 +182,7 @@ class Splitter:
         return replace(backward, lines=lines)
 
     @torch.no_grad()
-    def exact_bounds(self, domains: Domains) -> tuple[Tensor, Tensor]:
+    def exact_bounds(self, domains: Domains) -> tuple[PerRow, Coefficients]:
         """Return lower bounds (N,) that hold for real numbers, and the approximate minimiser of each."""
         self.passes.book(backwards=len(domains))
         backward = self.within(domains, exact=True)
@@ -180,7 +190,7 @@ class Splitter:
         return bound, backward.region.least_at(at)
 
     @torch.no_grad()
-    def rough_bounds(self, domains: Domains) -> Tensor:
+    def rough_bounds(self, domains: Domains) -> PerRow:
         """Return bounds (N,) in float32, which only guide the search."""
         self.passes.book(backwards=len(domains))
         backward = self.within(domains, exact=False)
@@ -221,7 +231,7 @@ class Splitter:
                 moving[1].clamp_(min=0.0)
         return replace(domains, slopes=moving[0].detach(), pressure=moving[1].detach())
 
-    def costs(self, domains: Domains) -> tuple[Tensor, Tensor]:
+    def costs(self, domains: Domains) -> tuple[SplitValues, SplitValues]:
         """Return how much each open rectifier lowers the bound at the minimiser and at worst, both (N, U)."""
         self.passes.book(forwards=len(domains), backwards=len(domains))
         pressure = domains.pressure.clone().requires_grad_(True)
@@ -255,7 +265,7 @@ class Splitter:
         is_open = (signs == 0).float()
         return here * is_open, worst * is_open
 
-    def halves(self, domains: Domains, neuron: Tensor) -> Domains:
+    def halves(self, domains: Domains, neuron: IntPerRow) -> Domains:
         """Return both halves of each subdomain by the sign of one rectifier (N,): first all of one sign."""
         number = torch.arange(len(domains))
         parts = []
@@ -266,7 +276,7 @@ class Splitter:
             parts.append(replace(domains, split=split, pressure=pressure))
         return Domains.joined(parts)
 
-    def chosen(self, domains: Domains, candidates: int) -> Tensor:
+    def chosen(self, domains: Domains, candidates: int) -> IntPerRow:
         """Return for each subdomain the rectifier to split, (N,); -1 if none is open."""
         is_open = domains.split == 0
         if not self.width:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from robench.attack.threat import Goal, ThreatModel
 from robench.bounds.admissible import searched
@@ -20,7 +20,7 @@ from robench.errors import ConfigError
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, Model, predictions
 from robench.model.tested_network import TestedNetwork
-from robench.types import Images, Labels, Mask
+from robench.types import AnyLabels, Images, Labels, Mask, Outputs, PerSample
 
 EFFORTS = {
     "ibp": Effort(crown=False),
@@ -101,7 +101,7 @@ class Certifier:
         """The threat for searches: projections in float32 are admissible, and no radius exceeds the box."""
         return searched(self.threat, self.shape)
 
-    def checked(self, x: Tensor, y: Tensor) -> tuple[Images, Labels]:
+    def checked(self, x: Images, y: AnyLabels) -> tuple[Images, Labels]:
         """Return images (B, C, H, W) in float32 and labels (B,) on the CPU; graph and network agree on them.
 
         Args:
@@ -133,7 +133,7 @@ class Certifier:
         """Tell which images the model itself gets right, (B,)."""
         return self.answers(x) == y
 
-    def slack(self, x: Images) -> Tensor:
+    def slack(self, x: Images) -> PerSample:
         """Return the least margin for which the model, which computes in float32, agrees, (B,).
 
         Eight times the largest difference between its outputs and the real ones on each image and on points
@@ -150,7 +150,7 @@ class Certifier:
         """Return bounds of every node around images (B, C, H, W)."""
         return bounded(self.exact, self.rough, Region.around(x, self.threat), effort)
 
-    def margins(self, x: Images, y: Labels, effort: Effort, *, batch: int = 20) -> Tensor:
+    def margins(self, x: Images, y: Labels, effort: Effort, *, batch: int = 20) -> Outputs:
         """Return lower bounds (B, K) of the true class's output minus each other's; inf for itself.
 
         Slopes that are best for tighter bounds inside of the network are not always the usual ones, so where
@@ -168,8 +168,8 @@ class Certifier:
 
 
 def lower_bounds(
-    model: Model | nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, *, method: str = "crown"
-) -> Tensor:
+    model: Model | nn.Module, x: Images, y: AnyLabels, threat: ThreatModel, *, method: str = "crown"
+) -> PerSample:
     """Return a lower bound (B,) of the smallest margin of the true class over each image's region.
 
     If it is positive, no image that the judge admits changes the prediction. The margin is of the outputs

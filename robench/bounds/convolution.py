@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from robench.bounds.operations import Shape
 from robench.bounds.rows import Rows
+from robench.types import PerRow, Values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,18 +35,18 @@ class Convolution:
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
 
-    def value(self, *inputs: Tensor) -> Tensor:
+    def value(self, *inputs: Values) -> Values:
         """See `Affine`."""
         return self._convolved(inputs[0], self.weight, self.bias)
 
-    def spread(self, *radii: Tensor) -> Tensor:
+    def spread(self, *radii: Values) -> Values:
         """See `Affine`."""
         return self._convolved(radii[0], self.weight.abs(), None)
 
     def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
-    def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], Tensor | None]:
+    def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], PerRow | None]:
         """See `Affine`; windows stay windows until they are as large as the layer."""
         (shape,) = shapes
         offset = rows.a.flatten(2).sum(dim=2) @ self.bias
@@ -75,7 +77,7 @@ class Convolution:
             a, self.weight, None, self.stride, padding, extra, self.groups, self.dilation
         ).contiguous()
 
-    def phases(self) -> Tensor:
+    def phases(self) -> Float[Tensor, "phases out h w"]:
         """Return the kernel of a convolution of stride 1 that computes the transposed one in phases.
 
         Each of the s_h * s_w offsets inside a stride is a phase, and has `in` channels of its own:
@@ -108,8 +110,12 @@ class Transposed(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, a: Tensor, layer: Convolution, padding: tuple[int, int], extra: tuple[int, int]
-    ) -> Tensor:
+        ctx: Any,
+        a: Float[Tensor, "N out H W"],
+        layer: Convolution,
+        padding: tuple[int, int],
+        extra: tuple[int, int],
+    ) -> Float[Tensor, "N in tall wide"]:
         """Return the result of `conv_transpose2d`, (N, in, H', W').
 
         Args:
@@ -134,7 +140,9 @@ class Transposed(torch.autograd.Function):
         return whole[:, :, padding[0] : padding[0] + size[0], padding[1] : padding[1] + size[1]].contiguous()
 
     @staticmethod
-    def backward(ctx: Any, given: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(
+        ctx: Any, given: Float[Tensor, "N in tall wide"]
+    ) -> tuple[Float[Tensor, "N out H W"], None, None, None]:
         """Return the derivative for `a`, (N, out, H, W), from `given` (N, in, H', W'): the convolution."""
         layer = ctx.layer
         back = F.conv2d(given, layer.weight, None, layer.stride, ctx.padding)

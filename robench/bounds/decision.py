@@ -28,7 +28,7 @@ from robench.bounds.region import Region
 from robench.bounds.search import Budget, Outcome, Search, Verdict
 from robench.model.interface import Model
 from robench.randomness import Randomness
-from robench.types import Images, Labels
+from robench.types import AnyLabels, Image, Images, Labels
 
 ANSWERS = 2 * (1 + NEAR) + 1
 """Passes of the network itself per image: graph and network are compared twice."""
@@ -36,8 +36,8 @@ ANSWERS = 2 * (1 + NEAR) + 1
 
 def branch_and_bound(
     model: Model | nn.Module,
-    x: Tensor,
-    y: Tensor,
+    x: Images,
+    y: AnyLabels,
     threat: ThreatModel,
     *,
     budget: Budget | None = None,
@@ -159,7 +159,7 @@ class Descent:
     least: float = math.inf
 
     def outcome(
-        self, verdict: Verdict, bound: float, started: float, x_adv: Tensor | None = None, *, domains: int = 1
+        self, verdict: Verdict, bound: float, started: float, x_adv: Image | None = None, *, domains: int = 1
     ) -> Outcome:
         """Return the outcome of the image, with the cost."""
         return Outcome(
@@ -173,7 +173,7 @@ class Descent:
             backwards=self.passes.backwards,
         )
 
-    def __call__(self, points: Tensor, until: float) -> Tensor | None:
+    def __call__(self, points: Images, until: float) -> Image | None:
         """Return an admissible image that the model itself gets wrong, (C, H, W), or None.
 
         Args:
@@ -189,7 +189,7 @@ class Descent:
             point = self._polished(until)
         return point
 
-    def anywhere(self, count: int, steps: int) -> Tensor | None:
+    def anywhere(self, count: int, steps: int) -> Image | None:
         """Return an adversarial image from random starts, or None."""
         return self._descended(self._drawn(count), torch.ones(count), steps) if count else None
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robench.bounds.operations import Shape
 from robench.bounds.rows import Rows
+from robench.types import PerRow, Values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,15 +26,15 @@ class Gathering:
     apply: Callable[[Tensor], Tensor] = field(repr=False)
     fan: int = 1
 
-    def value(self, *inputs: Tensor) -> Tensor:
+    def value(self, *inputs: Values) -> Values:
         """See `Affine`."""
         return self.apply(inputs[0])
 
-    def spread(self, *radii: Tensor) -> Tensor:
+    def spread(self, *radii: Values) -> Values:
         """See `Affine`."""
         return self.apply(radii[0])
 
-    def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], Tensor | None]:
+    def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], PerRow | None]:
         """See `Affine`: differentiation computes the transpose."""
         rows = rows.dense(out)
         with torch.enable_grad():
@@ -68,15 +69,15 @@ class Selection:
     axis: int
     index: Tensor
 
-    def value(self, *inputs: Tensor) -> Tensor:
+    def value(self, *inputs: Values) -> Values:
         """See `Affine`."""
         return inputs[0].index_select(self.axis, self.index)
 
-    def spread(self, *radii: Tensor) -> Tensor:
+    def spread(self, *radii: Values) -> Values:
         """See `Affine`."""
         return self.value(*radii)
 
-    def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], Tensor | None]:
+    def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], PerRow | None]:
         """See `Affine`; a window one value wide along the axis moves to the source of that value."""
         if rows.corner is not None and rows.a.shape[self.axis] == 1:
             place = rows.corner[:, self.axis - 2].clamp(0, len(self.index) - 1)  # all values outside are zero
@@ -111,15 +112,15 @@ class Joined:
 
     axis: int
 
-    def value(self, *inputs: Tensor) -> Tensor:
+    def value(self, *inputs: Values) -> Values:
         """See `Affine`."""
         return torch.cat(inputs, dim=self.axis)
 
-    def spread(self, *radii: Tensor) -> Tensor:
+    def spread(self, *radii: Values) -> Values:
         """See `Affine`."""
         return torch.cat(radii, dim=self.axis)
 
-    def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], Tensor | None]:
+    def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], PerRow | None]:
         """See `Affine`."""
         rows = rows.dense(out)
         parts = torch.split(rows.a, [shape[self.axis - 1] for shape in shapes], dim=self.axis)

@@ -12,6 +12,7 @@ from robench.bounds.convolution import Convolution
 from robench.bounds.gathering import Gathering, Selection
 from robench.bounds.operations import Affine, Dense, Scale, Shape
 from robench.bounds.rectifier import Rectifier
+from robench.types import Images, Outputs, Values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +61,7 @@ class Graph:
         """The numbers of the rectifiers, in order."""
         return [i for i, node in enumerate(self.nodes) if isinstance(node.step, Rectifier)]
 
-    def values(self, x: Tensor) -> list[Tensor]:
+    def values(self, x: Images) -> list[Values]:
         """Return what every node makes of images (B, C, H, W) of the graph's type."""
         values: list[Tensor] = [x]
         for node in self.nodes[1:]:
@@ -68,7 +69,7 @@ class Graph:
             values.append(node.step.value(*(values[i] for i in node.inputs)))
         return values
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Images) -> Outputs:
         """Map images (B, C, H, W) of the graph's type to outputs (B, K)."""
         return self.values(x)[-1]
 

@@ -28,7 +28,7 @@ from robench.errors import ConfigError
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, Model, predictions
 from robench.model.tested_network import TestedNetwork
-from robench.types import Images, Labels, Mask
+from robench.types import AnyLabels, Features, Images, Labels, Mask, Outputs, PerSample
 
 Linear = Callable[[Tensor, int], Tensor]
 """Lower bounds (N,) of `a z` for rows a (N, D), over the features z that an image (its number) can have."""
@@ -51,7 +51,7 @@ class BoundedHead(Protocol):
         """The least margin, because the head computes in float32; 0 if its bounds include that error."""
         ...
 
-    def margins_over(self, low: Tensor, high: Tensor, y: Labels, linear: Linear | None = None) -> Tensor:
+    def margins_over(self, low: Features, high: Features, y: Labels, linear: Linear | None = None) -> Outputs:
         """Return lower bounds (B, K) of the true class's output minus each other's over boxes of features.
 
         Args:
@@ -129,7 +129,7 @@ class HeadCertifier:
     def _differences(self, x: Images) -> Differences:
         return differences(self.exact, self.features, x, self.reach)
 
-    def checked(self, x: Tensor, y: Tensor) -> tuple[Images, Labels]:
+    def checked(self, x: Images, y: AnyLabels) -> tuple[Images, Labels]:
         """Return images (B, C, H, W) in float32 and labels (B,) on the CPU; graph and network agree on them.
 
         Args:
@@ -154,7 +154,7 @@ class HeadCertifier:
             outputs = [self.model.net(x[i : i + 1].float().to(self.model.device)) for i in range(len(x))]
         return predictions(torch.cat(outputs), self.model.output).cpu() == y
 
-    def slack(self, x: Images) -> Tensor:
+    def slack(self, x: Images) -> PerSample:
         """Return the least margin, (B,); the box already includes float32 errors of the features."""
         return torch.full((len(x),), self.head.slack, dtype=torch.float64)
 
@@ -163,7 +163,7 @@ class HeadCertifier:
         return bounded(self.exact, self.rough, Region.around(x, self.threat), effort)
 
     @torch.no_grad()
-    def reachable(self, x: Images, effort: Effort) -> tuple[Tensor, Tensor, Linear | None]:
+    def reachable(self, x: Images, effort: Effort) -> tuple[Features, Features, Linear | None]:
         """Return lowest and highest features (B, D) over each image's region, and bounds of linear functions.
 
         They include the errors of float32, as eight times the largest difference on the image and near it:
@@ -196,7 +196,7 @@ class HeadCertifier:
             values.append(value - 4 * UNIT * value.abs())
         return torch.cat(values)
 
-    def margins(self, x: Images, y: Labels, effort: Effort, *, batch: int = 20) -> Tensor:
+    def margins(self, x: Images, y: Labels, effort: Effort, *, batch: int = 20) -> Outputs:
         """Return lower bounds (B, K) of the true class's output minus each other's; inf for itself."""
         parts = [torch.zeros(0, self.model.classes, dtype=torch.float64)]
         for i in range(0, len(x), batch):

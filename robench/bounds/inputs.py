@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robench.errors import InputError
 from robench.randomness import seed_from
-from robench.types import Images, Labels
+from robench.types import Images, IntPerSample, Labels
 
 
 def check_images(x: object) -> None:
@@ -30,7 +30,7 @@ def check_images(x: object) -> None:
         raise _unusable("images as the network sees them, in float32", got, "Give `x.float()`")
 
 
-def checked_images(x: Tensor, shape: tuple[int, ...], box: tuple[float, float]) -> Images:
+def checked_images(x: Images, shape: tuple[int, ...], box: tuple[float, float]) -> Images:
     """Return images in float32 on the CPU.
 
     Raises:
@@ -66,7 +66,7 @@ def checked_labels(y: object, count: int, classes: int) -> Labels:
     return y
 
 
-def identities(x: Images) -> Tensor:
+def identities(x: Images) -> IntPerSample:
     """Return a number for each image that depends on its values alone, (B,) int64."""
     parts = [hashlib.sha256(one.contiguous().numpy().tobytes()).hexdigest() for one in x.detach().cpu()]
     return torch.tensor([seed_from(part) for part in parts], dtype=torch.int64)

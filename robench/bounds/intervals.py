@@ -10,6 +10,7 @@ from torch import Tensor
 from robench.bounds.graph import Node
 from robench.bounds.rectifier import Rectifier
 from robench.bounds.rounding import UNIT, gamma
+from robench.types import PerSample, Values
 
 Interval = tuple[Tensor, Tensor]
 """Lowest and highest values (B, ...) of a node."""
@@ -36,7 +37,7 @@ def interval_of(node: Node, inputs: Sequence[Interval], shapes: Sequence[tuple[i
     return torch.where(low.isfinite(), low, -torch.inf), torch.where(high.isfinite(), high, torch.inf)
 
 
-def magnitude(node: Node, inputs: Sequence[Interval]) -> Tensor:
+def magnitude(node: Node, inputs: Sequence[Interval]) -> PerSample:
     """Return the largest |W||x| + |b| of an affine node for each image, (B,)."""
     sizes = [torch.maximum(low.abs(), high.abs()) for low, high in inputs]
     spread = node.affine.spread(*sizes).flatten(1).amax(dim=1)
@@ -44,6 +45,6 @@ def magnitude(node: Node, inputs: Sequence[Interval]) -> Tensor:
     return torch.maximum(spread, size) * (1 + 1e-6) + node.affine.constant()
 
 
-def per_image(values: Tensor, like: Tensor) -> Tensor:
+def per_image(values: PerSample, like: Values) -> Values:
     """Reshape (B,) to (B, 1, ..., 1)."""
     return values.view(-1, *[1] * (like.ndim - 1))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_matrix
 from torch import Tensor
@@ -28,6 +29,7 @@ from robench.bounds.network import Bounded, Effort, bounded
 from robench.bounds.rectifier import Passing
 from robench.bounds.region import Region
 from robench.bounds.rows import Rows
+from robench.types import Coefficients, LayerValues, PerRow, SplitValues, Values
 
 MOST = 40
 """Rectifiers that may switch inside a box; with more it shrinks."""
@@ -48,14 +50,16 @@ class _Recording:
     layer: Layer
     noted: Tensor
 
-    def through(self, rows: Rows, slopes: Tensor | None) -> tuple[Rows, Tensor]:
+    def through(self, rows: Rows, slopes: Coefficients | None) -> tuple[Rows, PerRow]:
         """See `Lines.through`; exact, as functions of the pixels and of the outputs noted down."""
         del slopes
         self.noted[:, self.layer.part] = rows.a.flatten(1)[:, self.layer.lines.place]
         return rows.having(rows.a * self.layer.lines.base), rows.a.new_zeros(len(rows))
 
 
-def pieces(found: Bounded, layers: list[Layer], start: int, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+def pieces(
+    found: Bounded, layers: list[Layer], start: int, rows: Rows
+) -> tuple[Coefficients, SplitValues, PerRow]:
     """Return functions of a node as affine functions of the pixels and of unsure rectifiers' outputs.
 
     Args:
@@ -74,7 +78,7 @@ def pieces(found: Bounded, layers: list[Layer], start: int, rows: Rows) -> tuple
     return at.a.flatten(1), costs, least - found.region.least(at)
 
 
-def solved(found: Bounded, function: Tensor, seconds: float) -> Tensor | None:
+def solved(found: Bounded, function: Float[Tensor, " K"], seconds: float) -> Values | None:
     """Return a point near the minimum of a function (K,) of the outputs in one image's region, or None."""
     layers = layers_of(found)
     pixels = found.region.x[0].numel()
@@ -147,8 +151,13 @@ def _quiet() -> Iterator[None]:
 
 @torch.no_grad()
 def descended(
-    graph: Graph, rough: Graph, region: Region, start: Tensor, function: Tensor, until: float
-) -> Tensor:
+    graph: Graph,
+    rough: Graph,
+    region: Region,
+    start: LayerValues,
+    function: Float[Tensor, " K"],
+    until: float,
+) -> LayerValues:
     """Return a point (1, ...) where a function (K,) of the outputs is at most its value at the start.
 
     Args:

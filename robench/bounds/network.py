@@ -15,7 +15,7 @@ from robench.bounds.region import Region
 from robench.bounds.rounding import UNIT
 from robench.bounds.rows import Rows
 from robench.bounds.slopes import optimised
-from robench.types import Labels
+from robench.types import IntPerRow, Labels, Outputs, PerRow, RowMask, RowNumbers
 
 ELEMENTS = 2**19
 """Most coefficients that are propagated back at once: 32 MiB in float64."""
@@ -71,7 +71,7 @@ class Bounded:
         lines = {number: lines.to(torch.float32) for number, lines in self.lines.items()}
         return Backward(self.rough, lines, self.region.to(torch.float32))
 
-    def of(self, index: Tensor) -> Bounded:
+    def of(self, index: RowNumbers | RowMask) -> Bounded:
         """Return the bounds of some of the images."""
         return Bounded(
             self.exact,
@@ -128,8 +128,8 @@ def _cut_at_zero(graph: Graph, node: int) -> bool:
 
 @torch.no_grad()
 def neuron_bounds(
-    found: Bounded, node: int, owner: Tensor, place: Tensor, sign: float, steps: int, step_size: float
-) -> Tensor:
+    found: Bounded, node: int, owner: IntPerRow, place: IntPerRow, sign: float, steps: int, step_size: float
+) -> PerRow:
     """Return lower bounds (N,) of sign times single values of a node."""
     values = [found.region.x.new_zeros(0)]
     for part in _chunks(found, node, owner):
@@ -156,7 +156,7 @@ def _chunks(bounds: Bounded, node: int, owner: Tensor) -> list[slice]:
     return [slice(i, i + length) for i in range(0, len(owner), length)]
 
 
-def margin_rows(classes: int, y: Labels, owner: Tensor, rival: Tensor, dtype: torch.dtype) -> Rows:
+def margin_rows(classes: int, y: Labels, owner: IntPerRow, rival: IntPerRow, dtype: torch.dtype) -> Rows:
     """Return the functions `true class minus rival` of the outputs, for image `owner` (N,) each."""
     a = torch.zeros(len(owner), classes, dtype=dtype)
     number = torch.arange(len(owner))
@@ -165,7 +165,7 @@ def margin_rows(classes: int, y: Labels, owner: Tensor, rival: Tensor, dtype: to
     return Rows(a, owner)
 
 
-def rivals(classes: int, y: Labels) -> tuple[Tensor, Tensor]:
+def rivals(classes: int, y: Labels) -> tuple[IntPerRow, IntPerRow]:
     """Return every (image, wrong class), both (B * (K - 1),), in order."""
     wrong = torch.ones(len(y), classes, dtype=torch.bool)
     wrong[torch.arange(len(y)), y] = False
@@ -174,7 +174,7 @@ def rivals(classes: int, y: Labels) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def margin_bounds(found: Bounded, y: Labels, effort: Effort) -> Tensor:
+def margin_bounds(found: Bounded, y: Labels, effort: Effort) -> Outputs:
     """Return lower bounds (B, K) of the true class's output minus each other's; 0 for itself."""
     output = found.exact.output
     (classes,) = found.exact.nodes[output].shape

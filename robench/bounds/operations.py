@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robench.bounds.rows import Rows
+from robench.types import PerRow, Values
 
 Shape = tuple[int, ...]
 _Self = TypeVar("_Self")
@@ -24,15 +25,15 @@ _Self = TypeVar("_Self")
 class Affine(Protocol):
     """The contract of an affine operation of one or more inputs."""
 
-    def value(self, *inputs: Tensor) -> Tensor:
+    def value(self, *inputs: Values) -> Values:
         """Return W x + b, (B, ...)."""
         ...
 
-    def spread(self, *radii: Tensor) -> Tensor:
+    def spread(self, *radii: Values) -> Values:
         """Return |W| r, (B, ...)."""
         ...
 
-    def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], Tensor | None]:
+    def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], PerRow | None]:
         """Return a W for each input of these shapes, and a.b (N,) or None if b is zero."""
         ...
 
@@ -61,15 +62,15 @@ class Dense:
     weight: Tensor
     bias: Tensor
 
-    def value(self, *inputs: Tensor) -> Tensor:
+    def value(self, *inputs: Values) -> Values:
         """See `Affine`."""
         return F.linear(inputs[0], self.weight, self.bias)
 
-    def spread(self, *radii: Tensor) -> Tensor:
+    def spread(self, *radii: Values) -> Values:
         """See `Affine`."""
         return F.linear(radii[0], self.weight.abs())
 
-    def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], Tensor | None]:
+    def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], PerRow | None]:
         """See `Affine`."""
         rows = rows.dense(out)
         offset = (rows.a @ self.bias).view(len(rows), -1).sum(dim=1)
@@ -100,15 +101,15 @@ class Scale:
     factor: Tensor
     shift: Tensor
 
-    def value(self, *inputs: Tensor) -> Tensor:
+    def value(self, *inputs: Values) -> Values:
         """See `Affine`."""
         return inputs[0] * self.factor + self.shift
 
-    def spread(self, *radii: Tensor) -> Tensor:
+    def spread(self, *radii: Values) -> Values:
         """See `Affine`."""
         return radii[0] * self.factor.abs()
 
-    def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], Tensor | None]:
+    def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], PerRow | None]:
         """See `Affine`; windows are zero outside the layer, so a shift there has no effect."""
         uniform = self.factor.ndim <= 3 and all(n == 1 for n in self.factor.shape[1:])
         if rows.corner is not None and uniform and all(n == 1 for n in self.shift.shape[1:]):
@@ -142,18 +143,18 @@ class Sum:
 
     signs: tuple[float, ...]
 
-    def value(self, *inputs: Tensor) -> Tensor:
+    def value(self, *inputs: Values) -> Values:
         """See `Affine`."""
         total = inputs[0] * self.signs[0]
         for sign, x in zip(self.signs[1:], inputs[1:], strict=True):
             total = total + sign * x
         return total
 
-    def spread(self, *radii: Tensor) -> Tensor:
+    def spread(self, *radii: Values) -> Values:
         """See `Affine`."""
         return torch.stack(radii).sum(dim=0)
 
-    def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], Tensor | None]:
+    def back(self, rows: Rows, shapes: Sequence[Shape], out: Shape) -> tuple[list[Rows], PerRow | None]:
         """See `Affine`."""
         return [rows if sign == 1 else rows.having(sign * rows.a) for sign in self.signs], None
 

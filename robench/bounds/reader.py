@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from robench.bounds.convolution import Convolution
@@ -17,6 +18,7 @@ from robench.bounds.graph import Graph, Node
 from robench.bounds.operations import Affine, Dense, Scale, Shape, Sum
 from robench.bounds.rectifier import Rectifier
 from robench.bounds.symbols import Batch, Ref, Unbounded, exact, pair, told
+from robench.types import Values
 
 
 @dataclass(slots=True)
@@ -62,7 +64,9 @@ class Reader:
 
     # --- affine steps
 
-    def linear(self, x: Ref, weight: Tensor, bias: Tensor | None = None) -> Ref:
+    def linear(
+        self, x: Ref, weight: Float[Tensor, "out in"], bias: Float[Tensor, " out"] | None = None
+    ) -> Ref:
         """Append a fully connected layer: weight (out, D) and bias (out,), on the last axis of (..., D)."""
         weight = exact(weight)
         return self.add(Dense(weight, weight.new_zeros(len(weight)) if bias is None else exact(bias)), x)
@@ -70,8 +74,8 @@ class Reader:
     def convolution(
         self,
         x: Ref,
-        weight: Tensor,
-        bias: Tensor | None = None,
+        weight: Float[Tensor, "out in h w"],
+        bias: Float[Tensor, " out"] | None = None,
         stride: Any = 1,
         padding: Any = 0,
         dilation: Any = 1,
@@ -130,7 +134,7 @@ class Reader:
             raise Unbounded(f"a constant of shape {tuple(constant.shape)} against values {shape}")
         return constant.view(*[1] * (len(shape) - constant.ndim), *constant.shape)
 
-    def gathered(self, x: Ref, apply: Callable[[Tensor], Tensor], fan: int = 1) -> Ref:
+    def gathered(self, x: Ref, apply: Callable[[Values], Values], fan: int = 1) -> Ref:
         """Append a linear operation with weights of at least zero.
 
         Args:
@@ -141,7 +145,13 @@ class Reader:
         return self.add(Gathering(apply, fan), x)
 
     def normalised(
-        self, x: Ref, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+        self,
+        x: Ref,
+        mean: Float[Tensor, " C"],
+        variance: Float[Tensor, " C"],
+        weight: Float[Tensor, " C"] | None,
+        bias: Float[Tensor, " C"] | None,
+        eps: float,
     ) -> Ref:
         """Append batch norm with fixed statistics of values (C, ...).
 

@@ -15,6 +15,17 @@ from torch import Tensor
 
 from robench.bounds.rounding import UNIT
 from robench.bounds.rows import Rows
+from robench.types import (
+    Coefficients,
+    LayerMask,
+    LayerValues,
+    PerRow,
+    RowMask,
+    RowNumbers,
+    SameShape,
+    SplitValues,
+    Values,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +38,7 @@ class Rectifier:
 
     slope: float = 0.0
 
-    def value(self, x: Tensor) -> Tensor:
+    def value(self, x: SameShape) -> SameShape:
         """Return the values, element by element."""
         return F.leaky_relu(x, self.slope) if self.slope else F.relu(x)
 
@@ -35,7 +46,7 @@ class Rectifier:
 class Passing(Protocol):
     """Propagates functions of a layer's rectified values to the values before rectification."""
 
-    def through(self, rows: Rows, slopes: Tensor | None) -> tuple[Rows, Tensor]:
+    def through(self, rows: Rows, slopes: Coefficients | None) -> tuple[Rows, PerRow]:
         """Return functions of the inputs that are nowhere above these, and their constants (N,)."""
         ...
 
@@ -59,7 +70,7 @@ class Lines:
     raised: Tensor
 
     @classmethod
-    def between(cls, low: Tensor, high: Tensor, slope: float) -> Lines:
+    def between(cls, low: LayerValues, high: LayerValues, slope: float) -> Lines:
         """Return the lines for inputs between low and high (B, ...); the upper one never below."""
         on, off = low >= 0, high <= 0
         least = torch.where(on, 1.0, slope).to(low.dtype)
@@ -75,11 +86,11 @@ class Lines:
         return cls(least, most, usual, upper.to(low.dtype), offset.to(low.dtype))
 
     @property
-    def loose(self) -> Tensor:
+    def loose(self) -> LayerMask:
         """Where the sign is not fixed, (B, ...)."""
         return self.most > self.least
 
-    def of(self, index: Tensor | slice) -> Lines:
+    def of(self, index: RowNumbers | RowMask | slice) -> Lines:
         """Return the lines of some of the images."""
         return Lines(*(getattr(self, name)[index] for name in ("least", "most", "usual", "upper", "raised")))
 
@@ -88,7 +99,7 @@ class Lines:
         names = ("least", "most", "usual", "upper", "raised")
         return replace(self, **{name: getattr(self, name).to(dtype) for name in names})
 
-    def through(self, rows: Rows, slopes: Tensor | None) -> tuple[Rows, Tensor]:
+    def through(self, rows: Rows, slopes: Coefficients | None) -> tuple[Rows, PerRow]:
         """Return functions of the inputs that are nowhere above these, and their constants (N,).
 
         Args:
@@ -106,7 +117,9 @@ class Chosen(torch.autograd.Function):
     """Coefficients times the slope of the line that their sign selects, with the derivative."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, lower: Tensor, upper: Tensor, raised: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, a: Coefficients, lower: Coefficients, upper: Coefficients, raised: Coefficients
+    ) -> tuple[Coefficients, PerRow]:
         """Return the coefficients (N, ...) of the inputs and the constants (N,)."""
         slope = torch.where(a > 0, lower, upper)
         negative = a.clamp(max=0)
@@ -114,7 +127,9 @@ class Chosen(torch.autograd.Function):
         return a * slope, (negative * raised).flatten(1).sum(dim=1)
 
     @staticmethod
-    def backward(ctx: Any, given: Tensor, constant: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(
+        ctx: Any, given: Coefficients, constant: PerRow
+    ) -> tuple[Coefficients, Coefficients, None, None]:
         """Return the derivative with respect to the coefficients and the lower slopes."""
         a, slope, offset = ctx.saved_tensors
         back = given * slope
@@ -142,7 +157,7 @@ class PackedLines:
     raised: Tensor
     pressure: Tensor
 
-    def through(self, rows: Rows, slopes: Tensor | None) -> tuple[Rows, Tensor]:
+    def through(self, rows: Rows, slopes: Coefficients | None) -> tuple[Rows, PerRow]:
         """See `Lines.through`; the functions are one for each subdomain, and the slopes those kept here."""
         assert rows.corner is None
         assert rows.owner is None
@@ -159,14 +174,14 @@ class _Packed(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        a: Tensor,
-        lower: Tensor,
-        pressure: Tensor,
-        base: Tensor,
-        place: Tensor,
-        upper: Tensor,
-        offset: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+        a: Coefficients,
+        lower: SplitValues,
+        pressure: SplitValues,
+        base: Values,
+        place: RowNumbers,
+        upper: SplitValues,
+        offset: SplitValues,
+    ) -> tuple[Coefficients, PerRow]:
         """Return the coefficients (N, ...) of the inputs and the constants (N,)."""
         here = a.flatten(1).index_select(1, place)
         positive = here > 0

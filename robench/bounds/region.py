@@ -16,7 +16,7 @@ from robench.attack.threat import ThreatModel
 from robench.bounds.admissible import admissible_radius, outer_box
 from robench.bounds.rounding import UNIT, gamma
 from robench.bounds.rows import Rows
-from robench.types import Images
+from robench.types import Coefficients, Images, PerRow, RowMask, RowNumbers
 
 _BISECTIONS = 24
 """Bisection steps towards the best multiplier under L2; every multiplier is valid."""
@@ -62,11 +62,11 @@ class Region:
         """Return the same region in another type."""
         return replace(self, x=self.x.to(dtype), low=self.low.to(dtype), high=self.high.to(dtype))
 
-    def of(self, index: Tensor | slice) -> Region:
+    def of(self, index: RowNumbers | RowMask | slice) -> Region:
         """Return the region of some of the images."""
         return replace(self, x=self.x[index], low=self.low[index], high=self.high[index])
 
-    def least(self, rows: Rows) -> Tensor:
+    def least(self, rows: Rows) -> PerRow:
         """Return a lower bound of each function of the pixels, (N,): the exact minimum up to rounding."""
         a = rows.a
         if self.norm == "Linf":
@@ -78,7 +78,7 @@ class Region:
         gain = self._lagrangian(a, multiplier, low - x, high - x)
         return (a * x).flatten(1).sum(dim=1) + gain
 
-    def least_at(self, rows: Rows) -> Tensor:
+    def least_at(self, rows: Rows) -> Coefficients:
         """Return a point (N, ...) near the minimum of each linear function of whole images.
 
         Under L2 and L1 it may be slightly outside the ball: project it.
@@ -91,7 +91,7 @@ class Region:
         step = self._step(a, self._multiplier(a, low - x, high - x), low - x, high - x)
         return x + step
 
-    def margin(self, rows: Rows) -> Tensor:
+    def margin(self, rows: Rows) -> PerRow:
         """Return the largest rounding error of `least`, (N,)."""
         size = self.low.abs().maximum(self.high.abs()).flatten(1).amax(dim=1) + self.radius
         count = rows.a[0].numel() if len(rows) else 0

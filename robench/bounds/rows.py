@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robench.types import Coefficients, Corners, PerRow, Values
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -28,20 +30,20 @@ class Rows:
     def __len__(self) -> int:
         return len(self.a)
 
-    def having(self, a: Tensor) -> Rows:
+    def having(self, a: Coefficients) -> Rows:
         """Return the same with other coefficients."""
         return replace(self, a=a)
 
-    def mass(self) -> Tensor:
+    def mass(self) -> PerRow:
         """Return the sum of absolute coefficients of each function, (N,)."""
         mass: Tensor = torch.linalg.vector_norm(self.a.detach().flatten(1), ord=1, dim=1)
         return mass
 
-    def dot(self, values: Tensor) -> Tensor:
+    def dot(self, values: Coefficients) -> PerRow:
         """Return each function of values in the same place, (N, ...) as the coefficients, (N,)."""
         return (self.a * values).flatten(1).sum(dim=1)
 
-    def take(self, values: Tensor) -> Tensor:
+    def take(self, values: Values) -> Coefficients:
         """Return each function's share of values (B, ...) of the node, shaped as the coefficients.
 
         Windows reach outside of the node, where zeros are put.
@@ -53,7 +55,7 @@ class Rows:
         owner = torch.arange(len(self.a), device=corner.device) if self.owner is None else self.owner
         return view[owner, corner[:, 0], corner[:, 1]]
 
-    def share(self, values: Tensor) -> Tensor:
+    def share(self, values: Values) -> Coefficients:
         """Return the values of each function's image, (N, ...) from (B, ...)."""
         if len(values) == 1:
             return values.expand(len(self.a), *values.shape[1:])
@@ -101,7 +103,7 @@ class Rows:
         two = _placed(other.a, move[0] - first[0], move[1] - first[1], size)
         return Rows(one + two, self.owner, self.corner + self.corner.new_tensor(first))
 
-    def at(self, corner: Tensor | None) -> Rows:
+    def at(self, corner: Corners | None) -> Rows:
         """Return the same coefficients with other windows."""
         return replace(self, corner=corner)
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from robench.bounds.branching import Domains, Splitter
 from robench.errors import ConfigError
+from robench.types import OutputFunctions
 
 _LEAF_STEPS = 100
 """Steps of Adam, twice, for the multipliers of a subdomain that cannot be split further."""
@@ -148,7 +149,7 @@ class Search:
     closed: float = math.inf
     stuck: float = math.inf
 
-    def run(self, functions: Tensor) -> Outcome:
+    def run(self, functions: OutputFunctions) -> Outcome:
         """Return the outcome for functions (F, K) of the outputs, such as true class minus rival."""
         order = itertools.count()
         waiting: list[tuple[float, int, Domains]] = []

@@ -17,7 +17,7 @@ from robench.conformance.result import require
 from robench.conformance.toys import ToyNet, toy_images, toy_model
 from robench.model.interface import Model, OutputKind, predictions
 from robench.randomness import Randomness
-from robench.types import Images, Labels, Mask
+from robench.types import Images, Labels, Mask, RowNumbers
 
 RADII = {"Linf": 0.03, "L2": 0.25, "L1": 2.0, "L0": 6.0}
 """A radius for each norm that breaks some of the toy images and not all; 1 for a norm not listed."""
@@ -133,7 +133,7 @@ class AttackTrial:
         y[0] = (y[0] + 1) % model.classes
         return y
 
-    def play(self, model: Model, rules: Rules = PLAIN, *, rows: Tensor | None = None) -> AttackRun:
+    def play(self, model: Model, rules: Rules = PLAIN, *, rows: RowNumbers | None = None) -> AttackRun:
         """Run the attack once.
 
         Args:

@@ -9,7 +9,7 @@ from torch.nn import functional
 from robench.data.images import ImageSet, image_set
 from robench.model.interface import Coupling, Model, OutputKind
 from robench.model.noise import noise_of
-from robench.types import Images, Outputs
+from robench.types import Images, Mask, Outputs
 
 SHAPE = (3, 8, 8)
 COUNT = 12
@@ -81,7 +81,7 @@ class ToyNet(nn.Module):
         return factor * torch.nan if self.bad == "all" else factor
 
 
-def bright(x: Images) -> Tensor:
+def bright(x: Images) -> Mask:
     """Tell which images (B, C, H, W) are bright in the first corner, (B,)."""
     return x[:, :, :2, :2].detach().flatten(1).mean(dim=1) > 0.5
 
@@ -107,7 +107,7 @@ class Shaken(nn.Module):
 
     random = True
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Images) -> Images:
         """Return z (B, C, H, W) plus noise, in evaluation a function of z alone."""
         noise = torch.randn_like(z) if self.training else noise_of(z, seed=0, use="toy").normal(z)
         return z + 0.1 * noise

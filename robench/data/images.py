@@ -21,7 +21,7 @@ from robench.plan.spec import content_hash
 from robench.plurals import counted
 from robench.randomness import Randomness
 from robench.recipe import Info
-from robench.types import Images, Labels
+from robench.types import Images, Labels, RowMask, RowNumbers, Values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,8 +84,10 @@ class ImageSet:
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
-    def batch(self, rows: slice | Tensor) -> tuple[Tensor, Labels]:
+    def batch(self, rows: slice | RowNumbers | RowMask) -> tuple[Values, Labels]:
         """Return images (b, C, H, W), float32 in [0, 1], and labels (b,) of the given rows, both copied.
+
+        A set may hold other values than images, such as a network's features (b, D): they come as they are.
 
         Args:
             rows: a slice, numbers (b,), or a mask (N,).
@@ -94,7 +96,7 @@ class ImageSet:
         images, labels = self.images[rows].to(torch.float32, copy=True), self.labels[rows].clone()
         return images.div_(255) if self.images.dtype == torch.uint8 else images, labels
 
-    def subset(self, rows: slice | Tensor) -> ImageSet:
+    def subset(self, rows: slice | RowNumbers | RowMask) -> ImageSet:
         """Return the given rows as a new set; the images keep their indices in the full split."""
         return replace(self, images=self.images[rows], labels=self.labels[rows], indices=self.indices[rows])
 
@@ -106,7 +108,7 @@ class ImageSet:
         """Return the images whose labels are withheld; there may be none."""
         return self.subset(self.labels < 0)
 
-    def withholding(self, rows: Tensor) -> ImageSet:
+    def withholding(self, rows: RowNumbers | RowMask) -> ImageSet:
         """Return the same images with the labels of the given rows replaced by -1."""
         return replace(self, labels=self.labels.index_fill(0, rows, -1))
 

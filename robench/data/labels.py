@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from robench.data.arrays import own_array
 from robench.errors import InputError
-from robench.types import Labels
+from robench.types import AnyLabels, Labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +57,7 @@ def read_labels(
     return indices, names
 
 
-def check_labels(labels: Tensor, count: int, classes: int, *, where: str = "labels") -> None:
+def check_labels(labels: AnyLabels, count: int, classes: int, *, where: str = "labels") -> None:
     """Refuse labels that are not class indices of these images.
 
     Raises:

@@ -49,7 +49,9 @@ def read_images(images: object, *, where: str, labels: int = -1) -> StoredImages
     return pixels
 
 
-def check_images(images: Tensor, *, where: str = "images", bounds: tuple[float, float] = (0.0, 1.0)) -> None:
+def check_images(
+    images: StoredImages, *, where: str = "images", bounds: tuple[float, float] = (0.0, 1.0)
+) -> None:
     """Refuse images an attack must never see.
 
     Raises:

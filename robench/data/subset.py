@@ -8,7 +8,7 @@ from robench.data.images import ImageSet
 from robench.errors import InputError
 from robench.plurals import counted
 from robench.randomness import Randomness, seed_from
-from robench.types import Labels
+from robench.types import Labels, RowNumbers
 
 STANDARD_DEVIATIONS, LEEWAY = 5.0, 15.0
 """Limit, in standard deviations plus a constant, of how far the first images' classes may deviate.
@@ -19,7 +19,7 @@ RARE = 0.25
 """Least variance of a class: a single image of a class that appears rarely must not have a large weight."""
 
 
-def chosen_rows(whole: ImageSet, count: int, subset: str, seed: int, *, what: str) -> slice | torch.Tensor:
+def chosen_rows(whole: ImageSet, count: int, subset: str, seed: int, *, what: str) -> slice | RowNumbers:
     """Return the chosen rows of a split.
 
     Args:
@@ -88,7 +88,7 @@ def _draws(count: int, purpose: str, seed: int) -> torch.Tensor:
     return rows.uniform(torch.empty(count, 1, dtype=torch.float64))[:, 0]
 
 
-def balanced_rows(labels: Labels, classes: int, count: int, *, seed: int) -> torch.Tensor:
+def balanced_rows(labels: Labels, classes: int, count: int, *, seed: int) -> RowNumbers:
     """Return `count` row numbers, in ascending order, with class sizes that differ by at most one.
 
     Raises:

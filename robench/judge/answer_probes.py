@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from robench.model.evaluation import evaluation_mode
@@ -19,7 +20,7 @@ from robench.model.tested_network import networks_under_test
 from robench.plurals import counted
 from robench.randomness import borrowed_global_randomness
 from robench.record.schema import Finding
-from robench.types import Images, Outputs
+from robench.types import Images, Mask, Outputs
 
 IMAGES = 64
 """Most images per probe."""
@@ -130,7 +131,7 @@ def random_output(model: Model, x: Images, outputs: Outputs, first: FirstAnswers
 
 
 def batch_dependence(
-    model: Model, x: Images, outputs: Outputs, first: FirstAnswers | None, whole: Tensor
+    model: Model, x: Images, outputs: Outputs, first: FirstAnswers | None, whole: Float[Tensor, "N C H W"]
 ) -> Finding | None:
     """Return the finding if an output depends on the order or on the rest of the batch.
 
@@ -173,6 +174,6 @@ def answers(model: Model, x: Images) -> Outputs:
     return outputs.clone()
 
 
-def differences(first: Tensor, second: Tensor) -> Tensor:
+def differences(first: Outputs, second: Outputs) -> Mask:
     """Tell per image whether two outputs (B, K) differ by more than rounding; masked classes are equal."""
     return beyond_rounding(first, second, tolerance=ROUNDING)

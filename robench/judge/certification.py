@@ -10,12 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from torch import Tensor
-
 from robench.errors import ConfigError
 from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, Model
-from robench.types import Images
+from robench.types import ClassCounts, Images
 
 ABSTAIN = -1
 """The prediction of an image for which nothing can be certified."""
@@ -31,7 +29,7 @@ class Certifiable(Protocol):
 
     sigma: float
 
-    def counts(self, x: Images, copies: int, *, use: str) -> Tensor:
+    def counts(self, x: Images, copies: int, *, use: str) -> ClassCounts:
         """Return how many of `copies` noisy copies get each class, (B, K); see `defenses.inference.smoothed`.
 
         The noise of another `use` is independent; a copy with a tie or NaN counts for no class.

@@ -13,9 +13,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from torch import Tensor
-
 from robench.randomness import seed_from
+from robench.types import IntPerSample
 
 V = TypeVar("V")
 
@@ -47,7 +46,7 @@ def current_batch() -> Batch | None:
 
 
 @contextmanager
-def batch_of(indices: Tensor) -> Iterator[Batch]:
+def batch_of(indices: IntPerSample) -> Iterator[Batch]:
     """Inside the block the current batch has the images with these `indices (B,)` of the data set."""
     batch = Batch(seed_from("batch", *indices.tolist()))
     token = _CURRENT.set(batch)

@@ -14,7 +14,10 @@ from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
+
+from robench.types import Images, SameShape, Values
 
 Question = Callable[[Tensor], Any]
 """Images (B, C, H, W) to what a network answers."""
@@ -39,7 +42,7 @@ class CapturedPass:
         Exception: any error of the capture, as of a function that waits for the device.
     """
 
-    def __init__(self, question: Question, x: Tensor) -> None:
+    def __init__(self, question: Question, x: Images) -> None:
         self._question = on_a_copy(question)
         self._rows = len(x)
         sample = x.detach().clone(memory_format=torch.contiguous_format).requires_grad_(True)
@@ -48,16 +51,16 @@ class CapturedPass:
         self._passes = 0
         self._values: _Values | None = None
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Images) -> Values:
         """Return the function's outputs (B, ...) for images (B, C, H, W), which gradients flow to."""
         return cast("Tensor", _Replayed.apply(x, self))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, int]:
+    def forward(self, x: Images) -> tuple[Values, int]:
         """Return the outputs for images (B, C, H, W), and the number of the pass."""
         values = self._forward(x)
         return own(values.outputs.detach()[: len(x)]), values.number
 
-    def backward(self, x: Tensor, number: int, gradient: Tensor) -> Tensor:
+    def backward(self, x: Images, number: int, gradient: Values) -> Images:
         """Return the gradient with respect to images (B, C, H, W).
 
         Args:
@@ -71,7 +74,7 @@ class CapturedPass:
         (slope,) = torch.autograd.grad(values.outputs, values.images, padded(gradient, self._rows))
         return own(slope[: len(x)])
 
-    def again(self, x: Tensor, gradient: Tensor) -> Tensor:
+    def again(self, x: Images, gradient: Values) -> Images:
         """Return the same as `backward`, by the function itself: it can be differentiated once more."""
         (slope,) = torch.autograd.grad(self._question(x), x, gradient, create_graph=True)
         return slope
@@ -89,12 +92,12 @@ def on_a_copy(question: Question) -> Question:
     return lambda x: question(x.clone())
 
 
-def padded(x: Tensor, rows: int) -> Tensor:
+def padded(x: Values, rows: int) -> Float[Tensor, "rows ..."]:
     """Return rows (B, ...) with zeros after them, (`rows`, ...)."""
     return F.pad(x, (0, 0) * (x.ndim - 1) + (0, rows - len(x)))
 
 
-def own(x: Tensor) -> Tensor:
+def own(x: SameShape) -> SameShape:
     """Return the same numbers in memory of their own, which no replay overwrites."""
     return x.clone()
 

@@ -16,9 +16,10 @@ from types import FunctionType, MethodType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from robench.model.another_way import Watcher
+from robench.types import Images
 
 
 class CompiledCopy(Watcher):
@@ -54,7 +55,7 @@ class CompiledCopy(Watcher):
         self._has_answered = False
         network.__dict__["forward"] = self.forward
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, x: Images) -> Any:
         """Return the copy's outputs for images (B, C, H, W).
 
         Raises:

@@ -55,7 +55,7 @@ class GraphedCopy(Watcher):
         if callable(features) and not isinstance(features, nn.Module):
             network.__dict__["features"] = functools.wraps(features)(lambda x: self._answer(features, x))
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, x: Images) -> Any:
         """Return the copy's outputs for images (B, C, H, W).
 
         Raises:

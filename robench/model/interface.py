@@ -150,7 +150,7 @@ class Model:
         outputs = self.net(x)
         return outputs, outputs
 
-    def __call__(self, x: Tensor) -> Outputs:
+    def __call__(self, x: Images) -> Outputs:
         """Return the outputs (B, columns) for images (B, C, H, W), in evaluation mode and exact float32.
 
         The images are moved to the model's device. Gradients with respect to them flow; the network's state

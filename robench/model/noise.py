@@ -14,16 +14,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import torch
-from torch import Tensor
 
 from robench.randomness import Randomness, borrowed_global_randomness, seed_from
-from robench.types import Images
+from robench.types import Images, IntPerSample
 
 _DRAW: ContextVar[int] = ContextVar("robench_draw", default=0)
 _ODD = 0x5851F42D4C957F2D  # Knuth's multiplier (MMIX)
 
 
-def content_keys(x: Images) -> Tensor:
+def content_keys(x: Images) -> IntPerSample:
     """Return one int64 per image (B,) that depends only on the values of all pixels.
 
     Args:

@@ -13,7 +13,7 @@ from robench.model.interface import GradientSource, Model
 from robench.model.rough_gradient import SURE
 from robench.model.rounding import beyond_rounding
 from robench.randomness import borrowed_global_randomness
-from robench.types import Images, Outputs, PerSample
+from robench.types import Features, Images, Outputs, PerSample
 
 PROOF_IMAGES = 16
 """Most images on which a copy is compared with the original."""
@@ -124,7 +124,7 @@ def _ask(model: Model, source: GradientSource, x: Images, first: int, without_gr
     )
 
 
-def cotangent(like: Outputs, first: int = 0) -> Tensor:
+def cotangent(like: Outputs, first: int = 0) -> Outputs:
     """Return fixed distinct numbers, so that no two outputs cancel: irrational steps in (-1, 1)."""
     start = 1 + first * like[:1].numel()
     steps = torch.arange(start, start + like.numel(), device=like.device, dtype=torch.float64)
@@ -209,7 +209,7 @@ def _sizes(outputs: Outputs) -> Tensor:
     return outputs.where(outputs.isfinite(), 0.0).abs().amax(dim=1, keepdim=True)
 
 
-def relative_error(one: Tensor, two: Tensor) -> PerSample:
+def relative_error(one: Features, two: Features) -> PerSample:
     """Return by how much rows (B, D) differ in L2, relative to their length, or the median if larger."""
     length: PerSample = one.norm(dim=1)
     if not len(length):

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from robench.model.layer_pairs import hooked
+from robench.types import Images
 
 
 class NotReplayableError(RuntimeError):
     """A pass that cannot be repeated without its code."""
 
 
-def probe(network: nn.Module, question: Callable[[Tensor], Any], x: Tensor) -> None:
+def probe(network: nn.Module, question: Callable[[Tensor], Any], x: Images) -> None:
     """Ask a network once, and refuse it if its code would have to run in every pass.
 
     Args:

@@ -16,6 +16,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from robench.types import Images, Mask, Outputs
+
 Numbers = tuple[Tensor, Tensor]
 
 
@@ -55,7 +57,7 @@ class RoughGradient(nn.Module):
         if callable(features) and not isinstance(features, nn.Module):
             self.__dict__["features"] = functools.wraps(features)(lambda x: self._answer(features, x))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Images) -> Tensor:
         """Return the copy's outputs for images (B, C, H, W).
 
         Raises:
@@ -90,7 +92,7 @@ class RoughGradient(nn.Module):
         return cast("Tensor", _ValueOf.apply(rough, outputs))
 
 
-def is_sure(outputs: Tensor, columns: Sequence[int] | None = None) -> Tensor:
+def is_sure(outputs: Outputs, columns: Sequence[int] | None = None) -> Mask:
     """Tell which rows (B,) of outputs (B, K) in bfloat16 name the class that float32 would name.
 
     Args:

@@ -7,11 +7,13 @@ import math
 import torch
 from torch import Tensor
 
+from robench.types import Mask, Outputs
+
 LAST_DIGITS = 16
 """Differences up to so many times the spacing of floating-point numbers at a score count as rounding."""
 
 
-def beyond_rounding(first: Tensor, second: Tensor, *, tolerance: float) -> Tensor:
+def beyond_rounding(first: Outputs, second: Outputs, *, tolerance: float) -> Mask:
     """Tell per image whether two outputs (B, K) differ by more than rounding, (B,); masked classes are equal.
 
     Args:

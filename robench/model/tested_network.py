@@ -15,7 +15,7 @@ from robench.errors import InputError
 from robench.model.out_of_memory import is_out_of_memory
 from robench.model.torch_state import kept_torch_state
 from robench.plan.spec import PRECISIONS
-from robench.types import Images, Outputs
+from robench.types import Images, Outputs, Values
 
 _REMEDY = """Wrap the network, and evaluate `Logits(network)`:
 class Logits(torch.nn.Module):
@@ -98,7 +98,7 @@ class TestedNetwork(nn.Module):
         finally:
             self._modules["module"] = before
 
-    def forward(self, x: Tensor) -> Outputs:
+    def forward(self, x: Values) -> Outputs:
         """Map images (B, C, H, W) to outputs (B, columns) of the same floating type.
 
         Raises:
@@ -107,7 +107,7 @@ class TestedNetwork(nn.Module):
         outputs: Outputs = self._mapped(self._rows(self._answer(self.module, x), len(x)).to(x.dtype))
         return outputs
 
-    def features(self, x: Tensor) -> Outputs:
+    def features(self, x: Values) -> Outputs:
         """Map images (B, C, H, W) to the features (B, D) of a network that offers them."""
         return cast("Outputs", self._answer(cast("Callable[[Images], Any]", self.module.features), x))
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from robench.model.another_way import Watcher
 from robench.model.winograd import Convolution
+from robench.types import Values
 
 _FORM = (
     *(
@@ -95,11 +96,11 @@ class WatchedPair(Watcher):
         first.__dict__["forward"] = self._first
         second.__dict__["forward"] = self._second
 
-    def first(self, x: Tensor) -> Tensor:
+    def first(self, x: Values) -> Values:
         """Return the input of the second layer, in the shape of the first layer's output."""
         raise NotImplementedError
 
-    def second(self, x: Tensor) -> Tensor:
+    def second(self, x: Values) -> Values:
         """Return the output of both layers together, from the result of `first`."""
         raise NotImplementedError
 
@@ -155,13 +156,13 @@ class FoldedPair(WatchedPair):
         self._conv, self._norm, self._convolution = conv, norm, convolution
         self._sources = sources(conv, norm)
 
-    def first(self, x: Tensor) -> Tensor:
+    def first(self, x: Values) -> Values:
         """Return the output of both layers."""
         if self._norm.training or sources(self._conv, self._norm) != self._sources:
             self.refuse("a batch-norm or its convolution was not what was folded")
         return self._convolution(x)
 
-    def second(self, x: Tensor) -> Tensor:
+    def second(self, x: Values) -> Values:
         """Return the input unchanged."""
         return x
 
@@ -185,11 +186,11 @@ class PooledPair(WatchedPair):
         self._pool = pool
         super().__init__(relu, pool)
 
-    def first(self, x: Tensor) -> Tensor:
+    def first(self, x: Values) -> Values:
         """Return the images (B, C, H, W) of the layer before."""
         return x
 
-    def second(self, x: Tensor) -> Tensor:
+    def second(self, x: Values) -> Values:
         """Return the largest of each window, rectified."""
         largest: Tensor = nn.MaxPool2d.forward(self._pool, x)
         return largest.relu()

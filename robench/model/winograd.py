@@ -14,7 +14,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
+
+from robench.types import Images
 
 Convolution = Callable[[Tensor], Tensor]
 """Images (B, C, H, W) to the answers of one convolution."""
@@ -77,7 +80,7 @@ class WinogradConvolution:
         self._input, self._output = _both_axes(_INPUT), _both_axes(_OUTPUT)
         self._kept = self._kernel() if room.take(4 * weight.numel() * weight.element_size()) else None
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Images) -> Float[Tensor, "B K H W"]:
         """Return the convolution of images (B, C, H, W)."""
         if not self._is_worth_it(x):
             answer: Tensor = self._conv._conv_forward(x, self._weight, self._bias)
@@ -85,7 +88,7 @@ class WinogradConvolution:
         answer = _Winograd.apply(x, self, False)
         return answer if self._bias is None else answer + self._bias[:, None, None]
 
-    def transformed(self, x: Tensor, *, backward: bool) -> Tensor:
+    def transformed(self, x: Images, *, backward: bool) -> Float[Tensor, "B K H W"]:
         """Return the convolution (B, K, H, W) of images (B, C, H, W); backward, that of gradients.
 
         The latter is a convolution with the reversed kernel. Tile and output are reversed instead of the
@@ -128,7 +131,9 @@ class _Winograd(torch.autograd.Function):
     """The gradient of a convolution with respect to its images is a convolution with the reversed kernel."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, convolution: WinogradConvolution, backward: bool) -> Tensor:
+    def forward(
+        ctx: Any, x: Images, convolution: WinogradConvolution, backward: bool
+    ) -> Float[Tensor, "B K H W"]:
         ctx.convolution, ctx.is_backward = convolution, backward
         return convolution.transformed(x, backward=backward)
 

@@ -20,7 +20,7 @@ from robench.model.interface import Model
 from robench.record.feature_snapshot import Cloud, Nearest
 from robench.record.schema import Record, Status
 from robench.run.shards import Shard
-from robench.types import Images
+from robench.types import Features, Images, NearestDistances, NearestPoints, Points
 
 EACH = 100
 """Most images of a class (Wang & Osher 2019, section 5: 100 test images of each)."""
@@ -155,7 +155,7 @@ def nearest_of(
     )
 
 
-def nearest_rows(points: Tensor, z: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def nearest_rows(points: Points, z: Features, k: int) -> tuple[NearestPoints, NearestDistances]:
     """Return the k nearest of `points (T, D)` of every row of `z (Q, D)`: rows and distances, (Q, k).
 
     Distances are computed from differences in float64; equal distances are ordered by row.
