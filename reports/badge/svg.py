@@ -147,7 +147,8 @@ def _measured(board: Board, row: Row) -> tuple[str, str]:
         norm, median, rest = board.norm, median_of(row, board.norm), percent(row.worst_case)
         if median is None and norm not in {"L2", "Linf"}:  # a record of an earlier version, without that size
             norm, median = "Linf", row.median_linf
-        return f"median {norm}", f"{number(median)} of those broken, {rest} % unbroken"
+        of_broken = " of those broken" if row.median_size is None else ""
+        return f"median {norm}", f"{number(median)}{of_broken}, {rest} % unbroken"
     return "robust accuracy", _interval(row.worst_case)
 
 

@@ -34,6 +34,8 @@ class Row:
         median_l2: median smallest successful L2 perturbation, for minimising attacks.
         median_linf: the same in Linf.
         median_own: the same in the norm of the threat, if that is L1 or L0.
+        median_size: on a board without a radius the median over all images of the smallest change, in its
+            norm: 0 for an image that was wrong before, infinite for one that nothing broke. It orders rows.
         passes: forwards plus backwards per image, summed over white-box attacks and gradient sources.
         findings: codes of the reasons to doubt the row.
         partial: whether units are missing; `missing` names them.
@@ -74,6 +76,7 @@ class Row:
     certified_by: dict[str, Share] = field(default_factory=dict)
     gap: Share | None = None
     median_own: float | None = None
+    median_size: float | None = None
 
     @property
     def lifted(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Ranks without a radius: by the median size of the smallest perturbations, not by survivors.
 
-The median that orders rows is over all images; an image that was wrong before counts as size 0. The shown
-median is over the broken images: it gives the size of a successful change.
+The median is over all images: an image that was wrong before counts as size 0. One over the broken images
+alone would be larger for a model that is wrong more often.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping
 
-from reports.board.board_types import Row, may_have_rank
+from reports.board.board_types import Board, Row, may_have_rank
 from reports.board.samples import Samples
 from robench.record.measures.curves import smallest_perturbations
 from robench.record.measures.statistics import SIGNIFICANCE, mcnemar
@@ -21,8 +21,18 @@ UNBROKEN = 2.0
 
 
 def median_of(row: Row, norm: str) -> float | None:
-    """Return a row's median size in the norm of its board; None if an earlier version did not store it."""
+    """Return a row's median size in the norm of its board; None if an earlier version did not store it.
+
+    It is over all images on a board that is ordered by size, and over the broken ones on any other.
+    """
+    if row.median_size is not None:
+        return row.median_size
     return {"L2": row.median_l2, "Linf": row.median_linf}.get(norm, row.median_own)
+
+
+def is_by_size(board: Board) -> bool:
+    """Tell whether the rows of a board are ordered by size."""
+    return math.isinf(board.eps) and any(median_of(row, board.norm) is not None for row in board.rows)
 
 
 def by_size(samples: Samples, rows: Mapping[str, Row]) -> bool:
@@ -50,6 +60,9 @@ def ranked_by_size(samples: Samples, rows: Mapping[str, Row]) -> tuple[Row, ...]
         clean = row.clean.value if row.clean else None
         return (-statistics.median(own), -mean, -(clean or 0.0), row.model)
 
+    # Records of earlier versions do not have sizes in L1 or L0.
+    medians = {target: statistics.median(own.values()) if own else None for target, own in sizes.items()}
+    rows = {target: dataclasses.replace(row, median_size=medians[target]) for target, row in rows.items()}
     ranking: list[Row] = []
     rest: list[Row] = []
     first: Mapping[int, float] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from reports.board.board_types import Board, Row
 from reports.board.shares import Share
 from reports.board.size_ranks import median_of
+
+MEDIAN = "median over all images, 0 for one that was wrong before"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +64,13 @@ def robust_claim(board: Board, row: Row) -> Claim | None:
     }
     if board.eps == float("inf"):
         size = median_of(row, board.norm)
-        if size is None:
+        if size is None or math.isinf(size):  # most images stand, whatever may change: there is no number
             return None
         return Claim(
             metric="median_perturbation",
             name=f"Median smallest perturbation, {board.norm}",
             value=float(f"{size:.3g}"),
-            notes=_sentence([f"median over broken images, {threat}", attacks, *_state(row)]),
+            notes=_sentence([f"{MEDIAN}, {threat}", attacks, *_state(row)]),
             arguments={**arguments, "doubted": row.doubted, "findings": list(row.findings)},
         )
     kind = "percent of all images, image by image the worst over all attacks and gradient sources"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
 from reports.board.board_types import Board, Row
+from reports.board.size_ranks import is_by_size
 from reports.figures.palette import Look
 from reports.html.background import Background
 from reports.html.table_values import (
@@ -21,11 +20,9 @@ from reports.html.table_values import (
     swatch,
     text_entry,
 )
-from reports.text.board_tables import ONE_DRAW, median_titles, medians
+from reports.text.board_tables import ONE_DRAW, size_columns
 from reports.text.doubt_sentences import short_sentence
 from reports.text.escape import NOTHING, percent
-
-T = TypeVar("T")
 
 DECLARED = ("Training", "Architecture", "Paper")
 """Columns of what models and defenses declare of themselves."""
@@ -73,9 +70,8 @@ def _leaderboard_columns(
     """Return the columns of a board in their order, and the cells of each row; see `leaderboard`."""
     has_attack, bounds = bool(board.attacks), board.certificates
     several = bounds if len(bounds) > 1 else ()
-    has_sizes = any(row.median_l2 is not None for row in board.rows)
-    by_size = math.isinf(board.eps) and has_sizes
-    sizes = _sizes(board.norm) if has_sizes else []
+    by_size = is_by_size(board)
+    sizes = _sizes(board)
     titles = [title for title in DECLARED if any(_declared(one, title) for one in backgrounds.values())]
     return [
         (Column("Rank"), lambda row: Entry(text=str(row.rank or NOTHING), order=row.rank)),
@@ -109,19 +105,14 @@ def _of_certificate(label: str) -> Callable[[Row], Entry]:
     return lambda row: share(row.certified_by.get(label), drawn=False)
 
 
-def _sizes(norm: str) -> list[tuple[Column, Callable[[Row], Entry]]]:
+def _sizes(board: Board) -> list[tuple[Column, Callable[[Row], Entry]]]:
     """Return the columns of median sizes, that of the norm first."""
-    titles = list(enumerate(median_titles(norm)))
-    return [(Column(title), _of_size(place, norm)) for place, title in _in_order(titles, norm)]
+    columns = [(Column(title), _of_size(size)) for title, size in size_columns(board)]
+    return columns[::-1] if board.norm == "Linf" and not is_by_size(board) else columns
 
 
-def _of_size(place: int, norm: str) -> Callable[[Row], Entry]:
-    return lambda row: number_entry(medians(row, norm)[place])
-
-
-def _in_order(values: list[T], norm: str) -> list[T]:
-    """Return what belongs to the median sizes with that of the norm first."""
-    return values[::-1] if norm == "Linf" else values
+def _of_size(size: Callable[[Row], float | None]) -> Callable[[Row], Entry]:
+    return lambda row: number_entry(size(row))
 
 
 def _model(row: Row, links: dict[str, str], look: Look | None) -> Entry:

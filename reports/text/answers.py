@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reports.board.board_types import Board, Row
 from reports.board.shares import Share
-from reports.board.size_ranks import median_of
+from reports.board.size_ranks import is_by_size, median_of
 from reports.text.doubt_sentences import listed_in_words
 from reports.text.escape import NOTHING, number, percent
 from robench.plan.data_title import images_title
@@ -85,10 +85,6 @@ def _attacked(board: Board) -> bool:
     return bool(board.attacks)
 
 
-def _by_size(board: Board) -> bool:
-    return math.isinf(board.eps) and any(median_of(row, board.norm) is not None for row in board.rows)
-
-
 def _headline(board: Board, best: Row | None, *, contenders: int, count: int) -> tuple[str, str]:
     """Return the number and its meaning; the first model with a rank need not be the best of all models."""
     if best is None:
@@ -102,7 +98,7 @@ def _headline(board: Board, best: Row | None, *, contenders: int, count: int) ->
         name += f", the best of {count}" if contenders == count else f", the only one of {count} with a rank"
     if not board.norm:
         return _percent(best.clean), f"right: {name}"
-    if _by_size(board):
+    if is_by_size(board):
         name = name.replace(", the best of ", ", the hardest to break of ")
         return number(median_of(best, board.norm)), f"median {board.norm} change that breaks {name}"
     if not _attacked(board):
@@ -128,9 +124,8 @@ def _about_best(board: Board, best: Row, sound: Sequence[Row]) -> list[str]:
     last = sound[-1]
     if last is not best and (not has_comparison or last.rank != best.rank):
         least = f"The least is {_least(board, last)}: {last.model}."
-        # The size is that of broken images: it may be larger than that of the best model.
         easiest = f"The easiest to break is {last.model}: {_least(board, last)}."
-        sentences.append(easiest if _by_size(board) else least)
+        sentences.append(easiest if is_by_size(board) else least)
     return sentences
 
 
@@ -141,7 +136,7 @@ def _proven(row: Row) -> float:
 def _least(board: Board, row: Row) -> str:
     if not board.norm:
         return _percent(row.clean)
-    if _by_size(board):
+    if is_by_size(board):
         return number(median_of(row, board.norm))
     return _percent(row.worst_case if _attacked(board) else row.certified)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from reports.board.board_types import Board, Measurement, Row
 from reports.board.over_seeds import SeedBoard
+from reports.board.size_ranks import is_by_size, median_of
 from reports.text.escape import NOTHING, number, over_batches, percent, with_interval
 
 ONE_DRAW = "One draw (attacked)"
@@ -35,7 +36,7 @@ def board_columns(board: Board) -> list[tuple[str, Callable[[Row], str]]]:
     """Return the columns of a board: the title of each, and its text in a row."""
     has_attack, certificates = bool(board.norm), board.certificates
     several = certificates if len(certificates) > 1 else ()
-    sizes = median_titles(board.norm) if any(row.median_l2 is not None for row in board.rows) else ()
+    sizes = size_columns(board)
     return [
         ("Rank", lambda row: str(row.rank) if row.rank else NOTHING),
         ("Model", lambda row: row.model),
@@ -48,7 +49,7 @@ def board_columns(board: Board) -> list[tuple[str, Callable[[Row], str]]]:
         *([("Gap", lambda row: percent(row.gap))] if certificates else []),
         *([(ONE_DRAW, lambda row: percent(row.one_draw))] if board.random else []),
         ("n", lambda row: str(row.n)),
-        *((title, _of_size(place, board.norm)) for place, title in enumerate(sizes)),
+        *((title, _text_of(size)) for title, size in sizes),
         *([("Passes/image", lambda row: number(row.passes))] if has_attack else []),
         ("Findings", lambda row: ", ".join(row.remarks) or NOTHING),
     ]
@@ -62,8 +63,27 @@ def _of_certificate(label: str) -> Callable[[Row], str]:
     return lambda row: percent(row.certified_by.get(label))
 
 
-def _of_size(place: int, norm: str) -> Callable[[Row], str]:
-    return lambda row: number(medians(row, norm)[place])
+def size_columns(board: Board) -> list[tuple[str, Callable[[Row], float | None]]]:
+    """Return the columns of median sizes: the title of each, and its value in a row.
+
+    On a board that is ordered by size the first one is over all images, and those over the broken images say
+    so: the latter are larger for a model that is wrong more often.
+    """
+    if not any(row.median_l2 is not None or row.median_size is not None for row in board.rows):
+        return []
+    titles = median_titles(board.norm)
+    if not is_by_size(board):
+        return [(title, _size_at(place, board.norm)) for place, title in enumerate(titles)]
+    of_broken = [(f"{title}, broken", _size_at(place, board.norm)) for place, title in enumerate(titles)]
+    return [(f"Median {board.norm}", lambda row: median_of(row, board.norm)), *of_broken]
+
+
+def _size_at(place: int, norm: str) -> Callable[[Row], float | None]:
+    return lambda row: medians(row, norm)[place]
+
+
+def _text_of(size: Callable[[Row], float | None]) -> Callable[[Row], str]:
+    return lambda row: number(size(row))
 
 
 def median_titles(norm: str) -> list[str]:

@@ -51,6 +51,8 @@ DEFENSE_COLUMNS = ("inference",)
 """Column of models with a defense in front; without such models the file does not have it."""
 OWN_SIZES = ("median_own",)
 """Of boards under another norm than L2 and Linf only."""
+WHOLE_SIZES = ("median_size",)
+"""Of boards without a radius only; in no measurement, for the median is over all images of a row."""
 CERTIFIED_COLUMNS = ("certified", "certified_low", "certified_high", "gap", "gap_low", "gap_high")
 """Of boards with bounds only, followed by three for each way to bound; else the file is without them."""
 Lines = tuple[Sequence[str], list[list[Any]]]
@@ -134,7 +136,7 @@ def leaderboard_lines(facts: Sequence[BoardFacts]) -> Lines:
     labels = list(dict.fromkeys(label for one in facts for label in one.board.attacks))
     names = share_columns("attack", labels)
     random = any(one.board.random for one in facts)
-    own = has_own_sizes(facts)
+    own, whole = has_own_sizes(facts), has_whole_sizes(facts)
     bounds = list(dict.fromkeys(label for one in facts for label in one.board.certificates))
     is_defended = any(one.inference for one in facts)
     lines = [
@@ -145,6 +147,7 @@ def leaderboard_lines(facts: Sequence[BoardFacts]) -> Lines:
             *(end for label in labels for end in _ends(row.attacks.get(label))),
             *(_one_draw(row) if random else ()),
             *((row.median_own,) if own else ()),
+            *((row.median_size,) if whole else ()),
             *(_certified(row, bounds) if bounds else ()),
             *((one.inference.get(row.model),) if is_defended else ()),
         ]
@@ -154,6 +157,7 @@ def leaderboard_lines(facts: Sequence[BoardFacts]) -> Lines:
     more = [
         *(RANDOM_COLUMNS if random else ()),
         *(OWN_SIZES if own else ()),
+        *(WHOLE_SIZES if whole else ()),
         *(CERTIFIED_COLUMNS if bounds else ()),
     ]
     more += [*share_columns("certified", bounds), *(DEFENSE_COLUMNS if is_defended else ())]
@@ -197,6 +201,11 @@ def measurement_lines(facts: Sequence[BoardFacts]) -> Lines:
             lines.append([*_board(one.board), *_threat(one.board), *values, *more])
     more_columns = [*(RANDOM_COLUMNS if random else ()), *(OWN_SIZES if own else ())]
     return [*BOARD_COLUMNS, *THREAT_COLUMNS, *CELL_COLUMNS, *more_columns], lines
+
+
+def has_whole_sizes(facts: Sequence[BoardFacts]) -> bool:
+    """Tell whether a board is ordered by size."""
+    return any(row.median_size is not None for one in facts for row in one.board.rows)
 
 
 def has_own_sizes(facts: Sequence[BoardFacts]) -> bool:

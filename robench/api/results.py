@@ -26,7 +26,7 @@ from robench.visible_text import visible
 if TYPE_CHECKING:
     import pandas as pd
 
-MedianColumn = Literal["median_l2", "median_linf", "median_own"]
+MedianColumn = Literal["median_l2", "median_linf", "median_own", "median_size"]
 """The name of the median size of changes in a row, by the norm of its board."""
 
 SHARES = ("clean", "white_box", "worst_case")
@@ -189,6 +189,8 @@ def _board(board: PlainBoard) -> str:
 
 def _median_column(board: PlainBoard) -> MedianColumn:
     """Return the name in a row of the median size of changes in the norm of its board."""
+    if any(row["median_size"] is not None for row in board["rows"]):
+        return "median_size"
     columns: dict[str, MedianColumn] = {"L2": "median_l2", "Linf": "median_linf"}
     return columns.get(board["norm"], "median_own")
 

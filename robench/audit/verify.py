@@ -45,7 +45,7 @@ UNITS = "units"
 MODELS = "models"
 """Name of the check that every model of the plan could be made; reported only if some could not."""
 
-LATER_TABLE_COLUMNS = frozenset({"missing", "median_own"})
+LATER_TABLE_COLUMNS = frozenset({"missing", "median_own", "median_size"})
 """Columns that tables of earlier versions do not have."""
 
 

@@ -21,7 +21,11 @@ class PlainShare(TypedDict):
 
 
 class PlainRow(TypedDict):
-    """One model on one board; the medians are in L2, in Linf, and in the norm of any other threat."""
+    """One model on one board.
+
+    The medians of broken images are in L2, in Linf, and in the norm of any other threat; `median_size` is that
+    of all images in the norm of the board, on boards without a radius.
+    """
 
     rank: int | None
     model: str
@@ -47,6 +51,7 @@ class PlainRow(TypedDict):
     certified_by: dict[str, PlainShare]
     gap: PlainShare | None
     median_own: float | None
+    median_size: float | None
 
 
 class PlainDoubt(TypedDict):

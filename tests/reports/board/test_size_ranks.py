@@ -94,7 +94,7 @@ def test_sizes_under_l0_are_counts_of_values_and_have_a_column():
     ]
     header, lines = leaderboard_table(board)
     place = header.index("Median L0")
-    assert header[place : place + 3] == ["Median L0", "Median L2", "Median Linf"]
+    assert header[place : place + 3] == ["Median L0", "Median L0, broken", "Median L2, broken"]
     assert [line[place] for line in lines] == ["5", "2"]
     assert answer(board).about == "median L0 change that breaks hard, the hardest to break of 2"
 
@@ -109,3 +109,20 @@ def test_the_sizes_are_in_the_csv_files_of_such_boards_alone():
     text = CSV().render(in_values("a", [4.0] * 120))
     assert next(csv.DictReader(text.splitlines()))["median_own"] == "4.0"
     assert "median_own" not in CSV().render(without_radius("a", [1.0] * 120))
+
+
+def test_the_number_shown_is_that_which_orders_the_rows():
+    """A model that is wrong more often may have the larger median over its broken images."""
+    often = without_radius("often wrong", [3.0] * 120, [M] * 90 + [B] * 30)
+    rarely = without_radius("rarely wrong", [1.0] * 120, [M] * 10 + [B] * 110)
+    (board,) = boards([*often, *rarely])
+    assert [(row.rank, row.model, row.median_size) for row in board.rows] == [
+        (1, "rarely wrong", 1.0),
+        (2, "often wrong", 0.0),
+    ]
+    header, lines = leaderboard_table(board)
+    assert [line[header.index("Median L2")] for line in lines] == ["1", "0"]
+    assert [line[header.index("Median L2, broken")] for line in lines] == ["1", "3"]
+    words = answer(board)
+    assert words.figure == "1"
+    assert "The easiest to break is often wrong: 0." in " ".join(words.sentences)

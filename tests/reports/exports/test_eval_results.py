@@ -8,6 +8,8 @@ from reports.exports.eval_results import EvalResults
 from robench.errors import ConfigError
 from robench.recipe import build
 from tests.records import changed
+from tests.reports.board.test_leaderboard import B, M, R
+from tests.reports.board.test_size_ranks import without_radius
 from tests.reports.exports import measured
 from tests.reports.html.synthetic import made
 
@@ -117,11 +119,17 @@ def test_a_doubted_and_partial_row_says_so_first(tmp_path):
 
 
 def test_without_a_radius_the_median_size_is_the_number(tmp_path):
-    EvalResults()(measured.minimal(), tmp_path)
+    sizes = [0.5] * 40 + [2.0] * 80
+    records = measured.on_mnist(without_radius("first", sizes, [M] * 30 + [B] * 90))
+    EvalResults()(records, tmp_path)
     (entry,) = files(tmp_path / "first" / ".eval_results")["mnist-median_perturbation_l2_inf.yaml"]
-    (board,) = (b for b in boards(measured.minimal()) if b.norm == "L2")
-    assert entry["value"] == pytest.approx(board.rows[0].median_l2, rel=0.005)
-    assert "median over broken images" in entry["notes"]
+    assert entry["value"] == 2.0  # of 30 times 0, 10 times 0.5 and 80 times 2
+    assert "median over all images, 0 for one that was wrong before" in entry["notes"]
+
+
+def test_a_median_that_no_change_reaches_is_no_number(tmp_path):
+    EvalResults()(measured.on_mnist(without_radius("first", [1.0] * 120, [R] * 70 + [B] * 50)), tmp_path)
+    assert "mnist-median_perturbation_l2_inf.yaml" not in files(tmp_path / "first" / ".eval_results")
 
 
 def test_names_cannot_leave_the_folder(tmp_path):

@@ -39,7 +39,8 @@ def test_a_table_without_a_column_that_came_later_holds_and_it_is_said(store):
     check = tables(store)
     assert check.wrong == 0
     assert check.evidence == (
-        "leaderboard.csv: by an earlier version, without the columns that came later (median_own, missing)"
+        "leaderboard.csv: by an earlier version, without the columns that came later "
+        "(median_own, median_size, missing)"
     )
 
 
