@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +14,7 @@ from robench.errors import ConfigError
 
 if TYPE_CHECKING:
     from robench.record.comparison.run_comparison import Difference
+    from robench.record.comparison.size_comparison import SizeDifference
     from robench.record.schema import Record
 
 REGRESSION = 1
@@ -35,7 +37,11 @@ def compare(
     max_drop: Annotated[
         float | None,
         typer.Option(
-            "--max-drop", min=0, max=100, help="Exit 1 if B is worse by more points, or lacks what A has."
+            "--max-drop",
+            min=0,
+            max=100,
+            help="Exit 1 if B is worse by more points (without a radius: its median change by more percent), "
+            "or lacks what A has.",
         ),
     ] = None,
     format: Annotated[Literal["text", "json"], typer.Option("--format", help="text or json.")] = "text",
@@ -44,6 +50,7 @@ def compare(
     from robench.cli.console import one_line
     from robench.cli.leaderboard import read_runs
     from robench.record.comparison.run_comparison import differences, unmatched
+    from robench.record.comparison.size_comparison import size_differences
     from robench.record.completeness import missing_rows
 
     pairs = _pairs(pair)
@@ -53,13 +60,15 @@ def compare(
     before = read_runs([first])
     after = read_runs([second]) if second is not None else before
     gaps = differences(before, after, pairs=pairs)
+    sizes = size_differences(before, after, pairs=pairs)
     name = "A" if second is None else "B"
     leftovers = unmatched(before, after, pairs=pairs, second_name=name)
     partial = {"A": missing_rows(before), "B": missing_rows(after)}
     if format == "json":
-        typer.echo(json.dumps([{**_plain(d), **_lacks(d, partial)} for d in gaps], indent=1))
+        lines = [{**_plain(d), **_lacks(d, partial), **_plain_size(d, sizes)} for d in gaps]
+        typer.echo(json.dumps(lines, indent=1))
     else:
-        _show(gaps)
+        _show(gaps, sizes)
     for text in () if pairs else _remarks(before, after):
         typer.echo(text, err=format == "json")
     for run, rows in partial.items():
@@ -72,16 +81,31 @@ def compare(
         typer.echo(one_line(f"not compared: {text}"), err=True)
     if max_drop is None:
         return
-    worse = [d for d in gaps if -100 * d.gap > max_drop + 1e-9]
-    for d in worse:
-        text = f"{d.model}, {d.column}, {d.setting}: {100 * d.gap:+.1f} points, more than {max_drop:g} down"
+    regressions = _regressions(gaps, sizes, max_drop)
+    for text in regressions:
         typer.echo(one_line(f"regression: {text}"), err=True)
     if leftovers:
         typer.echo("--max-drop cannot vouch for what was not compared; exit code 1", err=True)
     if partial["B"]:
         typer.echo("--max-drop cannot vouch for a partial run; exit code 1", err=True)
-    if worse or leftovers or partial["B"]:
+    if regressions or leftovers or partial["B"]:
         raise typer.Exit(REGRESSION)
+
+
+def _regressions(gaps: Sequence[Difference], sizes: Sequence[SizeDifference], most: float) -> list[str]:
+    """Return what fell by more than so many points, or percent of a median size."""
+    points = [
+        f"{d.model}, {d.column}, {d.setting}: {100 * d.gap:+.1f} points, more than {most:g} down"
+        for d in gaps
+        if -100 * d.gap > most + 1e-9
+    ]
+    percents = [
+        f"{size.model}, {size.column}, {size.setting}: the median change is {100 * size.loss:.1f} % smaller, "
+        f"more than {most:g}"
+        for size in sizes
+        if 100 * size.loss > most + 1e-9
+    ]
+    return points + percents
 
 
 def _remarks(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
@@ -154,7 +178,35 @@ def _plain(d: Difference) -> dict[str, Any]:
     }
 
 
-def _show(gaps: list[Difference]) -> None:
+def _plain_size(d: Difference, sizes: Sequence[SizeDifference]) -> dict[str, Any]:
+    """Return the medians of a column without a radius; nothing for any other column."""
+    own = [s for s in sizes if (s.setting, s.model, s.column) == (d.setting, d.model, d.column)]
+    return {
+        key: value
+        for size in own
+        for key, value in {
+            "first_median_size": _finite(size.first),
+            "second_median_size": _finite(size.second),
+            "larger_first": size.larger_first,
+            "larger_second": size.larger_second,
+            "sign_test_p": size.p_value,
+        }.items()
+    }
+
+
+def _finite(size: float) -> float | str:
+    return "inf" if math.isinf(size) else size
+
+
+def _in_words(size: SizeDifference) -> str:
+    return (
+        f"smallest {size.norm} change, {size.column} of {size.model}: median {size.first:.3g} in A, "
+        f"{size.second:.3g} in B (all images); larger in A for {size.larger_first} of {size.n}, in B for "
+        f"{size.larger_second} (sign test, p {size.p_value:.3g})"
+    )
+
+
+def _show(gaps: list[Difference], sizes: Sequence[SizeDifference]) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -182,5 +234,5 @@ def _show(gaps: list[Difference]) -> None:
                 str(d.n),
             )
         console.print(table)
-    for line in (line for d in gaps for line in _narrowed(d)):
+    for line in (*map(_in_words, sizes), *(line for d in gaps for line in _narrowed(d))):
         typer.echo(one_line(line))

@@ -36,7 +36,7 @@ def lacking(first: Sequence[Record], second: Sequence[Record]) -> list[tuple[str
     on the two models correspond. Gradient sources are compared only if both models are the same: different
     models have different sources.
     """
-    mine, theirs = _groups(first, second), _groups(second, first)
+    mine, theirs = by_attacker(first, second), by_attacker(second, first)
     return [
         (records[0].attack.label, _words(records[0], attacker, second))
         for attacker, records in mine.items()
@@ -60,13 +60,18 @@ def worst_over_shared(
         For each model the verdict by image, for the images that all of these attackers attacked; empty if the
         models share no attacker.
     """
-    mine, theirs = _groups(first, second), _groups(second, first)
+    mine, theirs = by_attacker(first, second), by_attacker(second, first)
     both = mine.keys() & theirs.keys()
     return _worst(mine, both, clean[0]), _worst(theirs, both, clean[1])
 
 
-def _groups(own: Sequence[Record], other: Sequence[Record]) -> dict[Attacker, list[Record]]:
-    """Return the records on a model by attacker, named so that they compare with those of another model."""
+def by_attacker(own: Sequence[Record], other: Sequence[Record]) -> dict[Attacker, list[Record]]:
+    """Return the records on a model by attacker, named so that they compare with those of another model.
+
+    Args:
+        own: records of attacks and bounds on the model, under one setting.
+        other: the same for the other model.
+    """
     groups: dict[Attacker, list[Record]] = {}
     alike = bool(own and other) and own[0].target.fingerprint == other[0].target.fingerprint
     for record in own:

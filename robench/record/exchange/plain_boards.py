@@ -23,8 +23,8 @@ class PlainShare(TypedDict):
 class PlainRow(TypedDict):
     """One model on one board.
 
-    The medians of broken images are in L2, in Linf, and in the norm of any other threat; `median_size` is that
-    of all images in the norm of the board, on boards without a radius.
+    The medians of broken images are in L2, in Linf, and in the norm of any other threat; `median_size` is
+    that of all images in the norm of the board, on boards without a radius.
     """
 
     rank: int | None
