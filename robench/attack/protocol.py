@@ -143,8 +143,10 @@ def check_attackable(
         ) from None
 
 
-def run_attack(attack: Attack, oracle: Oracle, rng: Randomness, *, copies: bool = True) -> Images:
-    """Return what an attack proposes for the oracle's images, (B, C, H, W); its call may have either form.
+def run_attack(attack: Attack, oracle: Oracle, rng: Randomness, *, copies: bool = True) -> Tensor:
+    """Return what an attack proposes for the oracle's images; its call may have either form.
+
+    These should be images (B, C, H, W); an attack of a user's may return anything, which the host checks.
 
     Args:
         attack: the recipe, called with `(oracle, rng)` or in the older form.
