@@ -66,14 +66,14 @@ def check_images(root: Path, records: Sequence[Record], *, complete: bool) -> No
             has an image that was not broken, or a broken image is missing.
     """
     proofs = {record.key: record for record in records if is_proof(record)}
-    known = {member_of(key) for key in proofs}
-    if complete and (strangers := sorted(set(_members(root)) - known)):
+    names = {member_of(key) for key in proofs}
+    if complete and (strangers := sorted(set(_members(root)) - names)):
         expected = "images of an attack among the records, on a model that is judged image by image"
         raise StorageError(where=strangers[0], expected=expected, got="images of none of these")
     images = set()
     for one in of_submission(root, list(proofs.values())):
-        chosen = set(one.positions)
-        images |= {image for image, position in broken_places(one.record) if position in chosen}
+        positions = set(one.positions)
+        images |= {image for image, position in broken_places(one.record) if position in positions}
     if not complete:
         return
     for record in proofs.values():

@@ -180,11 +180,12 @@ def test_a_network_at_hand_is_asked_again_and_holds(finished, tmp_path):
     assert "not-reproduced" not in text
     store = Store(finished)
     (attack,) = [record for record in store.read_records() if not record.attack.is_clean]
-    broken, stands = (attack.columns.status.count(one) for one in ("broken", "robust"))
-    assert broken == len(broken_of(store))
-    said = f"120 clean images and {broken} of {broken + stands} attacked images, all as stated; {stands} said"
-    assert said in outcome.output
-    assert said in text
+    breaks, stands = (attack.columns.status.count(one) for one in ("broken", "robust"))
+    assert breaks == len(broken_of(store))
+    images = f"120 clean images and {breaks} of {breaks + stands} attacked images"
+    words = f"{images}, all as stated; {stands} said to stand are not at hand"
+    assert words in outcome.output
+    assert words in text
 
 
 def copied(run, folder):

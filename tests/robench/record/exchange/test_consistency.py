@@ -172,7 +172,7 @@ def test_an_image_that_its_record_says_stands(submission):
 def test_files_that_are_no_images_of_a_record(submission, kind):
     first = next(one for one in images_of(submission) if len(one.positions) > 1)
     places = first.positions
-    contents, said = {
+    contents, words = {
         "twice": (dataclasses.replace(first, positions=(places[0], *places[:-1])), "some twice"),
         "outside": (dataclasses.replace(first, positions=(-1, *places[1:])), "got -1"),
         "whole": (dataclasses.replace(first, x_adv=first.x_adv.astype(np.float64)), "float64"),
@@ -182,7 +182,7 @@ def test_files_that_are_no_images_of_a_record(submission, kind):
     name = member_of(first.record.key)
     text = refusal(edited(submission, lambda files: files.update({name: data})))
     assert f"{submission}:{name}" in text
-    assert said in text
+    assert words in text
 
 
 def test_images_that_are_missing(submission):
