@@ -18,7 +18,7 @@ from robench.errors import RobenchError
 from robench.judge.verdict import classify, judge
 from robench.plan.spec import ModelSpec, Plan
 from robench.plurals import counted
-from robench.record.exchange.broken_images import BrokenImages
+from robench.record.exchange.broken_images import BrokenImages, attacked_places, is_proof
 from robench.record.schema import Finding, Record, Status
 from robench.record.store import Store
 from robench.run.evaluated_model import EvaluatedModel
@@ -40,6 +40,8 @@ class Answer:
         broken: number of images said to break it on which it was evaluated.
         changed_clean: number of clean images to which it gives another class than before.
         unbroken: number of the images in `broken` that do not break it.
+        attacked: number of images under attack, counted under each threat, that the records say stood or were
+            broken; of those that stood no image is kept.
     """
 
     model: str
@@ -49,6 +51,7 @@ class Answer:
     broken: int = 0
     changed_clean: int = 0
     unbroken: int = 0
+    attacked: int = 0
 
     @property
     def holds(self) -> bool:
@@ -65,8 +68,12 @@ class Answer:
             return f"not re-judged: {self.reason}"
         differ = self.changed_clean + self.unbroken
         word = f"{differ} differ" if differ else "all as stated"
-        images = counted(self.clean + self.broken, "image")
-        return f"{'holds' if self.holds else 'does NOT hold'}: {images}, {word}"
+        images = counted(self.clean, "clean image")
+        if self.attacked:
+            images += f" and {self.broken} of {counted(self.attacked, 'attacked image')}"
+        rest = self.attacked - self.broken
+        note = f"; {rest} said to stand {'is' if rest == 1 else 'are'} not at hand" if rest > 0 else ""
+        return f"{'holds' if self.holds else 'does NOT hold'}: {images}, {word}{note}"
 
 
 def judge_again(
@@ -154,6 +161,7 @@ def _answer(
         broken=sum(len(one.positions) for one in images),
         changed_clean=clean_changes,
         unbroken=survivals,
+        attacked=len({image for record in own if is_proof(record) for image, _ in attacked_places(record)}),
     )
 
 

@@ -102,10 +102,11 @@ def entries_of(runs: Sequence[Path]) -> Iterator[list[BoardEntry]]:
         for run in {one.resolve(): one for one in runs}.values():
             if run.is_dir():
                 root, name, day = run, run.resolve().name, day_of(run)
+                records, faults = Store(root).readable(index=True)
             else:
                 submission = stack.enter_context(unpacked(run))
                 root, name, day = submission.root, submission.name, submission.day
-            records, faults = Store(root).readable(index=root == run)
+                records, faults = list(submission.records), list(submission.faults)
             tell_faults(run, faults)
             entries.append(
                 BoardEntry(

@@ -22,6 +22,7 @@ VERSION = 1
 
 Which images of a record count as robust is in `robench.record.status.robust_images`.
 `reports.board.judgements` and `reports.board.shares` apply the same rule to many records at once.
+`robench.record.status.statuses_of` is this rule for what a record says, to check those of strangers.
 """
 
 INADMISSIBLE = "inadmissible"

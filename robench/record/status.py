@@ -27,6 +27,10 @@ class Status(StrEnum):
 STATUSES = tuple(sorted(map(str, Status)))
 """Statuses in the order of their numbers in an array."""
 ROBUST, BROKEN = STATUSES.index(Status.ROBUST), STATUSES.index(Status.BROKEN)
+_MISCLASSIFIED, _FAILED = STATUSES.index(Status.MISCLASSIFIED), STATUSES.index(Status.FAILED)
+
+NOT_FINITE, TIED = -1, -2
+"""Stand for no class in the columns `clean` and `adversarial`, as in `robench.model.interface`."""
 
 
 def robust_images(status: Array, right: Array) -> Array:
@@ -40,3 +44,27 @@ def robust_images(status: Array, right: Array) -> Array:
     """
     verdicts: Array = (status == ROBUST) & right
     return verdicts
+
+
+def statuses_of(clean: Array, adversarial: Array, label: Array, *, classes: int, targeted: bool) -> Array:
+    """Return the verdicts that predicted classes stand for, (n,) as numbers of `STATUSES`.
+
+    This is the rule of `robench.judge.verdict.judge` for what a record says, without a network. Of a random
+    model the predictions are those of the attacked draw, as in the record.
+
+    Args:
+        clean: predicted classes (n,) of the clean images: from 0, `classes` for a rejection, or a negative
+            code for no class.
+        adversarial: predicted classes (n,) of the attacked images; of a clean evaluation the same images.
+        label: true classes (n,).
+        classes: how many there are, without the rejection.
+        targeted: whether the attacker wanted the class after the true one.
+    """
+    import numpy as np
+
+    before, after, truth = (column.astype(np.int64) for column in (clean, adversarial, label))
+    right = before == truth
+    # A tie is a wrong class, a rejection is none; neither is a target.
+    success = after == (truth + 1) % classes if targeted else (after != truth) & (after < classes)
+    failure = (before == NOT_FINITE) | ((after == NOT_FINITE) & right)
+    return np.select([failure, ~right, success], [_FAILED, _MISCLASSIFIED, BROKEN], ROBUST)

@@ -9,7 +9,8 @@ It is a zip archive of a run folder without weights and without most of the imag
     cards/<model>.md          model cards
     broken/<key>.safetensors  for each broken image, the adversarial image with the smallest change
 
-The digests detect damage; they are not a signature. No torch here.
+The digests detect damage; they are not a signature. What the records say is checked against itself
+(`robench.record.exchange.consistency`). No torch here.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ from typing import Any
 from robench.errors import ConfigError, InputError, StorageError
 from robench.intake.archives import open_archive, read_member
 from robench.intake.limits import SUBMISSION, SUBMITTED, SUBMITTED_FILES
-from robench.record.exchange.broken_images import FOLDER, of_run, packed
+from robench.record.exchange.broken_images import FOLDER, member_of, of_run, packed
+from robench.record.exchange.consistency import check_images, check_records
 from robench.record.files import MOST_RECORD, MOST_TEXT, open_regular, read_regular, write_atomic
 from robench.record.journal import JOURNAL
-from robench.record.store import Store
+from robench.record.schema import Record
+from robench.record.store import Fault, Store
 from robench.record.strict_json import described
 
 MANIFEST = "submission.json"
@@ -57,11 +60,15 @@ class Submission:
         root: its folder, which is deleted at the end of the block.
         name: name of its run.
         day: when it was measured, `YYYY-MM-DD`; empty if unknown.
+        records: its records, which agree with themselves and with its images.
+        faults: its unreadable parts.
     """
 
     root: Path
     name: str
     day: str
+    records: tuple[Record, ...]
+    faults: tuple[Fault, ...]
 
 
 def write_submission(run: Path, out: Path) -> int:
@@ -69,7 +76,8 @@ def write_submission(run: Path, out: Path) -> int:
 
     Raises:
         ConfigError: the run has no finished unit.
-        StorageError: a record or a file of images is damaged or missing, or writing to disk failed.
+        StorageError: a record or a file of images is damaged or missing, a record does not agree with
+            itself, or writing to disk failed.
     """
     store = Store(run)
     records, faults = store.readable()
@@ -81,6 +89,11 @@ def write_submission(run: Path, out: Path) -> int:
         )
     if not records:
         raise ConfigError(where=str(run), expected="at least one finished unit", got="none")
+    try:
+        check_records(records)
+    except StorageError as error:
+        where, do = str(run / error.where), "Delete the file and give the command of the run again"
+        raise StorageError(where=where, expected=error.expected, got=error.got, do=do) from None
     files: dict[str, bytes] = {}
     for name in ("plan.json", "run.json", JOURNAL):
         if (data := read_regular(run / name, most=MOST_TEXT)) is not None:
@@ -93,7 +106,7 @@ def write_submission(run: Path, out: Path) -> int:
             if _NAME.fullmatch(name):
                 files[name] = read_regular(path, most=MOST_TEXT) or b""
     for images in of_run(store, records):
-        files[f"{FOLDER}/{images.record.key}.safetensors"] = packed(images)
+        files[member_of(images.record.key)] = packed(images)
     manifest = {
         "schema": SCHEMA,
         "name": str(store.facts()[0].get("name") or run.resolve().name),
@@ -132,22 +145,44 @@ def unpacked(path: Path) -> Iterator[Submission]:
     """Yield a submission as a folder, which is deleted at the end of the block.
 
     Raises:
-        InputError: not a submission, too large, an invalid name, two members of one name, or wrong digests;
-            names file and member.
+        InputError: not a submission, too large, an invalid name, two members of one name, wrong digests, or
+            records and images that do not agree; names file and member.
     """
     with TemporaryDirectory(prefix="robench-submission-") as folder:
         root = Path(folder)
         manifest, files = read_submission(path)
         for name, data in files.items():
             write_atomic(root / name, data)
-        yield Submission(root=root, name=manifest["name"], day=manifest["day"])
+        records, faults = _contents(root, str(path))
+        yield Submission(
+            root=root,
+            name=manifest["name"],
+            day=manifest["day"],
+            records=tuple(records),
+            faults=tuple(faults),
+        )
+
+
+def _contents(root: Path, where: str) -> tuple[list[Record], list[Fault]]:
+    """Return the records of an unpacked submission and its unreadable parts; refuse what does not agree."""
+    records, faults = Store(root).readable()
+    complete = not any(fault.about.startswith("units") for fault in faults)
+    try:
+        check_records(records)
+        check_images(root, records, complete=complete)
+    except StorageError as error:
+        do = "Ask its author for the file that `robench submit` wrote"
+        raise InputError(
+            where=f"{where}:{error.where}", expected=error.expected, got=error.got, do=do
+        ) from None
+    return records, faults
 
 
 def read_submission(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return the manifest of a submission, and its files by name, all of them checked.
 
     Raises:
-        InputError: as `unpacked`.
+        InputError: as `unpacked`, but for what the records say.
     """
     where = str(path)
     try:

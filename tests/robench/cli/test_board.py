@@ -1,6 +1,7 @@
 """`robench board` and `robench submit` on the command line: what is wrong is said before any work."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import zipfile
@@ -11,7 +12,8 @@ from typer.testing import CliRunner
 
 from robench.cli.app import app
 from robench.record.exchange.broken_images import of_run, packed
-from robench.record.exchange.submission import write_submission
+from robench.record.exchange.submission import MANIFEST, write_submission, zipped
+from robench.record.schema import Record
 from robench.record.seal import sealed_text
 from robench.record.store import Store
 from tests.reports.html.synthetic import run_folder
@@ -132,6 +134,35 @@ def test_what_is_wrong_is_said_before_any_work(tmp_path, words, said):
     assert not (tmp_path / "site").exists()
 
 
+def flipped(run, path):
+    """Write a submission in which broken images of an attack stand, with right digests and all its images."""
+    write_submission(run, path)
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    records = {name: Record.from_json(files[name].decode()) for name in files if name.startswith("units/")}
+    name, record = next(item for item in records.items() if "broken" in item[1].columns.status)
+    status = [one if one != "broken" else "robust" for one in record.columns.status]
+    columns = dataclasses.replace(record.columns, status=status)
+    files[name] = f"{sealed_text(dataclasses.replace(record, columns=columns).to_json())}\n".encode()
+    manifest = json.loads(files.pop(MANIFEST))
+    manifest["files"] = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    path.write_bytes(zipped({**files, MANIFEST: json.dumps(manifest).encode()}))
+    return name
+
+
+@pytest.mark.parametrize("words", [[], ["--rejudge"]])
+def test_a_submission_that_contradicts_itself_is_refused_by_name(tmp_path, words):
+    run = run_folder(tmp_path / "run", models=1)
+    write_submission(run, tmp_path / "ours.zip")
+    member = flipped(run, tmp_path / "theirs.zip")
+    outcome = command("board", tmp_path / "ours.zip", tmp_path / "theirs.zip", "-o", tmp_path / "s", *words)
+    assert outcome.exit_code == 2, outcome.output
+    assert f"{tmp_path / 'theirs.zip'}:{member}: " in outcome.output
+    assert "a `status` that agrees with the record's own columns" in outcome.output
+    assert "ours.zip" not in outcome.output
+    assert not (tmp_path / "s").exists()
+
+
 @pytest.mark.thorough
 def test_a_network_at_hand_is_asked_again_and_holds(finished, tmp_path):
     write_submission(finished, tmp_path / "one.zip")
@@ -145,7 +176,16 @@ def test_a_network_at_hand_is_asked_again_and_holds(finished, tmp_path):
     assert "not re-judged" in (tmp_path / "b" / "index.html").read_text()
     outcome = command("board", tmp_path / "one.zip", "-o", tmp_path / "c", "--rejudge", "--models", finished)
     assert "net: holds: " in outcome.output
-    assert "not-reproduced" not in (tmp_path / "c" / "index.html").read_text()
+    text = (tmp_path / "c" / "index.html").read_text()
+    assert "not-reproduced" not in text
+    store = Store(finished)
+    (attack,) = [record for record in store.read_records() if not record.attack.is_clean]
+    breaks, stands = (attack.columns.status.count(one) for one in ("broken", "robust"))
+    assert breaks == len(broken_of(store))
+    images = f"120 clean images and {breaks} of {breaks + stands} attacked images"
+    words = f"{images}, all as stated; {stands} said to stand are not at hand"
+    assert words in outcome.output
+    assert words in text
 
 
 def copied(run, folder):
@@ -164,7 +204,8 @@ def test_a_clean_accuracy_that_is_made_up_is_in_doubt(finished, tmp_path):
     wrong = sum(a != b for a, b in zip(clean.columns.clean, clean.columns.label, strict=True))
     assert wrong > 1
     outcome = command("board", store.root, "-o", tmp_path / "site", "--rejudge")
-    assert f"net: does NOT hold: {120 + len(broken_of(store))} images, {wrong} differ" in outcome.output
+    assert f"net: does NOT hold: 120 clean images and {len(broken_of(store))} of " in outcome.output
+    assert f" attacked images, {wrong} differ" in outcome.output
     assert "not-reproduced" in (tmp_path / "site" / "index.html").read_text()
 
 
