@@ -7,10 +7,11 @@ from typing import Any
 
 from robench.attack.norms import norm_named
 from robench.attack.threat import ThreatModel
+from robench.bounds.tracing import traced
 from robench.model.interface import Model
 from robench.plan.bounds import method_of
 from robench.plan.spec import ModelSpec, Plan
-from robench.run.bounding import Bounding
+from robench.run.bounding import Bounding, named_refusal
 from robench.run.evaluated_model import EvaluatedModel
 
 
@@ -22,7 +23,10 @@ def check_untrained(
     shape: tuple[int, int, int],
     classes: int,
 ) -> None:
-    """Read every network with a linear head that will be trained and bounded, with its initial weights.
+    """Read every network that will be trained and bounded, with its initial weights.
+
+    Under another head than the linear one it is read up to its last linear layer: what the head itself can
+    bound is known once it has its template.
 
     Args:
         plan: the plan.
@@ -41,9 +45,15 @@ def check_untrained(
             for bound in threat.bounds
             if not bound.models or spec.name in bound.models
         ]
-        if spec.name not in untrained or spec.head.name != "linear" or not columns:
+        owner = spec.features_of or spec.name
+        if owner not in untrained or not columns:
             continue
         threat, bound = columns[0]
+        if spec.head.name != "linear":
+            network = build(next(other for other in plan.models if other.name == owner))
+            with named_refusal(spec.name, bound.bound.name):
+                traced(network, shape, features=True)
+            continue
         model = Model(name=spec.name, net=build(spec), classes=classes)
         Bounding(
             target=EvaluatedModel(model=model, fingerprint=""),
