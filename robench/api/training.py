@@ -32,7 +32,7 @@ class Training:
     Attributes:
         network: the network that was trained: the same object as the argument.
         defense: the name of the method.
-        history: a tuple with one dict of numbers for each epoch; `pandas.DataFrame(history)` is a table of it.
+        history: one dict of numbers for each epoch; `pandas.DataFrame(training.history)` is the table.
         doubts: reasons why it may have trained nothing, for example if no weight has changed; usually empty.
     """
 

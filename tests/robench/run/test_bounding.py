@@ -212,11 +212,11 @@ def plan_of(features, bound="crown"):
 def test_a_network_under_a_head_is_read_up_to_its_features_before_it_is_trained():
     flat, inner, outer = nn.Flatten(), nn.Linear(9, 4), nn.Linear(4, 3)
     options = {"shape": (1, 3, 3), "classes": 3}
-    unbounded = nn.Sequential(flat, inner, nn.GELU(), outer)
+    smooth = nn.Sequential(flat, inner, nn.GELU(), outer)
     with pytest.raises(ConfigError, match=r"model 'wnll', layer '2' \(GELU\)") as error:
-        check_untrained(plan_of("net"), ["net"], lambda _: unbounded, **options)
+        check_untrained(plan_of("net"), ["net"], lambda _: smooth, **options)
     assert "name only other models to bound" in str(error.value)
-    check_untrained(plan_of("net"), [], lambda _: unbounded, **options)  # it is trained already
+    check_untrained(plan_of("net"), [], lambda _: smooth, **options)  # it is trained already
     check_untrained(
         plan_of("net"), ["net"], lambda _: nn.Sequential(flat, inner, nn.ReLU(), outer), **options
     )
