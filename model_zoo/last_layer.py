@@ -50,6 +50,11 @@ class SplitNetwork(nn.Module):
         self.training = bool(getattr(module, "training", False))  # only the flag
 
     @property
+    def last(self) -> nn.Linear:
+        """The layer of the network that makes the logits."""
+        return self._last[0]
+
+    @property
     def linear(self) -> nn.Module:
         """Features (B, D) to logits (B, K), of the type of the features."""
         last = self._last[0]

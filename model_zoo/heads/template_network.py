@@ -12,13 +12,11 @@ from model_zoo.graph.coverage import check_template
 from model_zoo.graph.kernel_density import class_log_density
 from model_zoo.graph.knn import nearest_votes, vote_margins_over
 from model_zoo.graph.soft_neighbours import bandwidth_squared, density_margins_over, log_posteriors
+from model_zoo.heads.feature_network import feature_network
 from model_zoo.heads.graph_network import clean_features, guarded
 from model_zoo.heads.sources import StraightThrough
-from model_zoo.heads.wnll_network import FeatureNetwork
 from model_zoo.last_layer import Branched
-from model_zoo.network import Network
 from robench.data.images import ImageSet
-from robench.errors import ConfigError
 from robench.model.interface import GradientSource, Memory, Neighbourhood, OutputKind
 from robench.model.tested_network import TestedNetwork
 from robench.types import Features, Images, Labels, Outputs, PointLabels, Points
@@ -81,16 +79,8 @@ class TemplateNetwork(nn.Module):
         return self.classify(self.branches.features(x))
 
     def feature_network(self) -> nn.Module:
-        """Return the network from images (B, C, H, W) to features (B, D); see `robench.bounds.heads`.
-
-        Raises:
-            ConfigError: the network is not of the zoo, so that hooks inside it read the features.
-        """
-        network = self.branches.module
-        if not isinstance(network, Network):
-            got, do = f"features inside of {type(network).__name__}", "Bounds read networks of the zoo"
-            raise ConfigError(where="head", expected="a network of the zoo", got=got, do=do)
-        return FeatureNetwork(network)
+        """Return the network from images (B, C, H, W) to features (B, D); see `robench.bounds.heads`."""
+        return feature_network(self.branches)
 
 
 class KNNNetwork(TemplateNetwork):

@@ -10,24 +10,10 @@ from model_zoo.graph.carried import Linear
 from model_zoo.graph.independent import PreparedTemplate, interpolate_independent
 from model_zoo.graph.interpolation import Interpolation, interpolate
 from model_zoo.graph.interval_vote import share_margins, vote_margins
+from model_zoo.heads.feature_network import feature_network
 from model_zoo.heads.graph_network import GraphNetwork
-from model_zoo.network import Network
 from robench.errors import ConfigError
-from robench.types import Features, Labels, Outputs, PointLabels, Points, Values
-
-
-class FeatureNetwork(nn.Module):
-    """Images to features: a network without its last layer, shared and not copied."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-        self.training = network.training  # only the flag
-
-    def forward(self, x: Values) -> Features:
-        """Map images (B, C, H, W) to features (B, D)."""
-        features: Features = self.network.features(x)
-        return features
+from robench.types import Features, Labels, Outputs, PointLabels, Points
 
 
 def _on_the_cpu(template: PreparedTemplate) -> PreparedTemplate:
@@ -60,17 +46,15 @@ class WNLLNetwork(GraphNetwork):
         """Return the network from images (B, C, H, W) to features (B, D); see `robench.bounds.heads`.
 
         Raises:
-            ConfigError: images share a graph, or the network is not of the zoo (hooks read its features).
+            ConfigError: images share a graph.
         """
-        network = self.branches.module
-        if self.joint or not isinstance(network, Network):
-            raise ConfigError(
-                where="head",
-                expected="`protocol: independent` or `voting`, over a network of the zoo",
-                got="a joint graph" if self.joint else f"features inside of {type(network).__name__}",
-                do="Bounds need features that each image has for itself",
+        if self.joint:
+            expected, do = (
+                "`protocol: independent` or `voting`",
+                "Bounds need images that are classified alone",
             )
-        return FeatureNetwork(network)
+            raise ConfigError(where="head", expected=expected, got="a joint graph", do=do)
+        return feature_network(self.branches)
 
     @property
     def slack(self) -> float:

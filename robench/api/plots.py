@@ -73,8 +73,14 @@ class Plots:
                 where="plot", expected="the name of a figure", got="none", do=f"One of: {choices}"
             )
         recipe = plugins.find("figures", figure, where="plot")()
-        with tempfile.TemporaryDirectory() as folder:
-            svg = recipe(self.records, Path(folder) / "figure.svg", board=board).read_text("utf-8")
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                svg = recipe(self.records, Path(folder) / "figure.svg", board=board).read_text("utf-8")
+        except ConfigError as error:  # figures speak of the option of `robench plot`
+            do = error.do.replace("--board TEXT", f'plot("{figure}", board="TEXT")')
+            if do == error.do:
+                raise
+            raise ConfigError(where=error.where, expected=error.expected, got=error.got, do=do) from None
         return Drawing(figure, svg, recipe, self.records, board)
 
     def tradeoff(self, board: str | None = None) -> Drawing:

@@ -32,7 +32,7 @@ class Training:
     Attributes:
         network: the network that was trained: the same object as the argument.
         defense: the name of the method.
-        history: one row of numbers for each epoch.
+        history: one dict of numbers for each epoch; `pandas.DataFrame(training.history)` is the table.
         doubts: reasons why it may have trained nothing, for example if no weight has changed; usually empty.
     """
 
@@ -42,7 +42,7 @@ class Training:
     doubts: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the history as a table: a line for each epoch."""
+        """Return a table of the history: a line for each epoch."""
         import pandas as pd
 
         return pd.DataFrame(list(self.history))

@@ -13,6 +13,7 @@ from torch import fx, nn
 
 from robench.bounds.aliases import Symbol
 from robench.bounds.graph import Graph
+from robench.bounds.layer_input import LayerInput, end_before, last_linear
 from robench.bounds.layers import MODULES
 from robench.bounds.reader import Reader
 from robench.bounds.steps import ENDS, followed
@@ -23,11 +24,20 @@ from robench.model.tested_network import TestedNetwork
 
 
 class _Tracer(fx.Tracer):
-    """Traces a forward pass and remembers the layer in which it stopped."""
+    """Traces a forward pass and remembers the layer in which it stopped.
 
-    def __init__(self) -> None:
+    Args:
+        last: a layer that is not looked into; None for none.
+    """
+
+    def __init__(self, last: nn.Module | None = None) -> None:
         super().__init__()
         self.stopped: str | None = None
+        self._last = last
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Tell whether a layer is one step: PyTorch's own are, and the one before which reading ends."""
+        return m is self._last or super().is_leaf_module(m, module_qualified_name)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """Return a symbol that also records assignments."""
@@ -48,17 +58,26 @@ class _Tracer(fx.Tracer):
             raise
 
 
-def traced(net: nn.Module, shape: tuple[int, ...]) -> Graph:
+def traced(net: nn.Module, shape: tuple[int, ...], *, features: bool = False) -> Graph:
     """Read a network for images of a shape (C, H, W) in evaluation mode; its state is restored.
 
-    A final softmax or log-softmax is left out: it does not change the sign of a margin.
+    A final softmax or log-softmax is left out: it does not change the sign of a margin. Of a `LayerInput` its
+    network is read, up to what the layer gets.
+
+    Args:
+        net: the network.
+        shape: (C, H, W) of the images.
+        features: whether to read up to the linear layer that runs last, if one runs.
 
     Raises:
         ConfigError: a layer has no bound; it is named.
     """
-    network = net.module if isinstance(net, TestedNetwork) else net
-    class_map = net.class_map if isinstance(net, TestedNetwork) else None
-    tracer, top = _Tracer(), f"'' ({type(network).__name__})"
+    last = net.layer if isinstance(net, LayerInput) else None
+    whole = net.network if isinstance(net, LayerInput) else net
+    network = whole.module if isinstance(whole, TestedNetwork) else whole
+    # A class map chooses among outputs, not among features.
+    class_map = whole.class_map if isinstance(whole, TestedNetwork) and last is None else None
+    tracer, top = _Tracer(last), f"'' ({type(network).__name__})"
     if _hooked(network):
         raise refusal(top, "hooks, which may change what it returns")
     if {"forward", "_call_impl"} & network.__dict__.keys() or type(
@@ -71,6 +90,9 @@ def traced(net: nn.Module, shape: tuple[int, ...]) -> Graph:
         before = _generators()
         try:
             symbols = tracer.trace(network)
+            last = last_linear(symbols, network) if features else last
+            if last is not None:
+                end_before(symbols, network, last)
         except Unbounded as error:
             raise refusal(tracer.stopped or top, str(error)) from error
         except Exception as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +14,28 @@ from robench.plan.spec import SCHEMA, content_hash
 from robench.recipe import options_of
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.shards import Shard, slices
+
+
+@contextmanager
+def named_refusal(model: str, method: str) -> Iterator[None]:
+    """Name the model in the refusal of a bound, and say how to leave it out.
+
+    Args:
+        model: its name in the plan.
+        method: the name of the way to bound.
+
+    Raises:
+        ConfigError: the same refusal.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        own = f"model {model!r}"
+        where = error.where if error.where.startswith(own) else f"{own}, {error.where}"
+        choice = f"only other models to bound: {{{method}: {{...}}, models: [...]}}"
+        do = f"{error.do.rstrip('.')}, or name {choice}" if error.do else f"Name {choice}"
+        raise ConfigError(where=where, expected=error.expected, got=error.got, do=do) from None
+
 
 REVISION = 1
 """Revision of the bounds; raised when their results for an image change."""
@@ -88,13 +112,8 @@ class Bounding:
         """
         from robench.bounds.methods import certifier_of
 
-        try:
+        with named_refusal(self.target.model.name, self.name):
             certifier_of(self.target.model, self.threat, shape, self.method)
-        except ConfigError as error:
-            own = f"model {self.target.model.name!r}"
-            where = error.where if error.where.startswith(own) else f"{own}, {error.where}"
-            do = f"Name the models to bound: {{{self.name}: {{...}}, models: [...]}}"
-            raise ConfigError(where=where, expected=error.expected, got=error.got, do=do) from None
 
     def key(self, shard: Shard, *, seed: int) -> str:
         """Return the hash of everything that can change the record."""

@@ -20,7 +20,7 @@ from robench.randomness import seed_from
 from robench.run.evaluated_model import EvaluatedModel, with_stand_in
 from robench.run.image_loader import ImageLoader, NotedLoad
 from robench.run.keeper import last_line
-from robench.run.models.bound_checks import check_untrained
+from robench.run.models.bound_checks import check_bounded
 from robench.run.models.inference_defenses import defended, defenses_in_front, undefended
 from robench.run.models.networks import Network, Networks
 from robench.run.models.radius_checks import warn_of_wide_radii
@@ -142,7 +142,7 @@ class Workshop:
         networks.check()
         warn_of_wide_radii(self.plan.threats, shape)
         if any(threat.bounds for threat in self.plan.threats):
-            check_untrained(self.plan, networks.untrained(), networks.fresh, shape=shape, classes=classes)
+            check_bounded(self.plan, networks, self.failures)
         check_training_data(
             self.plan,
             classes=classes,

@@ -113,6 +113,20 @@ def test_figures_are_drawn_when_asked_for_and_written_where_wanted(result, tmp_p
         result.plot("tradof")
 
 
+def test_a_figure_of_several_radii_asks_for_the_argument_of_python(result):
+    other = robench.benchmark(
+        nn.Sequential(nn.Flatten(), nn.Linear(64, 10)),
+        robench.load_data("digits", limit=10),
+        attacks="fgsm",
+        eps=0.1,
+    )
+    both = robench.Evaluation(records=(*result.records, *other.records))
+    with pytest.raises(ConfigError, match=r'plot\("transfer", board="TEXT"\)') as error:
+        both.plot("transfer")
+    assert "--board" not in str(error.value)
+    assert both.plot("transfer", board="8/255").svg
+
+
 @pytest.mark.thorough
 def test_a_run_folder_is_read_as_it_lies(tmp_path):
     (tmp_path / "c.yaml").write_text(

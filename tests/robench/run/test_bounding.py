@@ -13,6 +13,7 @@ from robench.data.images import image_set
 from robench.errors import ConfigError
 from robench.model.interface import Model
 from robench.plan.bounds import CROWN, IBP, BranchAndBound
+from robench.plan.spec import BoundSpec, Choice, DataSpec, ModelSpec, Plan, ThreatSpec, TrainSpec
 from robench.record.schema import Status
 from robench.run.bounding import IMAGES, BoundColumn
 from robench.run.crafting import Board
@@ -20,6 +21,7 @@ from robench.run.evaluate import evaluate
 from robench.run.evaluated_model import EvaluatedModel
 from robench.run.jobs import bounding_jobs
 from robench.run.keeper import Memory
+from robench.run.models.bound_checks import check_untrained
 from robench.run.settings import Settings
 from robench.run.work import Work
 from robench.run.workers.time_limit import ANY_JOB, seconds_for
@@ -182,3 +184,40 @@ def test_a_search_may_take_its_time_before_it_counts_as_hanging():
     (job,) = [job for job in work.jobs(next(iter(work.shards()))) if job.units[0].bounding]
     assert not job.is_clean
     assert seconds_for(job, seconds_per_image=0.0) >= ANY_JOB + 10 * 100
+
+
+def plan_of(features, bound="crown"):
+    """Return a plan with a network that will be trained, and a WNLL head on it that is bounded."""
+    train = TrainSpec(
+        defense=Choice(name="natural"), data=DataSpec(dataset=Choice(name="stripes"), split="train")
+    )
+    return Plan(
+        name="p",
+        data=DataSpec(dataset=Choice(name="stripes"), split="test"),
+        models=(
+            ModelSpec(name="net", architecture=Choice(name="own"), train=train),
+            ModelSpec(name="wnll", features_of=features, head=Choice(name="wnll")),
+        ),
+        threats=(
+            ThreatSpec(
+                norm="Linf",
+                eps=0.1,
+                eps_text="0.1",
+                bounds=(BoundSpec(label="crown", bound=Choice(name=bound), models=("wnll",)),),
+            ),
+        ),
+    )
+
+
+def test_a_network_under_a_head_is_read_up_to_its_features_before_it_is_trained():
+    flat, inner, outer = nn.Flatten(), nn.Linear(9, 4), nn.Linear(4, 3)
+    options = {"shape": (1, 3, 3), "classes": 3}
+    smooth = nn.Sequential(flat, inner, nn.GELU(), outer)
+    with pytest.raises(ConfigError, match=r"model 'wnll', layer '2' \(GELU\)") as error:
+        check_untrained(plan_of("net"), ["net"], lambda _: smooth, **options)
+    assert "name only other models to bound" in str(error.value)
+    check_untrained(plan_of("net"), [], lambda _: smooth, **options)  # it is trained already
+    check_untrained(
+        plan_of("net"), ["net"], lambda _: nn.Sequential(flat, inner, nn.ReLU(), outer), **options
+    )
+    check_untrained(plan_of("net"), ["net"], lambda _: nn.Sequential(flat), **options)  # no last layer at all

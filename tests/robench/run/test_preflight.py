@@ -72,3 +72,53 @@ def test_a_slow_attack_through_many_sources_is_warned_of(said):
     assert "a: slow attacks (autoattack) go through each of its 4 gradient sources" in result.stdout
     assert "slow" not in said("check", "--preflight", more=head, attacks="fgsm").stdout
     assert "slow" not in said("check", "--preflight", attacks="autoattack").stdout
+
+
+BOUNDED = """\
+name: b
+dataset: {name: digits, limit: 6}
+models:
+  - {name: net, architecture: "net.py:LAYERS"}
+  - {name: wnll, features_of: net, head: {wnll: {m: 15, n: 8, template: 300, protocol: independent}}}
+  - {name: knn, features_of: net, head: {knn: {k: 5, template: 300}}}
+threats:
+  - {norm: Linf, eps: 0.01, attacks: [fgsm], bounds: [{crown: {}, models: [wnll, knn]}]}
+"""
+
+NETWORKS = """\
+from torch import nn
+
+def relu():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+
+def gelu():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.GELU(), nn.Linear(16, 10))
+"""
+
+
+@pytest.fixture
+def bounded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NETWORKS)
+
+    def call(layers, *words):
+        (tmp_path / "c.yaml").write_text(BOUNDED.replace("LAYERS", layers))
+        options = ["--trust-code", "--device", "cpu"]
+        return CliRunner().invoke(app, [words[0], "c.yaml", *words[1:], *options], prog_name="robench")
+
+    return call
+
+
+def test_heads_on_a_network_of_ones_own_are_bounded(bounded):
+    result = bounded("relu", "check", "--preflight")
+    assert result.exit_code == 0, result.output
+    assert "model wnll: ok on cpu" in result.stdout
+    assert "model knn: ok on cpu" in result.stdout
+
+
+@pytest.mark.parametrize("words", [("run", "--workers", "0"), ("check", "--preflight")])
+def test_a_network_without_bounds_is_refused_before_a_model_is_prepared(bounded, words):
+    result = bounded("gelu", *words)
+    assert result.exit_code == 2
+    assert "model 'wnll', layer '2' (GELU)" in result.stderr
+    assert "preparing" not in result.output
