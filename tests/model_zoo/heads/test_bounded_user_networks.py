@@ -61,6 +61,22 @@ def test_a_plain_network_has_the_bounds_of_the_same_weights_in_a_network_of_ours
     torch.testing.assert_close(bounds[0], bounds[1], rtol=1e-6, atol=1e-9)
 
 
+class Named(nn.Sequential):
+    """It answers with a mapping, of which the logits are taken."""
+
+    def forward(self, x):
+        return {"logits": super().forward(x)}
+
+
+def test_what_a_network_returns_beside_its_features_does_not_matter():
+    plain = plain_network(zoo_network())
+    bounds = [
+        [one.bound for one in outcomes_of(model_on(net, HEADS[0]), CROWN())[2]]
+        for net in (plain, Named(*plain).eval())
+    ]
+    assert bounds[0] == pytest.approx(bounds[1])
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_no_attacked_image_is_among_the_certified(head):
     model = model_on(plain_network(zoo_network()), head)

@@ -209,6 +209,13 @@ def plan_of(features, bound="crown"):
     )
 
 
+class Named(nn.Sequential):
+    """It answers with a mapping, of which the logits are taken."""
+
+    def forward(self, x):
+        return {"logits": super().forward(x)}
+
+
 def test_a_network_under_a_head_is_read_up_to_its_features_before_it_is_trained():
     flat, inner, outer = nn.Flatten(), nn.Linear(9, 4), nn.Linear(4, 3)
     options = {"shape": (1, 3, 3), "classes": 3}
@@ -221,3 +228,4 @@ def test_a_network_under_a_head_is_read_up_to_its_features_before_it_is_trained(
         plan_of("net"), ["net"], lambda _: nn.Sequential(flat, inner, nn.ReLU(), outer), **options
     )
     check_untrained(plan_of("net"), ["net"], lambda _: nn.Sequential(flat), **options)  # no last layer at all
+    check_untrained(plan_of("net"), ["net"], lambda _: Named(flat, inner, nn.ReLU(), outer), **options)
