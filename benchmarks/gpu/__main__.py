@@ -49,7 +49,9 @@ def parts(card: Card) -> list[tuple[str, float, Callable[[], list[str]]]]:
             tasks.append((f"PGD-{steps}, {name}", seconds, lambda n=name, s=steps: pgd(card, n, s)))  # type: ignore[misc]
         tasks.append((f"training, {name}", 15.0, lambda n=name: training(card, n)))  # type: ignore[misc]
         tasks.append((f"limit, {name}", 10.0, lambda n=name: limit(card, n)))  # type: ignore[misc]
-    tasks.append((f"AutoAttack, {first}", 90.0, lambda: cascades(card, first)))
+    for name in (first, *others):
+        seconds = 90.0 * slow.get(name, 1.0)
+        tasks.append((f"AutoAttack, {name}", seconds, lambda n=name: cascades(card, n)))  # type: ignore[misc]
     return tasks
 
 

@@ -45,6 +45,7 @@ def said(tmp_path, monkeypatch):
 )
 def test_what_a_run_refuses_a_check_refuses_in_the_same_words(said, wrong, monkeypatch):
     monkeypatch.setenv("ROBENCH_CACHE", "nowhere")
+    monkeypatch.delenv("ROBENCH_DATA_ROOT", raising=False)  # MNIST must be missing
     run = said("run", "--workers", "0", "-q", **wrong)
     check = said("check", "--preflight", **wrong)
     assert run.exit_code == check.exit_code == 2, (run.output, check.output)
