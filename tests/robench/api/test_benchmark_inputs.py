@@ -91,7 +91,7 @@ def test_a_preset_is_its_attacks_and_goes_with_others():
     assert {record.attack.label for record in smallest.records} == {"clean", "fmn", "fab", "pdpgd"}
     assert "smallest L2 perturbation" in smallest._repr_html_()
     assert "<th>Median L2</th>" in smallest._repr_html_()
-    size = smallest.leaderboard().median_l2[0]
+    size = smallest.leaderboard().median_size[0]
     assert f"; median smallest L2 change: Sequential {size:.4g}" in repr(smallest)
 
 
