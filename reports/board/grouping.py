@@ -17,6 +17,7 @@ from reports.board.identities import (
     setting_of,
     shown_names,
 )
+from reports.board.joined_names import with_one_fingerprint
 from reports.board.samples import Samples, by_target
 from reports.board.shared_labels import under_one_label
 from robench.intake.user_code import is_reference
@@ -42,7 +43,7 @@ def split_into_boards(records: Iterable[Record]) -> list[Samples]:
     """
     records = list(records)
     if may_be_of_several_runs(records):
-        records = under_one_label(records)
+        records = under_one_label(with_one_fingerprint(records))
     # A unit in two run folders is one unit of a board, but both plans must count it.
     of_plans = list({(number, record.key): record for number, record in _numbered(records)}.values())
     unique = list({record.key: record for record in of_plans}.values())

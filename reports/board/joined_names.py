@@ -18,7 +18,8 @@ Part = TypeVar("Part", RecordedTarget, RecordedSource)
 _PLAIN = frozenset(
     {
         "architecture", "architecture_options", "features_of", "buffer", "normalize", "head", "training",
-        "code_sha256", "checkpoint", "checkpoint_key", "checkpoint_card", "checkpoint_notes", "class_map",
+        "code_sha256", "network_sha256", "checkpoint", "checkpoint_key", "checkpoint_card",
+        "checkpoint_notes", "class_map",
     }
 )  # fmt: skip
 """Details that describe a model completely; other details may mean more, such as a template or a defense."""
@@ -27,8 +28,9 @@ _PLAIN = frozenset(
 def network_of(target: RecordedTarget, *, key: bool = True) -> str:
     """Return an identity that is the same for the same network, independent of the path of its code.
 
-    A fingerprint contains the path of a user's file. If a model consists of its code and its weights, and
-    records have the hashes of both, these and the settings identify it without the path.
+    A fingerprint contains the path of a user's file, and whether a run trained the weights or read them. If a
+    model consists of its code and its weights, and records have the hashes of both, these and the settings
+    identify it without either.
 
     Args:
         target: the model.
@@ -39,7 +41,9 @@ def network_of(target: RecordedTarget, *, key: bool = True) -> str:
     own_code = any(value != target.details[name] for name, value in details.items())
     if not is_plain or "checkpoint" not in details or (own_code and "code_sha256" not in details):
         return target.fingerprint
-    beside = {"checkpoint_card", "checkpoint_notes", *([] if key else ["checkpoint_key"])}
+    # The file of the weights is known by its hash: where they came from is no matter.
+    beside = {"training", "network_sha256", "checkpoint_card", "checkpoint_notes"}
+    beside |= set() if key else {"checkpoint_key"}
     details = {name: value for name, value in details.items() if name not in beside}
     return content_hash([details, target.output, target.coupling, list(target.sources)])
 
@@ -50,9 +54,8 @@ def _without_folder(value: Any) -> Any:
     return f"file.py:{name}" if colon and file.endswith(".py") else value
 
 
-def one_fingerprint(entries: Sequence[BoardEntry]) -> list[BoardEntry]:
-    """Return the runs with one fingerprint for each network, that of the first run that has it."""
-    targets = [t for entry in entries for t in {id(r.target): r.target for r in entry.records}.values()]
+def _fingerprints(targets: Sequence[RecordedTarget]) -> dict[str, str]:
+    """Return for every fingerprint that of the first target with the same network."""
     # If no part of a checkpoint is named, and no note says what was taken or ignored, it has only one part.
     choices = {"checkpoint_key", "checkpoint_notes"}
     whole = {network_of(t, key=False) for t in targets if not choices & t.details.keys()}
@@ -62,9 +65,17 @@ def one_fingerprint(entries: Sequence[BoardEntry]) -> list[BoardEntry]:
         if target.fingerprint:
             any_part = network_of(target, key=False)
             network = any_part if any_part in whole else network_of(target)
-            fingerprints[target.fingerprint] = first.setdefault(network, target.fingerprint)
+            contents = str(target.details.get("network_sha256") or network)
+            one = first.get(contents) or first.get(network) or target.fingerprint
+            fingerprints[target.fingerprint] = first.setdefault(contents, first.setdefault(network, one))
+    return fingerprints
+
+
+def with_one_fingerprint(records: Sequence[Record]) -> list[Record]:
+    """Return the records with one fingerprint for each network, that of the first record that has it."""
+    fingerprints = _fingerprints(list({id(r.target): r.target for r in records}.values()))
     if all(own == other for own, other in fingerprints.items()):
-        return list(entries)
+        return list(records)
     parts: dict[int, tuple[Part, Part]] = {}  # type: ignore[valid-type]
 
     def part(one: Part) -> Part:
@@ -73,15 +84,14 @@ def one_fingerprint(entries: Sequence[BoardEntry]) -> list[BoardEntry]:
             parts[id(one)] = one, dataclasses.replace(one, fingerprint=fingerprint)
         return parts[id(one)][1]
 
+    return [record.noting(target=part(record.target), source=part(record.source)) for record in records]
+
+
+def one_fingerprint(entries: Sequence[BoardEntry]) -> list[BoardEntry]:
+    """Return the runs with one fingerprint for each network, that of the first run that has it."""
+    records = iter(with_one_fingerprint([record for entry in entries for record in entry.records]))
     return [
-        dataclasses.replace(
-            entry,
-            records=tuple(
-                dataclasses.replace(record, target=part(record.target), source=part(record.source))
-                for record in entry.records
-            ),
-        )
-        for entry in entries
+        dataclasses.replace(entry, records=tuple(next(records) for _ in entry.records)) for entry in entries
     ]
 
 

@@ -144,7 +144,7 @@ def _least(board: Board, row: Row) -> str:
 def _lost(board: Board, losses: int, count: int) -> list[str]:
     if not losses:
         return []
-    where = "wrong or broken" if count == 1 else "broken on every model"
+    where = "wrong or broken" if count == 1 else "wrong or broken on every model"
     return [f"{losses} of {board.n} images are {where}."]
 
 

@@ -236,7 +236,14 @@ class Model:
 
     def fingerprint(self) -> str:
         """Return the SHA-256 over the network's contents (`robench.model.fingerprint`) and the details."""
-        digest = hashlib.sha256(repr(sorted(self.details.items(), key=str)).encode())
+        return self._hash(repr(sorted(self.details.items(), key=str)).encode())
+
+    def contents(self) -> str:
+        """Return the same without the details: whence the weights came is no matter."""
+        return self._hash(b"")
+
+    def _hash(self, details: bytes) -> str:
+        digest = hashlib.sha256(details)
         digest.update(network_digest(self.net))
         digest.update(f"{self.classes}:{self.output}:{self.coupling}:{self.bounds}".encode())
         if self.rejects:  # only added if true, so that the fingerprints of all other models stay the same

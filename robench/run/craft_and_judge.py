@@ -10,7 +10,8 @@ from robench.attack.craft import Crafted, CraftSettings, craft
 from robench.attack.threat import ThreatModel, targets_under
 from robench.judge.attack_findings import ledger_findings, with_advice_for_authors
 from robench.judge.class_order import class_order
-from robench.judge.overlap import overlap_with
+from robench.judge.one_answer import one_answer
+from robench.judge.overlap import copies_in, overlap_with
 from robench.judge.probes import probe
 from robench.judge.verdict import Verdict, fresh_outcomes, judge, with_count_as_proposed
 from robench.model.batch_identity import batch_of
@@ -149,8 +150,8 @@ def judge_unit(
     if crafted is None:
         findings = (*findings, *batches.do(probe_model, most=settings.batch_size))
         findings = (*findings, *overlap_with(unit.shard.data, unit.target.seen_images))
-        order = class_order(verdict.clean, y, model.classes)
-        findings = (*findings, order) if order else findings
+        doubts = class_order(verdict.clean, y, model.classes), one_answer(verdict.clean, y)
+        findings = (*findings, *copies_in(unit.shard.data), *(doubt for doubt in doubts if doubt))
     codes = known if crafted else {finding.code for finding in findings}
     draw_outcomes: list[str] = []
     if asked_again(model, codes) and len(y):

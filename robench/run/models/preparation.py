@@ -229,7 +229,8 @@ class Workshop:
         fingerprint = model.fingerprint()
         # Remarks are added after the fingerprint: a new card or wording must not change the model's identity.
         in_front = defenses_in_front(model, spec, trust_code=self.environment.trust_code)
-        model = replace(model, details={**model.details, **network.remarks, **in_front})
+        contents = {"network_sha256": model.contents()}
+        model = replace(model, details={**model.details, **network.remarks, **in_front, **contents})
         return EvaluatedModel(model=model, fingerprint=fingerprint, sources=spec.sources or ())
 
     def _fail(self, name: str, text: str, error: BaseException | None = None) -> None:

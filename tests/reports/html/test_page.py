@@ -135,7 +135,7 @@ def test_the_first_screen_says_what_was_asked_and_what_the_answer_is(page, folde
     best = next(row for row in board.rows if row.rank)
     assert f"{100 * best.worst_case.value:.1f} % right against everything tried: {best.model}" in text
     assert "In doubt, with no rank: model-01." in text
-    assert "images are broken on every model." in text
+    assert "images are wrong or broken on every model." in text
 
 
 def test_a_doubt_names_its_attack_and_library_and_what_is_lifted_is_folded_away(page):

@@ -144,7 +144,8 @@ def test_every_format_says_what_a_row_lacks_of_its_plan(attacks, sources, lacks)
 def test_medians_are_over_trainings_on_the_same_images():
     def of(name, fingerprint, n, wrong, start):
         one = record(name, "clean", [M] * wrong + [R] * (n - wrong), start=start, total=n)
-        target = {"fingerprint": fingerprint}
+        weights = {**one.target.details, "checkpoint": fingerprint}
+        target = {"fingerprint": fingerprint, "details": weights}
         return changed(one, target=target, dataset={"set": f"s{n}", "digest": f"d{n}"})
 
     few = of("cnn", "a", 10, 6, 0)  # the first training again, on other images

@@ -30,7 +30,7 @@ def test_a_radius():
     assert own.sentences == (
         "Without an attack it is right on 100.0 %.",
         "The least is 50.0 %: b.",
-        "50 of 200 images are broken on every model.",
+        "50 of 200 images are wrong or broken on every model.",
     )
 
 
