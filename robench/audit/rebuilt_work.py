@@ -74,7 +74,7 @@ def changed_models(work: Work, records: Iterable[Record]) -> list[str]:
         now = entry.model.details
         names = [
             _WORDS.get(name, name)
-            for name in sorted({*before.details, *now})
+            for name in sorted({*before.details, *now} - {"network_sha256"})
             if str(before.details.get(name)) != str(_plain(now.get(name)))
         ]
         # Of a graph head the features of its template count too, and they round by the number of threads.
