@@ -36,7 +36,7 @@ def lacking(first: Sequence[Record], second: Sequence[Record]) -> list[tuple[str
     on the two models correspond. Gradient sources are compared only if both models are the same: different
     models have different sources.
     """
-    mine, theirs = by_attacker(first, second), by_attacker(second, first)
+    mine, theirs = by_attack_and_place(first, second), by_attack_and_place(second, first)
     return [
         (records[0].attack.label, _words(records[0], attacker, second))
         for attacker, records in mine.items()
@@ -60,12 +60,12 @@ def worst_over_shared(
         For each model the verdict by image, for the images that all of these attackers attacked; empty if the
         models share no attacker.
     """
-    mine, theirs = by_attacker(first, second), by_attacker(second, first)
+    mine, theirs = by_attack_and_place(first, second), by_attack_and_place(second, first)
     both = mine.keys() & theirs.keys()
     return _worst(mine, both, clean[0]), _worst(theirs, both, clean[1])
 
 
-def by_attacker(own: Sequence[Record], other: Sequence[Record]) -> dict[Attacker, list[Record]]:
+def by_attack_and_place(own: Sequence[Record], other: Sequence[Record]) -> dict[Attacker, list[Record]]:
     """Return the records on a model by attacker, named so that they compare with those of another model.
 
     Args:

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from robench.record.comparison.attackers import attackers, by_attacker
+from robench.record.comparison.attackers import attackers, by_attack_and_place
 from robench.record.comparison.run_verdicts import WORST, Setting, column_of
 from robench.record.measures.curves import smallest_perturbations
 from robench.record.measures.statistics import mcnemar
@@ -82,7 +82,7 @@ def size_differences(
 def _of_models(
     setting: Setting, one: str, two: str, first: Sequence[Record], second: Sequence[Record]
 ) -> list[SizeDifference]:
-    mine, theirs = by_attacker(first, second), by_attacker(second, first)
+    mine, theirs = by_attack_and_place(first, second), by_attack_and_place(second, first)
     columns: dict[str, tuple[list[Record], list[Record]]] = {}
     for attacker in mine.keys() & theirs.keys():
         own, other = mine[attacker], theirs[attacker]
