@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from html import escape
@@ -236,14 +236,15 @@ class Model:
 
     def fingerprint(self) -> str:
         """Return the SHA-256 over the network's contents (`robench.model.fingerprint`) and the details."""
-        return self._hash(repr(sorted(self.details.items(), key=str)).encode())
+        return self.contents()
 
-    def contents(self) -> str:
-        """Return the same without the details: whence the weights came is no matter."""
-        return self._hash(b"")
+    def contents(self, *, without: Collection[str] = ()) -> str:
+        """Return the fingerprint without some details, such as whence the weights came.
 
-    def _hash(self, details: bytes) -> str:
-        digest = hashlib.sha256(details)
+        The other details count: our own modules are known by them, and need not hold their options openly.
+        """
+        details = [item for item in self.details.items() if item[0] not in without]
+        digest = hashlib.sha256(repr(sorted(details, key=str)).encode())
         digest.update(network_digest(self.net))
         digest.update(f"{self.classes}:{self.output}:{self.coupling}:{self.bounds}".encode())
         if self.rejects:  # only added if true, so that the fingerprints of all other models stay the same

@@ -28,6 +28,9 @@ from robench.run.models.training_data_checks import check_training_data
 from robench.run.progress import QUIET, Reporter
 from robench.run.settings import Environment
 
+ORIGIN = frozenset({"training", "checkpoint", "checkpoint_key", "checkpoint_card", "checkpoint_notes"})
+"""Details that say whence weights came, and nothing of the function that they make."""
+
 
 @dataclass(slots=True)
 class Workshop:
@@ -229,7 +232,7 @@ class Workshop:
         fingerprint = model.fingerprint()
         # Remarks are added after the fingerprint: a new card or wording must not change the model's identity.
         in_front = defenses_in_front(model, spec, trust_code=self.environment.trust_code)
-        contents = {"network_sha256": model.contents()}
+        contents = {"network_sha256": model.contents(without=ORIGIN)}
         model = replace(model, details={**model.details, **network.remarks, **in_front, **contents})
         return EvaluatedModel(model=model, fingerprint=fingerprint, sources=spec.sources or ())
 
