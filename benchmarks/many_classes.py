@@ -1,8 +1,8 @@
-"""`python -m benchmarks.many_classes --data-root DIR [--images N]`: cascades on a hundred classes.
+"""`python -m benchmarks.many_classes --data-root DIR [--images N] [--cells M]`: cascades on many classes.
 
-CIFAR-10's ten classes are each divided into ten cells by k-means on small pictures and colours, fitted on
-training images of the JPEG copy; test images, exact ones, belong to the nearest cell of their class. CNN-A is
-trained adversarially to tell the hundred cells apart. The reference AutoAttack (the package `pyautoattack`),
+CIFAR-10's ten classes are each divided into ten (or M) cells by k-means on small pictures and colours, fitted
+on training images of the JPEG copy; test images, exact ones, belong to the nearest cell of their class.
+CNN-A is trained adversarially to tell the cells apart. The reference AutoAttack (the package `pyautoattack`),
 ours and our economical one attack the same images that it gets right.
 """
 
@@ -84,14 +84,14 @@ def features(data: ImageSet) -> Vectors:
     return vectors
 
 
-def fine_sets(root: Path, count: int) -> tuple[ImageSet, ImageSet]:
-    """Return `count` training images of the JPEG copy and the exact test images, both in cells."""
+def fine_sets(root: Path, count: int, cells: int = CELLS) -> tuple[ImageSet, ImageSet]:
+    """Return `count` training images of the JPEG copy and the exact test images, both in `cells` a class."""
     train = models.images("cifar10-jpeg", "train", count, root)
     source = Choice(name="npz", options={"path": str(root / EXACT)})
     test = load_data(DataSpec(dataset=source, split="test"), root=root, download=False, seed=0)
     test = image_set(test.images, test.labels, name="CIFAR-10, exact", split="test", classes=train.classes)
-    cells = FineCells.fitted(train)
-    return cells.divided(train), cells.divided(test)
+    division = FineCells.fitted(train, cells=cells)
+    return division.divided(train), division.divided(test)
 
 
 def robust_network(train: ImageSet, *, epochs: int, weights: Path | None) -> nn.Module:
@@ -128,13 +128,14 @@ def main() -> None:
     )
     parser.add_argument("--images", type=int, default=150, help="test images, all of them classified rightly")
     parser.add_argument("--train", type=int, default=10_000, help="training images")
+    parser.add_argument("--cells", type=int, default=CELLS, help="cells of each of the ten classes")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--eps", type=float, nargs="+", default=[2.0, 4.0], help="radii, in 255ths")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--weights", type=Path, help="file of weights: read, or written where there is none")
     parser.add_argument("--cascades", nargs="+", default=cascade.CASCADES, choices=cascade.CASCADES)
     arguments = parser.parse_args()
-    train, test = fine_sets(arguments.data_root, arguments.train)
+    train, test = fine_sets(arguments.data_root, arguments.train, arguments.cells)
     net = robust_network(train, epochs=arguments.epochs, weights=arguments.weights)
     model = Model(name="CNN-A", net=net, classes=len(test.classes))
     data = rightly_classified(model, test, arguments.images)

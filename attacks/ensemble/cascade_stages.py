@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from robench.attack.losses import Loss
     from robench.attack.oracle import Oracle
     from robench.randomness import Randomness
-    from robench.types import Images, LabelsOrPairs, Mask
+    from robench.types import Images, LabelsOrPairs, Mask, PerSample
 
 SHORT = 0.3
 """First step of an ascent from the end of a search, in radii; short, because its point is good already."""
@@ -52,6 +52,11 @@ class CascadeStages:
         if self._oracle.model.coupling is Coupling.JOINT:
             return ~(self.worst.value > 0)
         return ~self._oracle.broken
+
+    @property
+    def nearest(self) -> PerSample:
+        """Distance (B,) of the nearest boundary, linearised at the worst points when last measured."""
+        return self._distances.amin(dim=0)
 
     def open(self, steps: int, rng: Randomness) -> None:
         """Climb the cross-entropy from a random point, with all images."""
