@@ -195,7 +195,10 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading:
-    """The images and the threat of all numbers of a board. Without a norm nothing was attacked."""
+    """The images and the threat of all numbers of a board. Without a norm nothing was attacked.
+
+    `images` is the start of the images' hash, where a board beside it has the same title for other images.
+    """
 
     dataset: str
     split: str
@@ -208,6 +211,7 @@ class Heading:
     bounds: tuple[float, float] | None = None
     knowledge: tuple[str, ...] | None = None
     budget: int | None = None
+    images: str = ""
 
     @property
     def threat(self) -> ThreatSummary:
@@ -221,11 +225,12 @@ class Heading:
         For example `digits test, 300 images, Linf 8/255, untargeted`; it includes the attacker's knowledge if
         that matters.
         """
+        count = f"{self.n} images ({self.images})" if self.images else f"{self.n} images"
         if not self.norm:
-            return f"{images_title(self.dataset, self.split)}, {self.n} images, no attack"
+            return f"{images_title(self.dataset, self.split)}, {count}, no attack"
         parts = [
             f"{images_title(self.dataset, self.split)}",
-            f"{self.n} images",
+            count,
             self.threat.power(self.eps_text),
         ]
         return ", ".join(part for part in (*parts, self.goal, *self.conditions) if part)

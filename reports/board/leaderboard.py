@@ -55,8 +55,17 @@ def boards(records: Iterable[Record]) -> list[Board]:
 
 
 def boards_of(every: Sequence[Samples]) -> list[Board]:
-    """Return the boards of grouped records."""
-    return [board_of(samples, every) for samples in every]
+    """Return the boards of grouped records; those of one title have the start of their images' hash in it."""
+    every_board = [board_of(samples, every) for samples in every]
+    digests: dict[str, set[str]] = {}
+    for board in every_board:
+        digests.setdefault(board.title.casefold(), set()).add(board.digest)
+    return [
+        board
+        if len(digests[board.title.casefold()]) == 1
+        else dataclasses.replace(board, images=board.digest[:6])
+        for board in every_board
+    ]
 
 
 def board_of(samples: Samples, every: Sequence[Samples] = ()) -> Board:

@@ -15,6 +15,7 @@ from robench.api.results import Results
 from robench.plan.radius import radius
 from robench.plurals import counted
 from robench.record.exchange.frame import frame_of
+from robench.record.measures.curves import smallest_perturbations
 from robench.record.measures.draws import MeanStood, mean_stood
 from robench.record.measures.statistics import wilson
 from robench.record.schema import Finding, Record, Status
@@ -132,7 +133,9 @@ class Attacked:
         calm = sorted(self.lifted & set(doubts))
         threat = ThreatSummary(self.norm, radius(self.eps)[0])
         if math.isinf(threat.eps) and count[Status.BROKEN]:
-            others.append(f"median {statistics.median(self.distance[self.broken].tolist()):.4g}")
+            sizes = smallest_perturbations(self.records)
+            assert sizes is not None  # these records are new, and so have sizes
+            others.append(f"median over all images {statistics.median(sizes.values()):.4g}")
         return (
             f"{self.attack}, {threat.power(self.eps)}: {self._robust_share(count[Status.ROBUST])}"
             f"{''.join(f', {text}' for text in others)}"

@@ -62,14 +62,14 @@ class Bounded(NamedTuple):
     failed: int
 
 
-def bounded_plan(plan: Plan, name: str, methods: Sequence[Choice], radius: Radius | None) -> Plan:
+def bounded_plan(plan: Plan, name: str, methods: Sequence[Choice], radii: Sequence[Radius] = ()) -> Plan:
     """Return the plan reduced to bounds of one model, and to the model whose network it shares, if any.
 
     Args:
         plan: the validated plan.
         name: name of the model.
         methods: ways to bound; if empty, those of the plan's threats, or CROWN if these have none.
-        radius: norm and radius; None for those of the plan's threats.
+        radii: norms and radii; if empty, those of the plan's threats.
 
     Raises:
         ConfigError: no finite radius is known.
@@ -79,14 +79,13 @@ def bounded_plan(plan: Plan, name: str, methods: Sequence[Choice], radius: Radiu
     choices = tuple(BoundSpec(label=one.name, bound=one, models=(name,)) for one in methods)
     threats: dict[tuple[str, float], ThreatSpec] = {}
     for threat in plan.threats:
-        if radius is None and threat.eps < math.inf and (threat.norm, threat.eps) not in threats:
+        if not radii and threat.eps < math.inf and (threat.norm, threat.eps) not in threats:
             own = tuple(
                 replace(bound, models=(name,)) for bound in threat.bounds if name in (bound.models or (name,))
             )
             threats[threat.norm, threat.eps] = _alone(Radius(threat.norm, threat.eps, threat.eps_text),
                                                       choices or own or _crown(name))  # fmt: skip
-    if radius is not None:
-        threats = {(radius.norm, radius.eps): _alone(radius, choices or _crown(name))}
+    threats |= {(one.norm, one.eps): _alone(one, choices or _crown(name)) for one in radii}
     if not threats:
         raise ConfigError(
             where="--eps", expected="a radius to certify, or a threat with a finite eps", got="neither",

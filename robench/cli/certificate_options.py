@@ -86,8 +86,8 @@ def limits_of(names: list[str] | None, seconds: float | None, domains: int | Non
     return choices
 
 
-def radius_of(norm: str | None, eps: str | None) -> tuple[str, float, str] | None:
-    """Return norm and radius of the options, None if neither is set.
+def threats_of(norm: str | None, eps: str | None) -> list[tuple[str, float, str]]:
+    """Return norm, radius and its text for each radius of the options; none if neither option is set.
 
     Raises:
         ConfigError: a norm without a radius, or no radius.
@@ -95,7 +95,11 @@ def radius_of(norm: str | None, eps: str | None) -> tuple[str, float, str] | Non
     if eps is None:
         if norm is not None:
             raise ConfigError(where="--norm", expected="--eps beside --norm", got="none")
-        return None
+        return []
+    return [(norm or "Linf", *_radius(norm, part.strip())) for part in eps.split(",")]
+
+
+def _radius(norm: str | None, eps: str) -> tuple[float, str]:
     from robench.plan.radius import read_radius
 
     try:
@@ -103,12 +107,12 @@ def radius_of(norm: str | None, eps: str | None) -> tuple[str, float, str] | Non
         if value == math.inf:
             raise ValueError
     except ValueError:
-        expected = "a finite radius of at least 0, such as 2/255"
+        expected = "a finite radius of at least 0, such as 2/255, or several with commas"
         raise ConfigError(where="--eps", expected=expected, got=repr(eps)) from None
     if norm in {None, "Linf"} and value > 1:
         do = f"Pixels live in [0, 1]: write {value:g}/255"
         raise ConfigError(where="--eps", expected="an Linf radius of at most 1", got=text, do=do)
-    return norm or "Linf", value, text
+    return value, text
 
 
 def radii_of(text: str) -> list[float]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from robench.cli.certificate_options import SMOOTHING, limits_of, radii_of, radius_of, refuse, smoothed
+from robench.cli.certificate_options import SMOOTHING, limits_of, radii_of, refuse, smoothed, threats_of
 from robench.cli.console import printable
 from robench.cli.option_types import Config
 from robench.cli.options import Options, check_order, taking
@@ -51,7 +51,9 @@ def certify(
     eps: Annotated[
         str | None,
         typer.Option(
-            "--eps", help="Radius such as 2/255; by default those of CONFIG.", rich_help_panel=BY_BOUNDS
+            "--eps",
+            help="Radius such as 2/255, several with commas; by default those of CONFIG.",
+            rich_help_panel=BY_BOUNDS,
         ),
     ] = None,
     seconds: Annotated[
@@ -118,7 +120,7 @@ def certify(
         )
         return
     refuse(for_smoothing, "a model with `inference: smoothing`", "bounds")
-    _by_bounds(plan, model, options, methods=limits_of(method, seconds, domains), radius=radius_of(norm, eps))
+    _by_bounds(plan, model, options, methods=limits_of(method, seconds, domains), radii=threats_of(norm, eps))
 
 
 def _by_bounds(
@@ -127,14 +129,14 @@ def _by_bounds(
     options: Options,
     *,
     methods: list[Choice],
-    radius: tuple[str, float, str] | None,
+    radii: list[tuple[str, float, str]],
 ) -> None:
     folder = options.folder(plan)
 
     def work(reporter: Reporter) -> Bounded:
         from robench.audit.certify_bounds import Radius, bounded_plan, certify_by_bounds
 
-        smaller = bounded_plan(plan, model, methods, Radius(*radius) if radius else None)
+        smaller = bounded_plan(plan, model, methods, [Radius(*one) for one in radii])
         return certify_by_bounds(smaller, model, folder, environment=options.environment, reporter=reporter)
 
     result = interruptible(work, folder, quiet=options.quiet, threads=options.threads)

@@ -90,6 +90,8 @@ def file_of(key: str, text: str, place: Place, folder: Path) -> Path:
         exists, path = False, Path(text)
     if not exists:
         do = "A relative path starts at the configuration file's folder"
+        if (folder / "plan.json").is_file():  # what a run keeps beside its copy of the configuration
+            do += "; this one is a run's copy: name the file that the run was made from"
         raise place.refusal(expected=f"{key}: a file", got=f"no file {str(path)!r}", do=do)
     return path
 

@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.board.board_types import Board, Row
-from reports.board.identities import Setting, model_of
+from reports.board.identities import Setting
 from reports.board.samples import Samples
 from reports.html.accuracy_curves import Drawing
 from reports.html.background import Background
 from reports.html.board_sections import BoardSection
+from reports.html.site.model_runs import ModelRuns, judged_again, titles_of
 from reports.html.table_values import Column, Entry, Table, paper_entry, text_entry
 from reports.text.escape import NOTHING
 from robench.record.exchange.board_entry import BoardEntry
 
 EXTRA = ("Defense", "Architecture", "Parameters", "Extra data", "Paper", "Attacks", "Runs", "Judged again")
 """Columns that a board of many runs has beside those of a report."""
-NOT_JUDGED_AGAIN = "not re-judged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,22 +50,11 @@ class KnownModels:
 
     Attributes:
         backgrounds: of each, by identity.
-        runs: those that measured it, by identity.
-        names: all that runs give it, by fingerprint.
+        runs: those that measured it, and what they call it.
     """
 
     backgrounds: Mapping[str, Background]
-    runs: Mapping[str, Sequence[BoardEntry]]
-    names: Mapping[str, Sequence[str]]
-
-
-def measured_by(entries: Sequence[BoardEntry]) -> dict[str, list[BoardEntry]]:
-    """Return the runs that hold records of a model, by its identity."""
-    runs: dict[str, list[BoardEntry]] = {}
-    for entry in entries:
-        for identity in dict.fromkeys(model_of(record.target) for record in entry.records):
-            runs.setdefault(identity, []).append(entry)
-    return runs
+    runs: ModelRuns
 
 
 def site_board(
@@ -91,14 +80,14 @@ def site_board(
     """
     identities = {name: identity for identity, name in own.names.items()}
     extra = [
-        _entries_of_site(board, row, identity, models.backgrounds, models.runs.get(identity, ()))
+        _entries_of_site(board, row, identity, models.backgrounds, models.runs.on(own.setting, identity))
         for row, identity in ((row, identities[row.model]) for row in board.rows)
     ]
     return SiteBoard(
         section=dataclasses.replace(section, table=_widened(section.table, extra)),
         norm=board.norm or "none",
         dataset=board.dataset,
-        notes=tuple(_notes(board, own, models.names)),
+        notes=tuple(_notes(board, own, models.runs)),
         others=tuple(others),
         published=published,
         drawings=tuple(drawings),
@@ -123,17 +112,9 @@ def _entries_of_site(
         text_entry(background.extra_data(board.dataset)),
         paper_entry(background.paper),
         text_entry(attempts),
-        text_entry(", ".join(entry.title for entry in runs)),
+        text_entry(titles_of(runs)),
         text_entry(judged_again(name, runs)),
     )
-
-
-def judged_again(name: str, runs: Sequence[BoardEntry]) -> str:
-    """Return the results of evaluating a model again on the images that broke it, as texts of its runs."""
-    if not runs:
-        return ""
-    texts = dict.fromkeys(entry.judged_again.get(name, NOT_JUDGED_AGAIN) for entry in runs)
-    return "; ".join(texts)
 
 
 def _widened(table: Table, extra: Sequence[tuple[Entry, ...]]) -> Table:
@@ -148,7 +129,7 @@ def _widened(table: Table, extra: Sequence[tuple[Entry, ...]]) -> Table:
     )
 
 
-def _notes(board: Board, own: Samples, names: Mapping[str, Sequence[str]]) -> list[str]:
+def _notes(board: Board, own: Samples, runs: ModelRuns) -> list[str]:
     """Return the warnings for a comparison of rows of several runs."""
     notes = []
     present = [row for row in board.rows if not row.absent]
@@ -162,11 +143,14 @@ def _notes(board: Board, own: Samples, names: Mapping[str, Sequence[str]]) -> li
             f"Not every row met the same attacks. A rank asks for {which}: {', '.join(request)}. "
             "Whatever else was tried on a row counts against it."
         )
-    notes += [
-        f"The same weights under several names, in one row: {', '.join(names[row.fingerprint])}."
-        for row in present
-        if len(names.get(row.fingerprint, ())) > 1
-    ]
+    identities = {name: identity for identity, name in own.names.items()}
+    for row in present:
+        identity = identities[row.model]
+        names = runs.names_on(own.setting, identity, row.fingerprint)
+        if len(names) > 1:
+            notes.append(f"The same weights under several names, in one row: {', '.join(names)}.")
+        elif names and names[0] != identity.partition(":")[2]:
+            notes.append(f"{row.model} is called {names[0]} in what was measured here.")
     seeds = {record.seed for record in (*own.clean, *own.attacked)}
     if len(seeds) > 1:
         notes.append(f"The runs have several seeds: {', '.join(map(str, sorted(seeds)))}.")
@@ -174,5 +158,8 @@ def _notes(board: Board, own: Samples, names: Mapping[str, Sequence[str]]) -> li
 
 
 def same_but_for_images(setting: Setting) -> tuple[object, ...]:
-    """Return the settings that two boards share if only their images differ."""
-    return (setting.dataset, setting.split, setting.threat)
+    """Return the settings that two boards share if only their images differ.
+
+    The name of a file says nothing by its capitals: `mnist.npz` is called `mnist`, the data set `MNIST`.
+    """
+    return (setting.dataset.casefold(), setting.split, setting.threat)

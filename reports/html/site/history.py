@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.board.board_types import Board, Row
@@ -65,8 +65,14 @@ def history(entries: Sequence[BoardEntry]) -> list[Measured]:
     return lines
 
 
-def history_table(lines: Sequence[Measured], *, name: str, caption: str) -> Table:
-    """Return the history of one model as a table."""
+def history_table(lines: Sequence[Measured], boards: Mapping[Setting, str], *, caption: str) -> Table:
+    """Return the history of one model as a table.
+
+    Args:
+        lines: its measurements.
+        boards: titles of the site's boards.
+        caption: of the table.
+    """
     titles = (
         "Run",
         "Day",
@@ -86,7 +92,7 @@ def history_table(lines: Sequence[Measured], *, name: str, caption: str) -> Tabl
             text_entry(line.entry.title),
             text_entry(line.entry.day),
             text_entry(line.name),
-            text_entry(line.board.title),
+            text_entry(boards.get(line.setting, line.board.title)),
             share(line.row.worst_case),
             share(line.row.clean),
             text_entry(", ".join(line.row.attacks)),
@@ -96,7 +102,7 @@ def history_table(lines: Sequence[Measured], *, name: str, caption: str) -> Tabl
         )
         for line in lines
     )
-    return Table(name=name, caption=caption, columns=columns, rows=rows)
+    return Table(name="history", caption=caption, columns=columns, rows=rows)
 
 
 def _made_with(record: Record) -> str:

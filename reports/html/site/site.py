@@ -25,12 +25,11 @@ from reports.html.pixels import Pixels
 from reports.html.site.boards import (
     KnownModels,
     SiteBoard,
-    judged_again,
-    measured_by,
     same_but_for_images,
     site_board,
 )
 from reports.html.site.history import history, history_table
+from reports.html.site.model_runs import judged_again, runs_of_models
 from reports.html.site.published_table import covers, published_sections
 from reports.html.table_values import Column, Entry, Table, number_entry, share, text_entry
 from reports.html.template import page
@@ -112,9 +111,8 @@ def site_pages(
     entries: Sequence[BoardEntry], *, title: str, published: Sequence[PublishedNumber] = ()
 ) -> dict[str, str]:
     """Return the pages of a site by the names of their files, the first page first."""
-    entries = one_fingerprint(entries)
-    names = names_of_weights(entries)
-    entries = under_first_names(entries, names)
+    originals = one_fingerprint(entries)
+    entries = under_first_names(originals, names_of_weights(originals))
     records = tuple(record for entry in entries for record in entry.records)
     run = Run(
         records=records, trainings=tuple(one for entry in entries for one in read_trainings(entry.root))
@@ -128,8 +126,9 @@ def site_pages(
     drawings = over_eps(every_board, samples, look)
     targets = {model_of(record.target): record.target for record in records}
     backgrounds = {identity: background_of(target, run.trainings) for identity, target in targets.items()}
-    runs = measured_by(entries)
-    models = KnownModels(backgrounds=backgrounds, runs=runs, names=names)
+    runs = runs_of_models(entries, originals)
+    models = KnownModels(backgrounds=backgrounds, runs=runs)
+    titles = {own.setting: board.title for own, board in zip(samples, every_board, strict=True)}
     groups: dict[object, list[BoardSection]] = {}
     for own, section in zip(samples, sections, strict=True):
         groups.setdefault(same_but_for_images(own.setting), []).append(section)
@@ -170,7 +169,7 @@ def site_pages(
             certified=has_certificates,
         )
     }
-    lines = history(entries)
+    lines = history(originals)
     identity_of = {name: identity for own in samples for identity, name in own.names.items()}
     for of_model in model_sections(run, every_board, samples, sections, losses, links):
         identity = identity_of[of_model.title]
@@ -184,8 +183,8 @@ def site_pages(
             file=links[of_model.title],
             section=of_model,
             background=_facts(backgrounds[identity], of_model),
-            history=history_table(mine, name="history", caption=f"Every measurement of {of_model.title}"),
-            again=judged_again(targets[identity].name, runs.get(identity, ())),
+            history=history_table(mine, titles, caption=f"Every measurement of {of_model.title}"),
+            again=judged_again(targets[identity].name, runs.everywhere.get(identity, ())),
         )
         pages[model.file] = page(
             "site_model.html.jinja", styles=_STYLES, title=title, model=model, ranks=_ranks_of(of_model)

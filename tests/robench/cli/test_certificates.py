@@ -67,9 +67,30 @@ def test_certify_takes_what_is_there_and_writes_a_line_per_image(finished):
     assert f"{sum(row['certified'] == 'true' for row in rows)} of 20" in result.output
 
 
+@pytest.mark.thorough
+def test_several_radii_are_certified_at_once_and_smaller_ones_hold_where_larger_do(file, tmp_path):
+    run = tmp_path / "run"
+    result = said("certify", str(file), "net", "--eps", "0.002, 1/255,0.3", "-o", str(run), "-q")
+    assert result.exit_code == 0, result.output
+    with (run / "certified-net.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    images = {
+        eps: {
+            row["index"]
+            for row in rows
+            if float(row["eps"]) == pytest.approx(eps) and row["certified"] == "true"
+        }
+        for eps in (0.002, 1 / 255, 0.3)
+    }
+    assert len(rows) == 60
+    assert images[0.3] < images[1 / 255] <= images[0.002]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["net", "--eps", "0.1,"], "several with commas, got ''"),
+        (["net", "--eps", "0.1,8"], "an Linf radius of at most 1, got 8"),
         (["net", "--method", "smoothing"], "listed first"),
         (["net", "--method", "crawn"], "Did you mean 'crown'"),
         (["loud", "--method", "crown"], "Use --method smoothing"),

@@ -199,6 +199,16 @@ def test_paths_start_at_the_configuration_file(tmp_path):
             parse(text.replace("w.safetensors", f'"{hostile}"'), file=folder / "c.yaml")
 
 
+def test_a_missing_file_of_a_copy_that_a_run_keeps_leads_to_the_original(file):
+    text = GOOD.replace("digits_cnn", "nets.py:make", 1)
+    with pytest.raises(ConfigError) as error:
+        parse(text, file=file)
+    assert "run's copy" not in str(error.value)
+    (file.parent / "plan.json").write_text("{}")
+    with pytest.raises(ConfigError, match="a run's copy: name the file that the run was made from"):
+        parse(text, file=file)
+
+
 def test_infinite_radius_keeps_its_text_and_needs_minimising_attacks(file):
     text = GOOD.replace("norm: Linf", "norm: L2").replace("8/255", "inf")
     text = text[: text.index("    attacks:")] + "    attacks: [cw]\n"

@@ -8,7 +8,7 @@ import pytest
 from reports.board.joined_names import names_of_weights, one_fingerprint, under_first_names
 from reports.board.leaderboard import boards_of
 from reports.board.many_runs import boards_of_many_runs
-from reports.html.site.boards import NOT_JUDGED_AGAIN
+from reports.html.site.model_runs import NOT_JUDGED_AGAIN
 from reports.html.site.site import check_folder, model_file, site_pages, write_site
 from robench.errors import ConfigError
 from robench.record.exchange.board_entry import BoardEntry
@@ -127,6 +127,71 @@ def test_one_model_under_two_names_is_one_row_with_the_worst_of_both(tmp_path):
     text = site_pages([first, second], title="many")["index.html"]
     assert "The same weights under several names, in one row: net, other." in text
     assert "no record" not in text
+
+
+def cells_of(text, column):
+    """Return the texts in a column of the first table of a page that has it."""
+    table = next(one for one in re.findall(r"<table.*?</table>", text, re.S) if f">{column}<" in one)
+    plain = [
+        [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.S)]
+        for row in re.findall(r"<tr.*?</tr>", table, re.S)
+    ]
+    at = next(i for i, cell in enumerate(plain[0]) if cell.startswith(column))
+    return [row[at] for row in plain[1:]]
+
+
+def with_threat(one, eps):
+    """Return a run under another radius."""
+    records = (
+        r if r.attack.is_clean else changed(r, threat={"eps": eps, "eps_text": str(eps)}) for r in one.records
+    )
+    return replace(one, records=tuple(records))
+
+
+def test_the_history_tells_what_each_run_calls_the_model(tmp_path):
+    entries = [entry(tmp_path, "first", [("net", 1)]), entry(tmp_path, "second", [("other", 1)])]
+    pages = site_pages(entries, title="many")
+    page = next(text for name, text in pages.items() if name.startswith("models/"))
+    assert cells_of(page.partition("History")[2], "Called") == ["net", "other"]
+
+
+def test_a_row_names_the_runs_and_names_of_its_own_board_only(tmp_path):
+    first = entry(tmp_path, "first", [("net", 1)])
+    second = with_threat(entry(tmp_path, "second", [("other", 1)]), 0.3)
+    text = site_pages([first, second], title="many")["index.html"]
+    boards = text.split('<section class="board"')[1:]
+    assert [cells_of(board, "Runs") for board in boards] == [["first"], ["second"]]
+    assert "several names" not in text
+    plain = [re.sub(r"<[^>]+>", "", board) for board in boards]
+    assert ["net is called other in what was measured here." in board for board in plain] == [False, True]
+
+
+def test_a_row_of_many_runs_names_the_first_and_counts_the_others(tmp_path):
+    entries = [entry(tmp_path, f"run-{number}", [("net", 1)]) for number in range(5)]
+    pages = site_pages(entries, title="many")
+    assert cells_of(pages["index.html"], "Runs") == ["run-0, run-1, run-2, and 2 more"]
+    page = next(text for name, text in pages.items() if name.startswith("models/"))
+    assert cells_of(page.partition("History")[2], "Run") == [f"run-{number}" for number in range(5)]
+
+
+def test_boards_of_one_title_tell_their_images_apart_and_a_lonely_one_does_not(tmp_path):
+    first = entry(tmp_path, "first", [("net", 1)])
+    second = entry(tmp_path, "second", [("net", 1)])
+    others = tuple(
+        changed(r, dataset={"set": "beef0123", "digest": "beef", "name": r.dataset.name.upper()})
+        for r in second.records
+    )
+    second = replace(second, records=others)
+    pages = site_pages([first, second], title="many")
+    boards = pages["index.html"].split('<section class="board"')[1:]
+    headings = [re.search(r"<h2.*?</h2>", board, re.S).group() for board in boards]
+    assert ["200 images (the fi)" in heading for heading in headings] == [True, False]
+    assert ["200 images (beef01)" in heading for heading in headings] == [False, True]
+    assert all("Measured on other images too" in board for board in boards)
+    page = next(text for name, text in pages.items() if name.startswith("models/"))
+    history = cells_of(page.partition("History")[2], "Board")
+    assert [("the fi" in cell, "beef01" in cell) for cell in history] == [(True, False), (False, True)]
+    assert "(the fi)" not in site_pages([first], title="one")["index.html"]
 
 
 def test_a_model_measured_on_the_same_images_under_another_threat_is_on_no_other_board(tmp_path):
