@@ -1,5 +1,7 @@
 """On what saved passes are spent: every image stands in one band, and losses say rightly what is broken."""
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -30,4 +32,4 @@ def test_images_are_counted_once_and_none_is_broken_that_was_not_near():
 
 
 def test_bands_follow_each_other():
-    assert all(left[1] == right[0] for left, right in zip(BANDS[:-1], BANDS[1:], strict=True))
+    assert all(left[1] == right[0] for left, right in pairwise(BANDS))
