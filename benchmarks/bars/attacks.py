@@ -50,9 +50,8 @@ def pgd(
     for peer in PEERS:
         if peer in bars:
             runs[peer] = pgd_run(peer, model, data, eps=eps, step=step, steps=steps)
-    suffix = "" if engine == "auto" else f", `--engine {engine}`"
     race = Race(
-        work=f"PGD-{steps}, {model.name}{suffix}",
+        work=f"PGD-{steps}, {model.name}{_engine_in_words(engine)}",
         model=model,
         data=data,
         threat=threat,
@@ -85,11 +84,11 @@ def verdict_wanted(model: Model, data: ImageSet, radius: Radius, *, repeats: int
     return rows
 
 
-def carlini_wagner(model: Model, data: ImageSet, *, repeats: int) -> list[Row]:
+def carlini_wagner(model: Model, data: ImageSet, *, repeats: int, engine: Engine = "auto") -> list[Row]:
     """Time C&W L2 with 50 steps; ART spends about 1,300 passes an image on them."""
     threat = ThreatModel(norm=L2, eps=float("inf"))
     x, y = data.batch(slice(None))
-    runs = {"robench": own_run(model, data, threat, "cw", **CW)}
+    runs = {"robench": own_run(model, data, threat, "cw", engine=engine, **CW)}
     runs |= {peer: cw_run(peer, model, data) for peer in PEERS}
     bars = {"torchattacks": 1.5, "foolbox": 1.5, "ART": 15.0}
     if find_spec("adv_lib") is not None:
@@ -97,7 +96,7 @@ def carlini_wagner(model: Model, data: ImageSet, *, repeats: int) -> list[Row]:
         options = {"learning_rate": 0.05, "initial_const": 10.0, "max_iterations": 50}
         runs["adv-lib"] = lambda: adv_lib.carlini_wagner_l2(model.net, x, y, binary_search_steps=1, **options)
         bars["adv-lib"] = 1.5
-    work = f"C&W L2, 50 steps, {model.name}"
+    work = f"C&W L2, 50 steps, {model.name}{_engine_in_words(engine)}"
     return Race(work=work, model=model, data=data, threat=threat, runs=runs, repeats=repeats).rows(bars)
 
 
@@ -127,3 +126,7 @@ def around_passes(model: Model, data: ImageSet, radius: Radius, *, repeats: int)
     work = f"PGD-20, all that is no pass, {model.name}, `{name}`"
     race = Race(work=work, model=model, data=data, threat=threat, runs=runs, repeats=repeats)
     return race.rows({"bare loop": 1.03}, at_most=True)
+
+
+def _engine_in_words(engine: Engine) -> str:
+    return "" if engine == "auto" else f", `--engine {engine}`"

@@ -50,9 +50,9 @@ def _around(root: Path | None, repeats: int) -> list[Row]:
     return around_passes(net, digits, ROBUST, repeats=repeats)
 
 
-def _carlini_wagner(root: Path | None, repeats: int) -> list[Row]:
-    net, digits = public_networks.small_cnn(root, 24)
-    return carlini_wagner(net, digits, repeats=min(repeats, 2))
+def _carlini_wagner(root: Path | None, repeats: int, *, engine: Engine = "auto") -> list[Row]:
+    net, digits = public_networks.small_cnn(root, 96)
+    return carlini_wagner(net, digits, repeats=min(repeats, 3), engine=engine)
 
 
 WORKS: dict[str, Callable[[Path | None, int], list[Row]]] = {
@@ -78,6 +78,7 @@ WORKS: dict[str, Callable[[Path | None, int], list[Row]]] = {
     "resnet18_compiled": partial(_resnet18, rival="torchattacks", bar=1.5, engine="compiled"),
     "small_cnn_bfloat16": partial(_small_cnn, bar=2.0, engine="bfloat16"),
     "resnet20_bfloat16": partial(_resnet20, rival="torchattacks", bar=2.4, engine="bfloat16"),
+    "cw_bfloat16": partial(_carlini_wagner, engine="bfloat16"),
     "resnet18_bfloat16": partial(_resnet18, rival="torchattacks", bar=2.4, engine="bfloat16"),
     "cascades": lambda root, _repeats: cascades(root, 1),  # a round takes many minutes
     "cascades_bfloat16": lambda root, _repeats: cascades(root, 1, engine="bfloat16"),

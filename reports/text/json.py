@@ -17,6 +17,8 @@ from robench.record.schema import Record
 
 KEYS = {"rows": "standing", "doubts": "stands"}
 """The name in the file, since version 0.1, of the attribute `unlifted` of rows and of doubts."""
+FOR_READERS = ("images",)
+"""Attributes of a board that only titles need: a program has the whole hash of the images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,7 @@ class JSON(OneFile):
 
 def _plain(table: dict[str, Any]) -> Any:
     """Return a table with the keys of the file format, in their places, and infinities as text."""
+    table = {name: value for name, value in table.items() if name not in FOR_READERS}
     for part, name in KEYS.items():
         if part in table:
             table[part] = [

@@ -156,12 +156,13 @@ def _doubt(model: str, code: str, evidence: str, remedy: str) -> Text:
 
 
 def engine_table(records: Iterable[Record]) -> tuple[list[str], list[list[str]]]:
-    """Return a header and, for every model and engine, how many white-box units it served.
+    """Return a header and, for every model and engine, how many white-box units it served, and how exactly.
 
     Records of earlier versions do not say it and are left out.
     """
     units: Counter[tuple[str, str]] = Counter()
     reasons: dict[tuple[str, str], dict[str, str]] = {}
+    proofs: dict[tuple[str, str], float] = {}
     for record in records:
         engine = record.conditions.engine
         if not record.white_box or engine is None:
@@ -169,16 +170,19 @@ def engine_table(records: Iterable[Record]) -> tuple[list[str], list[list[str]]]
         place = (record.target.name, engine.used)
         units[place] += 1
         reasons.setdefault(place, {}).update(engine.not_used)
+        if engine.proof is not None:
+            proofs[place] = max(proofs.get(place, 0.0), engine.proof.get("outputs", 0.0))
     rows = [
         [
             model,
             engine_name,
             str(count),
+            f"{proofs[model, engine_name]:.2g}" if (model, engine_name) in proofs else "-",
             "; ".join(f"{k}: {v}" for k, v in reasons[model, engine_name].items()) or "-",
         ]
         for (model, engine_name), count in units.items()
     ]
-    return ["Model", "Asked", "Units", "Not used, and why"], rows
+    return ["Model", "Asked", "Units", "Outputs off by", "Not used, and why"], rows
 
 
 def memory_table(records: Iterable[Record]) -> tuple[list[str], list[list[str]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
@@ -21,6 +21,7 @@ from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, Model
 from robench.model.out_of_memory import FREE, SMALLER_SHARD, first_fitting, halving
 from robench.model.prepared import AS_IT_IS, PreparedModel
+from robench.model.proof import Distance
 from robench.plan.knowledge import denied
 from robench.randomness import Randomness, borrowed_global_randomness
 from robench.types import Images, IntPerSample, Labels
@@ -56,6 +57,8 @@ class Crafted:
         engine: which copy of the network was attacked, by its name in `robench.model.copy_methods`, or
             `as it is`.
         not_used: faster copies that were not used, each with the reason.
+        proof: how far the copy was from the network where they were compared: `outputs` relative to the
+            largest, `gradients` to their length; empty for the network itself.
         micro_batch: most images at once after memory ran out with more; 0 if it never did.
     """
 
@@ -64,6 +67,7 @@ class Crafted:
     seconds: float
     engine: str = ""
     not_used: Mapping[str, str] = field(default_factory=dict)
+    proof: Mapping[str, float] = field(default_factory=dict)
     micro_batch: int = 0
 
     @classmethod
@@ -75,6 +79,7 @@ class Crafted:
             ledger=Ledger.joined([part.ledger for part in parts]),
             seconds=sum(part.seconds for part in parts),
             engine=", ".join(dict.fromkeys(part.engine for part in parts)),
+            proof={key: max(part.proof.get(key, 0.0) for part in parts) for key in parts[-1].proof},
         )
 
 
@@ -259,8 +264,14 @@ def _craft_batch(
         ledger=oracle.ledger,
         seconds=time.perf_counter() - start,
         engine=engine_name,
-        not_used=dict(copies.reasons),
+        not_used=copies.not_used,
+        proof=_shortly(copies.distance),
     )
+
+
+def _shortly(distance: Distance | None) -> dict[str, float]:
+    """Return the measures of a distance with two digits each; none if there is no distance."""
+    return {} if distance is None else {key: float(f"{value:.2g}") for key, value in asdict(distance).items()}
 
 
 def _proposal(attack: Attack, oracle: Oracle, x: Images, attack_labels: Labels, rng: Randomness) -> Images:

@@ -4,7 +4,8 @@ The user's network is never changed. Faster copies (`robench.model.fast_copy`) a
 Before the first use of a copy on some images, and again at the points an attack found, its outputs and its
 gradients are compared with those of the original on the same images (`robench.model.proven_copies`). If a
 copy raises or disagrees, the next simpler one is tried; the last is the network itself. So the choice of the
-copy does not depend on earlier attacks or on the process. The judge uses the original.
+copy does not depend on earlier attacks or on the process, unless the user asks for the one that is fastest by
+the clock. The judge uses the original.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ from robench.model.copy_methods import (
 from robench.model.evaluation import evaluation_mode
 from robench.model.graphed_copy import REFUSAL as NO_GRAPH
 from robench.model.interface import GradientSource, Model
+from robench.model.proof import Distance
 from robench.model.proven_copies import ProvenCopies, own_name
 from robench.model.tested_network import TestedNetwork, networks_under_test
+from robench.model.timed_copies import seconds_of_passes
 from robench.types import Images, Mask
 
 VERSION = 1
@@ -51,13 +54,18 @@ class PreparedModel:
         engine: which copies are tried; see `robench.engines`.
 
     Attributes:
-        reasons: why faster copies were not used in the present crafting, by name of the copy method.
+        reasons: why copies were found wrong in the present crafting, by name of the copy method.
+        distance: how far the copy of the present crafting was from the network, where they were compared.
+        seconds: of a pass and its gradient, by name of the copy; only for the engine `fastest`.
     """
 
     model: Model
     engine: Engine = "auto"
     reasons: dict[str, str] = field(default_factory=dict)
+    distance: Distance | None = field(init=False, default=None)
+    seconds: dict[str, float] = field(init=False, default_factory=dict)
     _copies: ProvenCopies = field(init=False)
+    _distances: dict[str, Distance] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Start without a copy."""
@@ -69,13 +77,37 @@ class PreparedModel:
         A copy that failed at the points of an earlier attack may be right on these images. If its failure
         were remembered, the copy of a crafting would depend on earlier craftings in this process.
         """
-        self.reasons = {}
+        self.reasons, self.distance = {}, None
+
+    @property
+    def not_used(self) -> dict[str, str]:
+        """Why copies are not used in the present crafting: found wrong, or slower by the clock."""
+        best = min(self.seconds.values(), default=0.0)
+        slower = {
+            name: f"slower: {1000 * took:.3g} ms a pass with its gradient, the fastest {1000 * best:.3g} ms"
+            for name, took in self.seconds.items()
+            if took > best
+        }
+        return slower | self.reasons
 
     def choose(self, x: Images, sources: Sequence[GradientSource]) -> str:
         """Return the name of the fastest copy that is proven for these images and gradient sources.
 
-        It is proven on the first images of x (B, C, H, W), once for each source and these images.
+        It is proven on the first images of x (B, C, H, W), once for each source and these images. The fastest
+        is the first of a fixed order, or that by the clock if the engine is `fastest`.
         """
+        if self.engine == "fastest" and sources:
+            names = [AS_IT_IS, *self._proven(x, sources)]
+            if any(name not in self.seconds for name in names):
+                self.seconds |= seconds_of_passes(self.model, self, names, x, sources[0])
+            name = min(names, key=lambda name: self.seconds[name])
+        else:
+            name = next(self._proven(x, sources), AS_IT_IS)
+        self.distance = self._distances.get(name)
+        return name
+
+    def _proven(self, x: Images, sources: Sequence[GradientSource]) -> Iterator[str]:
+        """Yield the names of the copies that are proven, the fastest first; note why others are not."""
         methods, doubt = self._methods(), ""
         originals = self._copies.originals(x)
         for method in methods:
@@ -85,13 +117,14 @@ class PreparedModel:
             doubt = self.reasons.get(method.name, "")
             if doubt or not is_of_use:
                 continue
-            doubt = self._copies.first_doubt(method, sources, originals)
-            if not doubt:
-                return method.name
-            self.reasons[method.name] = doubt
+            result = self._copies.proof(method, sources, originals)
+            if not (doubt := result.doubt):
+                self._distances[method.name] = result.distance
+                yield method.name
+            else:
+                self.reasons[method.name] = doubt
         if self._copies.self_changing is None and sources:
             originals[0].answer(sources[0])
-        return AS_IT_IS
 
     def confirm(
         self, name: str, x: Images, sources: Sequence[GradientSource], *, claimed: Mask | None = None
@@ -122,9 +155,11 @@ class PreparedModel:
             x = x[first].where(finite[first, None, None, None], 0)
         originals = self._copies.originals(x)
         for source in sources:
-            if doubt := self._copies.compare_all(method, source, originals):
-                self.reasons[method.name] = doubt
+            result = self._copies.compare_all(method, source, originals)
+            if result.doubt:
+                self.reasons[method.name] = result.doubt
                 return False
+            self.distance = result.distance.or_more(self.distance or Distance())
         return True
 
     def rule_out(self, name: str, reason: str) -> None:
@@ -165,8 +200,12 @@ class PreparedModel:
         networks = [door.module for door in networks_under_test(self.model.net)]
         if not networks or self.engine == "eager":
             return []
-        compiled_methods = COMPILED_METHODS if self.engine == "compiled" else ()
-        families: dict[Engine, Sequence[CopyMethod]] = {"bfloat16": ROUGH_METHODS, "graphs": GRAPH_METHODS}
+        compiled_methods = COMPILED_METHODS if self.engine in {"compiled", "fastest"} else ()
+        families: dict[Engine, Sequence[CopyMethod]] = {
+            "bfloat16": ROUGH_METHODS,
+            "graphs": GRAPH_METHODS,
+            "fastest": GRAPH_METHODS if self.model.device.type == "cuda" else (),
+        }
         methods = (*families.get(self.engine, ()), *COPY_METHODS)
         return [*compiled_methods, *methods_for(networks, methods)]
 

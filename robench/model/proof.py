@@ -166,6 +166,39 @@ class Original:
         return self._answers[source.name]
 
 
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How far a copy that passed its proof was from the network.
+
+    Attributes:
+        outputs: largest difference of an output, relative to the largest output of the compared images.
+        gradients: median difference of a gradient in L2, relative to its length.
+    """
+
+    outputs: float = 0.0
+    gradients: float = 0.0
+
+    def or_more(self, other: Distance) -> Distance:
+        """Return the larger of both, measure by measure."""
+        return Distance(max(self.outputs, other.outputs), max(self.gradients, other.gradients))
+
+
+def distance(original: Answer, other: Answer) -> Distance:
+    """Return how far the answers of another network are from the original's; both have the same shapes.
+
+    Where numbers of both are not finite, the others are compared.
+    """
+    outputs = 0.0
+    for one, two in ((original.own, other.own), (original.surrogate, other.surrogate)):
+        finite = torch.isfinite(one) & torch.isfinite(two)
+        if bool(finite.any()) and float(one[finite].abs().max()) > 0:
+            outputs = max(outputs, float((one - two)[finite].abs().max() / one[finite].abs().max()))
+    rows = [gradient.flatten(1) for gradient in (original.gradient, other.gradient)]
+    sound = torch.isfinite(rows[0]).all(dim=1) & torch.isfinite(rows[1]).all(dim=1)
+    error = relative_error(rows[0][sound], rows[1][sound])
+    return Distance(outputs, float(error.median()) if len(error) else 0.0)
+
+
 def difference(original: Answer, other: Answer, tolerances: Tolerances = TOLERANCES) -> str:
     """Say in what another network differs from the original beyond rounding; empty if in nothing.
 

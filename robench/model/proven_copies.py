@@ -18,7 +18,15 @@ from robench.model.fast_copy import prepared_copy
 from robench.model.interface import Coupling, GradientSource, Model, OutputKind
 from robench.model.network_state import NetworkState
 from robench.model.passes_in_turn import answers_in_turn
-from robench.model.proof import PROOF_IMAGES, ROUGH_TOLERANCES, TOLERANCES, Original, difference
+from robench.model.proof import (
+    PROOF_IMAGES,
+    ROUGH_TOLERANCES,
+    TOLERANCES,
+    Distance,
+    Original,
+    difference,
+    distance,
+)
 from robench.model.rough_gradient import RoughGradient
 from robench.model.tested_network import networks_under_test
 from robench.types import Images
@@ -59,6 +67,23 @@ class NetworkCopies:
             yield
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What comparing a copy with its network gave.
+
+    Attributes:
+        doubt: why the copy is not used; empty if it passed.
+        distance: how far it was, as far as it was compared.
+    """
+
+    doubt: str = ""
+    distance: Distance = field(default_factory=Distance)
+
+    def then(self, other: Comparison) -> Comparison:
+        """Return this comparison and a later one as one."""
+        return Comparison(self.doubt or other.doubt, self.distance.or_more(other.distance))
+
+
 @dataclass(slots=True)
 class ProvenCopies:
     """Copies of the networks of one model, by name of the copy method, and the results of their proofs.
@@ -74,7 +99,7 @@ class ProvenCopies:
     model: Model
     self_changing: set[str] | None = field(init=False, default=None)
     ready: dict[str, NetworkCopies] = field(init=False, default_factory=dict)
-    _doubts: dict[tuple[str, str, bytes], str] = field(init=False, default_factory=dict)
+    _results: dict[tuple[str, str, bytes], Comparison] = field(init=False, default_factory=dict)
 
     def originals(self, x: Images) -> list[Original]:
         """Return the comparisons: some images together, and one alone, which some layers compute differently.
@@ -88,39 +113,43 @@ class ProvenCopies:
             return [*parts, Original(self.model, x[:1], True, self._note_changes)]
         return [Original(self.model, together, True, self._note_changes)]
 
-    def first_doubt(
+    def proof(
         self,
         method: CopyMethod,
         sources: Sequence[GradientSource],
         originals: Sequence[Original],
-    ) -> str:
-        """Return why a copy is not used for some images; empty if it exists and is proven for every source.
+    ) -> Comparison:
+        """Compare a copy with the network through every source, and keep the results for these images.
 
         Args:
             method: the copy method.
             sources: the gradient sources.
             originals: the network itself on the images; its results are computed once.
         """
-        digest = _digest(originals[0].x)
+        digest, result = _digest(originals[0].x), Comparison()
         for source in sources:
             key = (method.name, source.name, digest)
-            if key not in self._doubts:
-                self._doubts[key] = self.compare_all(method, source, originals)
-            if doubt := self._doubts[key]:
-                return doubt
-        return self._make(method)
+            if key not in self._results:
+                self._results[key] = self.compare_all(method, source, originals)
+            result = result.then(self._results[key])
+            if result.doubt:
+                return result
+        return result.then(Comparison(self._make(method)))
 
-    def compare_all(self, method: CopyMethod, source: GradientSource, originals: Sequence[Original]) -> str:
+    def compare_all(
+        self, method: CopyMethod, source: GradientSource, originals: Sequence[Original]
+    ) -> Comparison:
         """Compare a copy with the network; if they differ, discard it and return the first difference.
 
         Copies that replay graphs are compared on fewer images too, which they pad.
         """
-        fewer = self._fewer_images(originals) if method.graphs else []
+        fewer, result = self._fewer_images(originals) if method.graphs else [], Comparison()
         for original in (*originals, *fewer):
-            if doubt := self._compare(method, source, original):
+            result = result.then(self._compare(method, source, original))
+            if result.doubt:
                 self.ready.pop(method.name, None)
-                return doubt
-        return ""
+                return result
+        return result
 
     def _fewer_images(self, originals: Sequence[Original]) -> list[Original]:
         """Return comparisons on parts of the images that are compared; none if they belong together."""
@@ -139,13 +168,13 @@ class ProvenCopies:
                 return f"it could not be made: {_first_line(error)}"
         return ""
 
-    def _compare(self, method: CopyMethod, source: GradientSource, original: Original) -> str:
-        """Return how a copy differs from the network, or why it cannot be compared; empty if they agree."""
+    def _compare(self, method: CopyMethod, source: GradientSource, original: Original) -> Comparison:
+        """Return how far a copy is from the network, or why it cannot be compared."""
         if doubt := self._make(method):
-            return doubt
+            return Comparison(doubt)
         answer = original.answer(source)
         if answer is None:
-            return "the network itself could not be asked for a gradient"
+            return Comparison("the network itself could not be asked for a gradient")
         try:
             with evaluation_mode(self.model.net), self.ready[method.name].in_use():
                 others = [original.question(source)]
@@ -154,10 +183,13 @@ class ProvenCopies:
                         self.model, source, original.x, without_gradient=original.without_gradient
                     )
         except Exception as error:  # noqa: BLE001 - the boundary: a copy that raises is not used, with a note
-            return f"it raised {_first_line(error)}"
-        tolerances = ROUGH_TOLERANCES if method.rough else TOLERANCES
-        doubts = (difference(answer, other, tolerances) for other in others)
-        return next((f"through {source.name}, {doubt}" for doubt in doubts if doubt), "")
+            return Comparison(f"it raised {_first_line(error)}")
+        tolerances, result = ROUGH_TOLERANCES if method.rough else TOLERANCES, Comparison()
+        for other in others:
+            if doubt := difference(answer, other, tolerances):
+                return Comparison(f"through {source.name}, {doubt}")
+            result = result.then(Comparison(distance=distance(answer, other)))
+        return result
 
     def _note_changes(self, names: set[str]) -> None:
         """Note weights and buffers that a network changes itself, so that attacks are not blamed for that.

@@ -158,10 +158,14 @@ class Engine(Part):
     Attributes:
         used: the copy, or the network itself.
         not_used: faster copies that were not used, each with the reason.
+        proof: how far the copy was from the network where they were compared: `outputs` relative to the
+            largest, `gradients` (median) to their length; None for the network itself, and in records of
+            version 0.2.0 and before.
     """
 
     used: str = ""
     not_used: Mapping[str, str] = field(default_factory=dict)
+    proof: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

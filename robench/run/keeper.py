@@ -162,6 +162,7 @@ class FolderKeeper:
                 notes = file.metadata() or {}
                 seconds, engine = float(notes.get("seconds", "0")), notes.get("engine", "")
                 micro_batch = int(notes.get("micro_batch", "0"))
+                proof = {str(k): float(v) for k, v in json.loads(notes.get("proof", "{}")).items()}
                 not_used = {str(k): str(v) for k, v in json.loads(notes.get("not_used", "{}")).items()}
         except (StorageError, SafetensorError, OSError, ValueError, AttributeError) as error:
             self._damaged(path, error)
@@ -177,6 +178,7 @@ class FolderKeeper:
             seconds=seconds,
             engine=engine,
             not_used=not_used,
+            proof=proof,
             micro_batch=micro_batch,
         )
 
@@ -199,6 +201,8 @@ class FolderKeeper:
         notes = {"seconds": f"{crafted.seconds:.6f}"}
         if crafted.engine:
             notes |= {"engine": crafted.engine, "not_used": json.dumps(dict(crafted.not_used))}
+        if crafted.proof:
+            notes["proof"] = json.dumps(dict(crafted.proof))
         if crafted.micro_batch:
             notes["micro_batch"] = str(crafted.micro_batch)
         self._write(self.store.adv(key), tensors, notes)

@@ -149,6 +149,8 @@ def _provenance(unit: Unit, result: Crafted | None, settings: Settings, micro_ba
         facts["images_sha256"] = _sha256(result.x_adv)
         if result.engine:  # which copy of the network was attacked, and why faster ones were not
             facts["engine"] = {"used": result.engine, "not_used": dict(result.not_used)}
+            if result.proof:
+                facts["engine"]["proof"] = dict(result.proof)
     if unit.target.model.coupling is Coupling.JOINT:  # a report compares it with the number of images
         facts["shard"] = settings.shard
     if sizes := {micro_batch, result.micro_batch if result else 0} - {0}:  # memory ran out

@@ -152,7 +152,8 @@ def record(**changes):
         "seed": 0, "columns": columns,
         "findings": (Finding(code="nonfinite", evidence="1 of 3", remedy="look"),),
         "provenance": {"versions": {"torch": "2"}, "device": "cpu", "batch_size": 3, "seconds": 0.5,
-                       "engine": {"used": "itself", "not_used": {"copy": "slow"}}, "crafted": "k1"},
+                       "engine": {"used": "folded", "not_used": {"copy": "slow"}, "proof": {"outputs": 1e-7}},
+                       "crafted": "k1"},
     }  # fmt: skip
     return record_of(**{**values, **changes})
 

@@ -138,7 +138,7 @@ def crafted():
             proposals = torch.rand(3, 1, 2, 2, generator=torch.Generator().manual_seed(0))
             one = Crafted(
                 x_adv=proposals, ledger=Ledger.empty(3), seconds=1.5, engine="itself", not_used=not_used,
-                micro_batch=micro_batch,
+                micro_batch=micro_batch, proof={"outputs": 1e-7, "gradients": 2e-6} if not_used else {},
             )  # fmt: skip
             FolderKeeper(store, force=True).keep_crafted("k1", one)
             yield store.adv("k1").read_bytes()

@@ -141,7 +141,7 @@ def test_the_first_screen_says_what_was_asked_and_what_the_answer_is(page, folde
 def test_a_doubt_names_its_attack_and_library_and_what_is_lifted_is_folded_away(page):
     (doubts,) = [e for e in page.all("section") if e.attributes.get("class") == "doubts"]
     text = " ".join(doubts.text.split())
-    assert "an attack had no gradient to follow on some images zero-gradient" in text
+    assert "An attack had no gradient to follow on some images zero-gradient" in text
     assert "model-01: what was seen" in text
     assert "met by attack-0 (robench), attack-01 (robench)" in text
 

@@ -53,7 +53,7 @@ DEFAULTS = [
     (RecordedThreat, {}, {"norm": "", "eps": math.inf, "bounds": None, "goal": "",
                           "knowledge": None, "budget": None, "eps_text": ""}),
     (RecordedDataset, {"name": "d", "split": "s"}, {"digest": "", "set": "", "n": 0, "classes": ()}),
-    (Engine, {}, {"used": "", "not_used": {}}),
+    (Engine, {}, {"used": "", "not_used": {}, "proof": None}),
     (Provenance, {}, {"versions": {}, "device": "", "machine": "", "cores": None, "threads": 0, "gpu": "",
                       "batch_size": 0, "micro_batch": 0, "seconds": 0.0, "images_sha256": "", "engine": None,
                       "shard": None, "crafted": "", "failed_jobs": ()}),

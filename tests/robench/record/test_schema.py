@@ -151,7 +151,8 @@ FULL = {
     "provenance": {"versions": {"torch": "2"}, "device": "cpu", "machine": "x86_64", "cores": None,
                    "threads": 1,
                    "gpu": "g", "batch_size": 2, "seconds": 0.5, "images_sha256": "h",
-                   "engine": {"used": "eager", "not_used": {"folded": "why"}}, "shard": 2, "crafted": "c"},
+                   "engine": {"used": "eager", "not_used": {"folded": "why"}, "proof": {"outputs": 1e-7}},
+                   "shard": 2, "crafted": "c"},
     "schema": 1,
 }  # fmt: skip
 

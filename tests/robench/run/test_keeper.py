@@ -56,7 +56,8 @@ def test_what_was_kept_comes_back(keeper):
 
 
 def test_all_that_is_noted_comes_back(keeper):
-    notes = {"seconds": 2.5, "engine": "folded", "not_used": {"compiled": "it differed"}, "micro_batch": 3}
+    notes = {"seconds": 2.5, "engine": "folded", "not_used": {"compiled": "it differed"}, "micro_batch": 3,
+             "proof": {"outputs": 1.2e-07, "gradients": 3e-06}}  # fmt: skip
     before = Crafted(x_adv=torch.rand(3, 1, 2, 2), ledger=Ledger.empty(3), **notes)
     keeper.keep_crafted(KEY, before)
     again = keeper.crafted(KEY)
