@@ -176,4 +176,4 @@ def _aim(training: dict[str, str]) -> str:
 
 
 def _untrained(target: RecordedTarget) -> str:
-    return f"It was {_how(target)}; no more is known here."
+    return f"It was {_how(target)}; how in detail is not in what this card was made from."

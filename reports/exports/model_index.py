@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from reports.board.by_model import MeasuredModel, by_model
-from reports.board.run_folder import Run
+from reports.board.run_folder import Run, read_trainings
 from reports.cards.card import text_of
 from reports.exports.claims import Claim, clean_claim, robust_claim
 from reports.exports.hub_data import HUB
@@ -52,13 +52,20 @@ class ModelIndex:
         if self.source_name and not self.source_url:
             raise ValueError("source_url beside source_name, as the hub wants it")
 
-    def __call__(self, records: Sequence[Record], folder: Path) -> list[Path]:
+    def __call__(self, records: Sequence[Record], folder: Path, *, runs: Sequence[Path] = ()) -> list[Path]:
         """Write the cards and return their paths.
+
+        Args:
+            records: what was measured.
+            folder: where to write.
+            runs: the run folders of the records, which hold how models were trained.
 
         Raises:
             StorageError: writing to disk failed; older files are intact.
         """
-        run = Run(records=tuple(records))
+        run = Run(
+            records=tuple(records), trainings=tuple(one for root in runs for one in read_trainings(root))
+        )
         paths = []
         for model in by_model(records):
             paths.append(folder / model.file / "README.md")

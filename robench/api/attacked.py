@@ -43,7 +43,8 @@ class Attacked:
         norm: name of the norm.
         eps: the radius as it was written.
         x: the clean images (B, C, H, W), on the CPU.
-        images: the adversarial images (B, C, H, W) as they were judged: inside ball and box.
+        images: the adversarial images (B, C, H, W) as they were judged: inside ball and box. After
+            `until_broken=True` each is the first that broke the model, which breaks others less.
         labels: (B,) the true classes.
         clean: (B,) predicted classes of the clean images; -1 for NaN or infinity, -2 for a tie.
         adversarial: (B,) predicted classes of the adversarial images.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import math
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from robench.format_names import plugin_of
 from robench.plan.data_title import images_title
 from robench.plurals import counted
 from robench.recipe import build
+from robench.record.exchange.export_files import is_of_files, write_files
 from robench.record.exchange.frame import frame_of
 from robench.record.exchange.plain_boards import PlainBoard, PlainRow, PlainShare, plain_tables
 from robench.record.schema import Record
@@ -117,7 +117,15 @@ class Results:
         names = [plugin_of(name) for name in formats or ("csv", "markdown")]
         kinds = {name: _of_files(name) for name in names}
         recipes = [build(kind, options, where=f"write, {name}") for name, kind in kinds.items()]
-        return [path for recipe in recipes for path in recipe(self.records, Path(folder))]
+        return [
+            path
+            for recipe in recipes
+            for path in write_files(recipe, self.records, Path(folder), runs=self._folders())
+        ]
+
+    def _folders(self) -> tuple[Path, ...]:
+        """Return the run folders that the records come from."""
+        return ()
 
     def __repr__(self) -> str:
         """Return one line: models, attacks, images, failures, and for few models what stays robust."""
@@ -156,7 +164,7 @@ class Results:
 def _of_files(name: str) -> Any:
     """Return the report plugin of a format that is written as files."""
     plugin = plugins.find("reports", name)
-    if "folder" not in inspect.signature(plugin.__call__).parameters:
+    if not is_of_files(plugin):
         do = "Choose csv, markdown, latex, html, json, parquet, huggingface, model_index or owasp"
         expected = "a format that is written as files"
         raise ConfigError(where="write", expected=expected, got=repr(name), do=do)

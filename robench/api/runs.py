@@ -27,6 +27,9 @@ class Run(Results):
     status: str
     damaged: tuple[str, ...] = ()
 
+    def _folders(self) -> tuple[Path, ...]:
+        return (self.folder,)
+
     def _summary(self) -> str:
         damage = f", {len(self.damaged)} damaged" if self.damaged else ""
         status = "under way, or killed" if self.status == "running" else self.status

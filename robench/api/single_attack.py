@@ -81,6 +81,7 @@ def attack(
     source: str | None = None,
     seed: int = 0,
     batch_size: int = 250,
+    until_broken: bool = False,
     **options: Any,
 ) -> Attacked:
     """Attack some images and judge the results; the network's state is restored.
@@ -99,6 +100,8 @@ def attack(
         source: the gradient source to attack through; by default all that the model offers.
         seed: seed of all random numbers.
         batch_size: most images in a pass.
+        until_broken: leave an image alone once it is broken. Verdicts are the same for fewer passes, but
+            images that are only just broken transfer less to other models.
         options: of the attack, such as `steps=40`.
 
     Raises:
@@ -126,7 +129,7 @@ def attack(
     if source is not None:
         model.source(source)
     keeper = _Everything()
-    settings = Settings(transfer=False, seed=seed, batch_size=batch_size)
+    settings = Settings(transfer=False, seed=seed, batch_size=batch_size, to_the_end=not until_broken)
     work = Work(
         models=[
             EvaluatedModel(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,10 +40,11 @@ def export(
     """
     from robench import plugins
     from robench.recipe import build
+    from robench.record.exchange.export_files import is_of_files, write_files
 
     name = plugin_of(to)
     plugin = plugins.find("reports", name, where="--to")
-    if "folder" not in inspect.signature(plugin.__call__).parameters:
+    if not is_of_files(plugin):
         raise _no_files(to)
     options = {**EVERYTHING.get(name, {}), **dict(map(_option, overrides or ()))}
     recipe = build(plugin, options, where=f"--set, of {to}")
@@ -52,7 +52,7 @@ def export(
     folder = out or Path("export") / (to if name == plain_name(to) else name)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(where="--out", expected="a folder", got=f"the file {folder}")
-    for path in recipe(read_runs(runs), folder):
+    for path in write_files(recipe, read_runs(runs), folder, runs=runs):
         typer.echo(one_line(f"Written: {path}"))
 
 

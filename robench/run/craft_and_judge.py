@@ -60,7 +60,7 @@ def craft_unit(
             settings=CraftSettings(
                 source=None if crafting.attack.info.own_source else crafting.gradient_source,
                 seed=seed_from(settings.seed, "craft"),
-                drop=crafting.drop,
+                drop=crafting.drop and not settings.to_the_end,
                 batch_size=settings.batch_size,
                 on_passes=on_passes,
             ),

@@ -54,7 +54,7 @@ def crafting_key(crafting: Crafting, shard: Shard, settings: Settings) -> str:
             "threat": crafting.threat.spec(),
             "shard": shard.digest,
             "seed": settings.seed,
-            "drop": crafting.drop,
+            "drop": crafting.drop and not settings.to_the_end,
             **({"noise": "unseen"} if crafting.hides_noise else {}),
             **({"copies": model.copies} if model.copies > 1 else {}),
             **({"gradients": "bfloat16"} if settings.engine == "bfloat16" else {}),

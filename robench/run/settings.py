@@ -36,6 +36,8 @@ class Settings:
         batch_size: most images per pass.
         engine: how attacks call networks; see `robench.engines`.
         draws: how often the judge lets a random model classify each image, at least 2.
+        to_the_end: attack an image on that is broken already. The verdict is the same for more passes; images
+            that stopped at the first point that broke the model break others less.
 
     Raises:
         ConfigError: too few draws; no engine of that name.
@@ -47,6 +49,7 @@ class Settings:
     batch_size: int = 250
     engine: Engine = "auto"
     draws: int = DRAWS
+    to_the_end: bool = False
 
     def __post_init__(self) -> None:
         """Refuse too few draws (none would be left to count), and engines that do not exist."""

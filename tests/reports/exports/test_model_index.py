@@ -5,8 +5,11 @@ from ruamel.yaml import YAML
 
 from reports.board.leaderboard import boards
 from reports.exports.model_index import ModelIndex
+from robench.record.exchange.export_files import is_of_files, write_files
+from robench.record.store import Store
+from tests.records import changed
 from tests.reports.exports import measured
-from tests.reports.html.synthetic import made
+from tests.reports.html.synthetic import made, run_folder
 from tests.reports.text.test_renderers import HOSTILE
 from tests.reports.text.test_renderers import records as hostile_records
 
@@ -69,3 +72,29 @@ def test_no_name_breaks_out_of_the_metadata(name, tmp_path):
         assert path.is_relative_to(tmp_path)
         data, _ = parts(path)
         assert set(data) == {"pipeline_tag", "tags", "metrics", "model-index"}
+
+
+def test_the_card_of_a_run_has_its_training(tmp_path):
+    folder = run_folder(tmp_path, models=1, images=20)
+    text = "sha256: abc\ndefense: {name: pgd_training, options: {eps: 0.3, steps: 7, norm: Linf}}\n"
+    (folder / "models" / "model-00-0123" / "weights.card.yaml").write_text(text)
+    more = {"checkpoint": "abc", "training": "pgd_training"}
+    records = [
+        changed(r, target={"details": {**r.target.details, **more}}) for r in Store(folder).read_records()
+    ]
+    (whole,) = write_files(ModelIndex(), records, tmp_path / "whole", runs=[folder])
+    assert "Trained against: Linf 0.3, 7 steps." in whole.read_text("utf-8")
+    (alone,) = write_files(ModelIndex(), records, tmp_path / "alone", runs=[])
+    assert "trained by pgd_training; how in detail is not in what this card was made from" in alone.read_text(
+        "utf-8"
+    )
+
+
+def test_a_format_that_reads_no_run_folders_is_not_given_any(tmp_path):
+    class Names:
+        def __call__(self, records, folder):
+            return [folder / record for record in records]
+
+    assert is_of_files(Names)
+    assert write_files(Names(), ["a"], tmp_path, runs=[tmp_path]) == [tmp_path / "a"]
+    assert not is_of_files(type("Pages", (), {"__call__": lambda self, records: []}))

@@ -490,3 +490,21 @@ def test_a_board_of_nothing_but_failures_says_why():
     assert result.failures
     with pytest.raises(JobError, match="no such layer"):
         result.leaderboard()
+
+
+def test_images_are_attacked_to_the_end_unless_the_verdict_is_all_that_is_wanted():
+    x, y = images()
+    options = {"eps": 0.2, "norm": "Linf", "steps": 10, "step_size": 0.02}
+    whole = robench.attack(linear(), x, y, "pgd", **options)
+    first = robench.attack(linear(), x, y, "pgd", until_broken=True, **options)
+    assert whole.status == first.status
+    assert bool(whole.broken.any())
+    lead = [
+        (linear()(one.images).amax(dim=1) - linear()(one.images).gather(1, y[:, None]).squeeze(1)).mean()
+        for one in (whole, first)
+    ]
+    assert lead[0] > 1.5 * lead[1] > 0  # farther behind the boundary, so they break other models too
+    costs = [
+        r.columns.total("backwards") for one in (whole, first) for r in one.records if not r.attack.is_clean
+    ]
+    assert costs[0] > costs[1]
