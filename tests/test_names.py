@@ -42,7 +42,8 @@ MEMBERS = {
         "Affine.terms", "Convolution.terms", "Dense.terms", "Gathering.terms", "Joined.terms", "Scale.terms",
         "Selection.terms", "Sum.terms",
     },  # of a sum, the word of mathematics
-    "used": {"Crafted.not_used", "Engine.not_used", "Engine.used"},  # keys of records
+    # keys of records
+    "used": {"Crafted.not_used", "Engine.not_used", "Engine.used", "PreparedModel.not_used"},
     "views": {"CopyMethod.copies_views"},  # of tensors, torch's `.view(...)`
 }  # fmt: skip
 """Methods and fields that keep such a word, each with its class: what files hold, and words of the field."""
