@@ -8,6 +8,7 @@ from typing import Any
 from reports.paper.matching import PAPERS_SOURCE, OurNumber, other_settings, same
 from reports.paper.models import GRAPH, OurModel
 from reports.paper.published import Slot, data_sets
+from robench.record.threat_summary import radius_text
 
 UNKNOWN = "unknown"
 WHOLE = "whole training set"
@@ -52,10 +53,7 @@ def of_attack(measured: OurNumber, slot: Slot) -> list[str]:
 def shown(value: Any) -> str:
     """Return a setting as a reader writes it: 8/255 rather than 0.0313725."""
     if isinstance(value, float):
-        steps = value * 255
-        if 0 < value < 1 and same(steps, round(steps)) and not same(value, round(value, 3)):
-            return f"{round(steps)}/255"
-        return f"{value:g}"
+        return radius_text(value)
     return "none" if value is None else str(value)
 
 

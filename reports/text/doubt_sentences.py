@@ -44,7 +44,7 @@ _HEADLINES = {
     "seen-images": "it learned from the images it is judged on, with their labels",
     "shattered-gradients": "neighbouring points have other gradients, and along their average more break",
     "shard-size": "its graphs are not all of the size that was asked for",
-    "silent-success": "a library broke images and returned others; they were judged by what broke them",
+    "silent-success": "an attack broke images and returned others; they were judged by what broke them",
     "tied-output": "several classes share its largest output",
     "too-few-images": "too few images for a rank",
     "transfer-failure": "the attack fooled what it differentiates, and not the model",

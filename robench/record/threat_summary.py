@@ -43,7 +43,7 @@ class ThreatSummary(NamedTuple):
         """Return norm and radius: `Linf 8/255`, or `smallest L2 perturbation` without a radius."""
         if math.isinf(self.eps):
             return f"smallest {self.norm} perturbation"
-        return f"{self.norm} {eps_text or f'{self.eps:g}'}"
+        return f"{self.norm} {eps_text or radius_text(self.eps)}"
 
     def conditions(self) -> list[str]:
         """Return the other conditions: the knowledge, the budget, and an unusual box."""
@@ -101,6 +101,18 @@ def plain_text(threat: ThreatSummary, eps_text: str = "", *, graph: bool = False
     if knowledge == (WEIGHTS,) and not graph:
         knowledge = None
     return threat._replace(knowledge=knowledge).text(eps_text)
+
+
+def radius_text(eps: float) -> str:
+    """Return a radius as people write it, where its own text is not known.
+
+    Example:
+        >>> radius_text(2 / 255), radius_text(0.3), radius_text(0.2)
+        ('2/255', '0.3', '0.2')
+    """
+    steps = eps * 255
+    is_awkward = 0 < eps < 1 and not math.isclose(eps, round(eps, 3))
+    return f"{round(steps)}/255" if is_awkward and math.isclose(steps, round(steps), rel_tol=1e-6) else f"{eps:g}"
 
 
 def setting_text(threat: ThreatSummary) -> str:

@@ -4,7 +4,14 @@ import pytest
 
 from robench.attack.threat import ThreatModel
 from robench.record.parts import RecordedThreat
-from robench.record.threat_summary import ThreatSummary, listed, plain_text, setting_text, threat_summary_of
+from robench.record.threat_summary import (
+    ThreatSummary,
+    listed,
+    plain_text,
+    radius_text,
+    setting_text,
+    threat_summary_of,
+)
 
 
 def test_terms_of_a_threat_model_survive_its_record():
@@ -83,3 +90,13 @@ def test_a_radius_is_told_as_it_was_written_and_none_is_no_number():
 def test_a_setting_says_what_is_denied():
     threat = ThreatSummary("Linf", 0.1, "untargeted", None, ("weights",))
     assert setting_text(threat) == "Linf 0.1, untargeted, weights known"
+
+
+@pytest.mark.parametrize(
+    ("eps", "text"),
+    [(8 / 255, "8/255"), (0.5 / 255, "0.00196078"), (0.031, "0.031"), (1.0, "1"), (0.1234567, "0.123457")],
+)
+def test_a_radius_without_its_own_text_is_in_255ths_only_where_it_is_one(eps, text):
+    assert radius_text(eps) == text
+    assert ThreatSummary("Linf", eps).power() == f"Linf {text}"
+    assert ThreatSummary("Linf", eps).power("mine") == "Linf mine"
