@@ -39,6 +39,10 @@ class ColumnAccuracy:
         images: images of this unit.
         certified: whether it is a column of bounds.
         column: the column; None if unknown.
+        source_right: images that are robust against the unit's own gradient source; None where it is the
+            only one so far.
+        source_n: images judged so far through it.
+        sources: gradient sources so far.
     """
 
     attacked: bool
@@ -47,41 +51,67 @@ class ColumnAccuracy:
     images: int
     certified: bool = False
     column: Column | None = None
+    source_right: int | None = None
+    source_n: int = 0
+    sources: int = 1
 
     def text(self) -> str:
-        """Return the accuracy in a few words, such as `robust 63.0 % (n 200)`."""
-        share = f"{100 * self.right / self.n:.1f} %" if self.n else "-"
+        """Return the accuracy in a few words: `robust 63.0 % (n 200)`, of the unit's gradient source.
+
+        After several sources the worst over all of them, image by image, stands behind it.
+        """
         what = "certified" if self.certified else "robust" if self.attacked else "clean"
-        return f"{what} {share} (n {self.n})"
+        worst = f"{100 * self.right / self.n:.1f} %" if self.n else "-"
+        if self.source_right is None:
+            return f"{what} {worst} (n {self.n})"
+        own = f"{100 * self.source_right / self.source_n:.1f} %" if self.source_n else "-"
+        return f"{what} {own} (n {self.source_n}), {worst} over {self.sources} sources"
 
 
 @dataclass(slots=True)
 class AccuracySoFar:
-    """Adds up the verdicts of units as they come; stores one bit per image of a column."""
+    """Adds up verdicts as units come; stores one bit per image of a column and gradient source."""
 
-    _columns: dict[Column, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    _columns: dict[Column, dict[str, dict[str, tuple[int, int]]]] = field(default_factory=dict)
 
     def add(self, record: Record) -> ColumnAccuracy:
         """Add a unit and return its column's accuracy: for each image the worst over gradient sources."""
         names = (record.source.name, record.target.name)
         place = (threat_summary_of(record.threat), *names, record.attack.label)
-        column = self._columns.setdefault(place, {})
+        sources = self._columns.setdefault(place, {})
+        own = sources.setdefault(record.source.gradient_source, {})
         statuses = record.columns.status
         stands = [status == Status.ROBUST for status in statuses]
         if record.certificates:
             stands = [bool(one) for one in record.certificates.certified]
         robust = sum(1 << i for i, one in enumerate(stands) if one)
         digest = record.dataset.digest
-        _, before = column.get(digest, (0, robust))
-        column[digest] = (len(statuses), robust & before)
+        _, before = own.get(digest, (0, robust))
+        own[digest] = (len(statuses), robust & before)
+        column: dict[str, tuple[int, int]] = {}
+        for verdicts in sources.values():
+            for key, (count, bits) in verdicts.items():
+                column[key] = (count, bits & column.get(key, (count, bits))[1])
+        has_others = len(sources) > 1
         return ColumnAccuracy(
             attacked=bool(names[0]),
-            right=sum(bits.bit_count() for _, bits in column.values()),
-            n=sum(count for count, _ in column.values()),
+            right=_robust(column),
+            n=_judged(column),
             images=len(statuses),
             certified=record.certificates is not None,
             column=place,
+            source_right=_robust(own) if has_others else None,
+            source_n=_judged(own),
+            sources=len(sources),
         )
+
+
+def _robust(verdicts: dict[str, tuple[int, int]]) -> int:
+    return sum(bits.bit_count() for _, bits in verdicts.values())
+
+
+def _judged(verdicts: dict[str, tuple[int, int]]) -> int:
+    return sum(count for count, _ in verdicts.values())
 
 
 class Reporter(Protocol):

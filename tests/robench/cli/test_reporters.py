@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import subprocess
 import sys
 
@@ -77,6 +78,23 @@ def test_a_column_stands_against_the_worst_of_its_gradient_sources_over_all_its_
         record("a", "a", "pgd", [R] * 4, eps=0.1),
     ):
         assert accuracy.add(other).text() == "robust 100.0 % (n 4)"
+
+
+def test_a_line_names_the_number_of_its_own_gradient_source_first_in_any_order():
+    units = {
+        "exact": record("a", "a", "pgd", [R, R, M, B], gradient="exact"),
+        "linear": record("a", "a", "pgd", [R, R, M, R], gradient="linear"),
+        "kernel": record("a", "a", "pgd", [B, R, M, R], gradient="kernel"),
+    }
+    shares = {"exact": "50.0 %", "linear": "75.0 %", "kernel": "50.0 %"}
+    for order in itertools.permutations(units):
+        accuracy = AccuracySoFar()
+        lines = [accuracy.add(units[name]).text() for name in order]
+        assert lines[0] == f"robust {shares[order[0]]} (n 4)"
+        for count, (name, line) in enumerate(zip(order, lines, strict=True), 1):
+            assert line.startswith(f"robust {shares[name]} (n 4)")
+            assert count == 1 or line.endswith(f" over {count} sources")
+        assert lines[2].endswith(", 25.0 % over 3 sources")
 
 
 def test_pace_counts_only_what_was_done_now():
