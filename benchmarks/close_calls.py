@@ -3,7 +3,7 @@
 The economical AutoAttack aims more passes at images whose nearest boundary, linearised at the worst point, is
 within 1.05 radii. Here its first stages run on the public TRADES network, and then each of several ways goes
 on from where they ended, alone and for the same number of ascents from random points: how many images does it
-break, of those that near and of those farther away? Losses that the cascade does not climb are among them:
+break, of those near and of those farther away? Losses that the cascade does not climb are among them:
 the ratio DLR, and the margin of probabilities (PMA, Xie et al. 2024, arXiv:2411.15210).
 """
 

@@ -38,14 +38,14 @@ class PDPGD:
     as much as the steepest does (without a limit such a change becomes zero again and again; with the inner
     loop of the released code the factor is about five). Under Linf all values of an image have one scale.
     Later tries start with shorter steps, because the best length depends on the image. Under Linf every third
-    try closes in on the smallest changes so far (`attacks.minimal.closing_in`), and those after the first
-    three play the game towards the next likeliest classes at these points. A radius, if there is one, only
-    decides which points count.
+    try closes in on the smallest changes so far (`attacks.minimal.closing_in`; an image without any plays
+    on, with other steps), and those after the first three play the game towards the next likeliest classes at
+    these points. A radius, if there is one, only decides which points count.
 
     Attributes:
         steps: gradient steps of a try; the paper uses 500.
         restarts: tries; each starts with half the step size of the one before, under Linf the first with a
-            half of `step_size` and later ones with an eighth.
+            half of `step_size` and later ones with an eighth, or on what stands with all of it and a quarter.
         step_size: first length of a step, in units of the box; it falls to a twentieth, under L2 to a
             hundredth.
         price_step: first change of the price's logarithm; it falls to a tenth.
@@ -90,6 +90,8 @@ class PDPGD:
                 x_adv = self._descend(oracle, self.step_size / 2**number)
             elif place == TURN - 1:
                 close_in(oracle, smallest, steps=self.steps)
+                with oracle.only(smallest.size.isinf()):
+                    x_adv = self._descend(oracle, self.step_size / 4**turn, smallest)
             else:
                 length = self.step_size / (2 if number == 0 else 8)
                 pairs = _other_classes(oracle, smallest, (TURN - 1) * (turn - 1) + place) if turn else None

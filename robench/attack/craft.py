@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -21,7 +21,6 @@ from robench.model.evaluation import evaluation_mode
 from robench.model.interface import Coupling, Model
 from robench.model.out_of_memory import FREE, SMALLER_SHARD, first_fitting, halving
 from robench.model.prepared import AS_IT_IS, PreparedModel
-from robench.model.proof import Distance
 from robench.plan.knowledge import denied
 from robench.randomness import Randomness, borrowed_global_randomness
 from robench.types import Images, IntPerSample, Labels
@@ -265,13 +264,8 @@ def _craft_batch(
         seconds=time.perf_counter() - start,
         engine=engine_name,
         not_used=copies.not_used,
-        proof=_shortly(copies.distance),
+        proof=copies.distance.measures() if copies.distance else {},
     )
-
-
-def _shortly(distance: Distance | None) -> dict[str, float]:
-    """Return the measures of a distance with two digits each; none if there is no distance."""
-    return {} if distance is None else {key: float(f"{value:.2g}") for key, value in asdict(distance).items()}
 
 
 def _proposal(attack: Attack, oracle: Oracle, x: Images, attack_labels: Labels, rng: Randomness) -> Images:

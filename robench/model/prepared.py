@@ -10,6 +10,7 @@ the clock. The judge uses the original.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class PreparedModel:
         reasons: why copies were found wrong in the present crafting, by name of the copy method.
         distance: how far the copy of the present crafting was from the network, where they were compared.
         seconds: of a pass and its gradient, by name of the copy; only for the engine `fastest`.
+        chosen: name of the copy of the present crafting.
     """
 
     model: Model
@@ -64,6 +66,7 @@ class PreparedModel:
     reasons: dict[str, str] = field(default_factory=dict)
     distance: Distance | None = field(init=False, default=None)
     seconds: dict[str, float] = field(init=False, default_factory=dict)
+    chosen: str = field(init=False, default=AS_IT_IS)
     _copies: ProvenCopies = field(init=False)
     _distances: dict[str, Distance] = field(init=False, default_factory=dict)
 
@@ -82,11 +85,13 @@ class PreparedModel:
     @property
     def not_used(self) -> dict[str, str]:
         """Why copies are not used in the present crafting: found wrong, or slower by the clock."""
-        best = min(self.seconds.values(), default=0.0)
+        best = self.seconds.get(self.chosen, 0.0)
         slower = {
             name: f"slower: {1000 * took:.3g} ms a pass with its gradient, the fastest {1000 * best:.3g} ms"
+            if took < math.inf
+            else "a pass that was timed failed"
             for name, took in self.seconds.items()
-            if took > best
+            if name != self.chosen
         }
         return slower | self.reasons
 
@@ -103,7 +108,7 @@ class PreparedModel:
             name = min(names, key=lambda name: self.seconds[name])
         else:
             name = next(self._proven(x, sources), AS_IT_IS)
-        self.distance = self._distances.get(name)
+        self.chosen, self.distance = name, self._distances.get(name)
         return name
 
     def _proven(self, x: Images, sources: Sequence[GradientSource]) -> Iterator[str]:

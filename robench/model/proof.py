@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import torch
 from torch import Tensor
@@ -181,6 +181,10 @@ class Distance:
     def or_more(self, other: Distance) -> Distance:
         """Return the larger of both, measure by measure."""
         return Distance(max(self.outputs, other.outputs), max(self.gradients, other.gradients))
+
+    def measures(self) -> dict[str, float]:
+        """Return the measures by name, with two digits each, as records have them."""
+        return {name: float(f"{value:.2g}") for name, value in asdict(self).items()}
 
 
 def distance(original: Answer, other: Answer) -> Distance:

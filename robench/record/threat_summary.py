@@ -111,7 +111,7 @@ def radius_text(eps: float) -> str:
         ('2/255', '0.3', '0.2')
     """
     steps = eps * 255
-    is_step = math.isclose(steps, round(steps), rel_tol=1e-6) if 0 < eps < 1 else False
+    is_step = 0 < eps < 1 and math.isclose(steps, round(steps), rel_tol=1e-6)
     return f"{round(steps)}/255" if is_step and not math.isclose(eps, round(eps, 3)) else f"{eps:g}"
 
 

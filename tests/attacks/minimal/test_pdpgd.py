@@ -98,6 +98,18 @@ def test_passes_are_one_of_each_a_step():
     assert oracle.ledger.forwards.tolist() == [16] * 5
 
 
+def test_an_image_that_nothing_breaks_gets_all_tries_and_one_that_is_broken_no_more_passes():
+    model, x = random_linear(classes=2, shape=(1, 4, 4), seed=5), images(6, (1, 4, 4)) * 0.2 + 0.4
+    y = classify(model, x)
+    attack = PDPGD(steps=7)
+    _, oracle, _ = attacked(attack, model, x, y, norm=LINF, eps=math.inf)
+    assert oracle.ledger.backwards.tolist() == [42] * 6
+    model.net[1].bias.data = 1e3 * torch.eye(2)[0]  # no change of pixels reaches the other class
+    _, oracle, _ = attacked(attack, model, x, torch.zeros_like(y), norm=LINF, eps=math.inf)
+    assert oracle.ledger.backwards.tolist() == [42] * 6
+    assert not oracle.broken.any()
+
+
 @pytest.mark.thorough
 def test_a_target_is_reached():
     model, x = random_linear(classes=4, seed=7), images(20, (1, 4, 4))

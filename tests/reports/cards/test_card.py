@@ -8,7 +8,7 @@ from reports.board.leaderboard import boards
 from reports.cards.card import Cards
 from robench.record.store import Store
 from tests.records import changed
-from tests.reports.html.synthetic import made, run_folder
+from tests.reports.html.synthetic import made, run_folder, trained_run
 from tests.reports.paper.made import B, M, R, details, record
 from tests.reports.text.test_renderers import HOSTILE
 from tests.reports.text.test_renderers import records as hostile_records
@@ -31,13 +31,7 @@ def test_one_card_per_model_with_the_numbers_of_the_boards(tmp_path):
 
 
 def test_the_training_of_the_weights_is_shown(tmp_path):
-    folder = run_folder(tmp_path, models=1, images=20)
-    text = "sha256: abc\ndefense: {name: pgd_training, options: {eps: 0.3, steps: 7, norm: Linf}}\n"
-    (folder / "models" / "model-00-0123" / "weights.card.yaml").write_text(text)
-    more = {"checkpoint": "abc", "training": "pgd_training"}
-    records = [
-        changed(r, target={"details": {**r.target.details, **more}}) for r in Store(folder).read_records()
-    ]
+    folder, records = trained_run(tmp_path)
     (cards,) = Cards()(records, folder)
     page = (cards / "model-00.md").read_text("utf-8")
     assert "Trained against: Linf 0.3, 7 steps." in page

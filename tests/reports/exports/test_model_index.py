@@ -6,10 +6,8 @@ from ruamel.yaml import YAML
 from reports.board.leaderboard import boards
 from reports.exports.model_index import ModelIndex
 from robench.record.exchange.export_files import is_of_files, write_files
-from robench.record.store import Store
-from tests.records import changed
 from tests.reports.exports import measured
-from tests.reports.html.synthetic import made, run_folder
+from tests.reports.html.synthetic import made, trained_run
 from tests.reports.text.test_renderers import HOSTILE
 from tests.reports.text.test_renderers import records as hostile_records
 
@@ -75,13 +73,7 @@ def test_no_name_breaks_out_of_the_metadata(name, tmp_path):
 
 
 def test_the_card_of_a_run_has_its_training(tmp_path):
-    folder = run_folder(tmp_path, models=1, images=20)
-    text = "sha256: abc\ndefense: {name: pgd_training, options: {eps: 0.3, steps: 7, norm: Linf}}\n"
-    (folder / "models" / "model-00-0123" / "weights.card.yaml").write_text(text)
-    more = {"checkpoint": "abc", "training": "pgd_training"}
-    records = [
-        changed(r, target={"details": {**r.target.details, **more}}) for r in Store(folder).read_records()
-    ]
+    folder, records = trained_run(tmp_path)
     (whole,) = write_files(ModelIndex(), records, tmp_path / "whole", runs=[folder])
     assert "Trained against: Linf 0.3, 7 steps." in whole.read_text("utf-8")
     (alone,) = write_files(ModelIndex(), records, tmp_path / "alone", runs=[])

@@ -6,7 +6,7 @@ from safetensors.numpy import save_file
 from robench.record.feature_snapshot import Cloud, FeatureSnapshot, Nearest, write_snapshot
 from robench.record.schema import Columns, Finding
 from robench.record.store import Store
-from tests.records import record_of
+from tests.records import changed, record_of
 
 SHARD = 500
 THREAT = {
@@ -136,3 +136,13 @@ def run_folder(root, *, models=3, attacks=2, images=120, size=8, names=None, fin
     card = "name: model-00\nsha256: abc\ndefense: {name: natural, options: {epochs: 8}}\n"
     (folder / "weights.card.yaml").write_text(card)
     return root
+
+
+def trained_run(root):
+    """Return a run folder of one model whose training is told beside its weights, and the records."""
+    folder = run_folder(root, models=1, images=20)
+    text = "sha256: abc\ndefense: {name: pgd_training, options: {eps: 0.3, steps: 7, norm: Linf}}\n"
+    (folder / "models" / "model-00-0123" / "weights.card.yaml").write_text(text)
+    more = {"checkpoint": "abc", "training": "pgd_training"}
+    records = Store(folder).read_records()
+    return folder, [changed(r, target={"details": {**r.target.details, **more}}) for r in records]

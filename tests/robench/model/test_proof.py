@@ -44,3 +44,7 @@ def test_numbers_that_are_not_finite_in_either_are_left_out_of_the_distance():
 
 def test_of_two_distances_the_larger_counts_measure_by_measure():
     assert Distance(1.0, 4.0).or_more(Distance(3.0, 2.0)) == Distance(3.0, 4.0)
+
+
+def test_records_have_two_digits_of_each_measure():
+    assert Distance(1.2345e-7, 0.0).measures() == {"outputs": 1.2e-7, "gradients": 0.0}
